@@ -1,0 +1,26 @@
+"""What crosses the border between data and models: plain arrays, named."""
+
+from typing import Any, NamedTuple
+
+PAD, EOS, BOS, UNK = 0, 1, 2, 3
+"""Ids of the special tokens, the same in every vocabulary of this project."""
+
+
+class Tokens(NamedTuple):
+  """Rows of tokens that know where they stand and whose they are; int32, `[b, t]`.
+
+  A row may hold several examples one after another (packing), each with positions
+  of its own. Padding has id `PAD`, position 0 and segment 0.
+  """
+
+  id_bt: Any  # token ids
+  pos_bt: Any  # position inside its own example, from 0
+  seg_bt: Any  # number of the example in its row, from 1; 0 is padding
+
+
+class Pairs(NamedTuple):
+  """Aligned source and target rows; segment `n` of a source row belongs to segment
+  `n` of the target row. Both sides end every example in `EOS`; neither has `BOS`."""
+
+  source: Tokens
+  target: Tokens
