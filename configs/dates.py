@@ -1,0 +1,29 @@
+"""Dates as people write them in 33 locales, to ISO 8601.
+
+Claim: the paper's model at a small size reads any of them after a few minutes.
+Command: python train.py
+Cost: to be measured.
+"""
+
+from transformer.data.batching import Grouped
+from transformer.data.sources.dates import Dates
+from transformer.data.tokenizer import SentencePiece
+from transformer.experiment import Config
+from transformer.models.seq2seq import Transformer
+from transformer.tasks.translation import Translation
+from transformer.training.schedules import Noam
+
+
+def get_config() -> Config:
+  """The default experiment."""
+  return Config(
+    data=Dates(),
+    model=Transformer(layers=2, d_model=128, d_ff=512, heads=4),
+    task=Translation(smoothing=0.0),
+    tokenizer=SentencePiece(vocabulary=1000, split_digits=True),
+    batching=Grouped(tokens=2048, lengths=(12, 16, 24, 48)),
+    schedule=Noam(warmup=400),
+    steps=2000,
+    eval_every=500,
+    save_every=500,
+  )

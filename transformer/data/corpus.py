@@ -1,0 +1,92 @@
+"""Text tokenised once, into memory maps with random access."""
+
+import hashlib
+import json
+import os
+import shutil
+import tempfile
+from pathlib import Path
+
+import numpy as np
+import tqdm
+
+from transformer.data.sources.base import Source
+from transformer.data.tokenizer import Tokenizer
+
+CHUNK = 20_000
+
+
+class Corpus:
+  """Token ids of pairs. `corpus[i]` is `(source, target)`, both ending in `EOS`."""
+
+  def __init__(self, directory: Path):
+    """Opens what `build` wrote."""
+    self._tokens = np.load(directory / "tokens.npy", mmap_mode="r")
+    self._offsets = np.load(directory / "offsets.npy", mmap_mode="r")
+
+  def __len__(self) -> int:
+    return (len(self._offsets) - 1) // 2
+
+  def __getitem__(self, i: int) -> tuple[np.ndarray, np.ndarray]:
+    start, middle, stop = self._offsets[2 * i : 2 * i + 3]
+    return self._tokens[start:middle], self._tokens[middle:stop]
+
+  @property
+  def lengths_n2(self) -> np.ndarray:
+    """Tokens of source and target of every pair, int32 `[n, 2]`, `EOS` counted."""
+    return np.diff(self._offsets).astype(np.int32).reshape(-1, 2)
+
+  @classmethod
+  def build(
+    cls,
+    data: Source,
+    split: str,
+    tokenizer: Tokenizer,
+    cache: Path,
+    progress: bool = True,
+  ) -> "Corpus":
+    """A split of `data`, from `cache` if the very same text was tokenised before.
+
+    The cache's name is a digest of the text and of the tokenizer; it appears whole or
+    not at all, and may be deleted at any time.
+    """
+    text = json.dumps([data.fingerprint(split), split, tokenizer.sha256, 1])
+    directory = Path(cache) / hashlib.sha256(text.encode()).hexdigest()[:32]
+    if not directory.is_dir():
+      directory.parent.mkdir(parents=True, exist_ok=True)
+      scratch = Path(tempfile.mkdtemp(dir=directory.parent, prefix="unfinished-"))
+      try:
+        _write(data.open(split), split, tokenizer, scratch, progress)
+        os.rename(scratch, directory)
+      except OSError:
+        if not directory.is_dir():  # another process may have been quicker
+          raise
+      finally:
+        shutil.rmtree(scratch, ignore_errors=True)
+    return cls(directory)
+
+
+def _write(pairs, split: str, tokenizer: Tokenizer, directory: Path, progress: bool):
+  dtype = np.uint16 if tokenizer.size <= 1 << 16 else np.uint32
+  sizes: list[np.ndarray] = [np.zeros(1, np.int64)]
+  raw = directory / "tokens.raw"
+  bar = tqdm.tqdm(
+    total=len(pairs), desc=f"tokenise {split}", unit=" pairs", leave=False,
+    disable=not progress,
+  )  # fmt: skip
+  with bar, raw.open("wb") as out:
+    for start in range(0, len(pairs), CHUNK):
+      span = range(start, min(start + CHUNK, len(pairs)))
+      ids = tokenizer.encode([text for i in span for text in pairs[i]])
+      sizes.append(np.fromiter(map(len, ids), np.int64, len(ids)))
+      out.write(np.concatenate(ids).astype(dtype).tobytes())
+      bar.update(len(span))
+  offsets = np.cumsum(np.concatenate(sizes))
+  np.save(directory / "offsets.npy", offsets)
+  tokens = np.lib.format.open_memmap(
+    directory / "tokens.npy", mode="w+", dtype=dtype, shape=(int(offsets[-1]),)
+  )
+  if len(tokens):
+    tokens[:] = np.memmap(raw, dtype, mode="r")
+  tokens.flush()
+  raw.unlink()

@@ -1,0 +1,81 @@
+"""Plans to batches, through Grain's random access."""
+
+from collections.abc import Iterator, Sequence
+
+import grain
+import numpy as np
+
+from transformer.batch import Pairs, Tokens
+from transformer.data.batching import Grouped, Plan, Shape
+from transformer.data.corpus import Corpus
+
+
+def assemble(corpus: Corpus, shape: Shape, rows: np.ndarray) -> Pairs:
+  """The arrays of a batch from its examples, `[rows, m]` with -1 for none."""
+  sides = [np.zeros((3, shape.rows, size), np.int32) for size in shape[1:]]
+  for row, members in enumerate(rows):
+    used = [0, 0]
+    for segment, example in enumerate(members[members >= 0], start=1):
+      for side, ids in enumerate(corpus[example]):
+        span = slice(used[side], used[side] + len(ids))
+        sides[side][0, row, span] = ids
+        sides[side][1, row, span] = np.arange(len(ids))
+        sides[side][2, row, span] = segment
+        used[side] = span.stop
+  source, target = (Tokens(*side) for side in sides)
+  return Pairs(source, target)
+
+
+class _Steps(Sequence):
+  def __init__(self, corpus: Corpus, plan: Plan, stop: int):
+    self._corpus, self._plan, self._stop = corpus, plan, stop
+
+  def __len__(self) -> int:
+    return self._stop
+
+  def __getitem__(self, step):
+    step = int(step)
+    return step, assemble(self._corpus, *self._plan.batch(step))
+
+
+def batches(
+  corpus: Corpus, plan: Plan, start: int, stop: int
+) -> Iterator[tuple[int, Pairs]]:
+  """`(step, batch)` from `start` up to `stop`, read ahead by a thread.
+
+  A pure function of the step: starting later gives the tail of starting earlier.
+  """
+  if start >= stop:
+    return iter(())
+  steps = grain.MapDataset.source(_Steps(corpus, plan, stop)).slice(slice(start, stop))
+  options = grain.ReadOptions(num_threads=1, prefetch_buffer_size=8)
+  return iter(steps.to_iter_dataset(options))
+
+
+def evaluation_batches(corpus: Corpus, batching: Grouped) -> Iterator[Pairs]:
+  """Every example once, in no random order; a text longer than the batching's longest
+  shape gets a shape of its own, a multiple of 64."""
+  lengths_n2 = corpus.lengths_n2
+  longest = lengths_n2.max(axis=1, initial=0)
+  sizes = batching.lengths
+  place = np.searchsorted(sizes, longest)
+  beyond = -(-longest // 64) * 64
+  sizes = np.where(place < len(sizes), np.append(sizes, 0)[place], beyond)
+  for size in np.unique(sizes):
+    members = np.flatnonzero(sizes == size)
+    rows = max(1, batching.tokens // int(size))
+    for start in range(0, len(members), rows):
+      chosen = np.full((rows, 1), -1, np.int64)
+      part = members[start : start + rows]
+      chosen[: len(part), 0] = part
+      yield assemble(corpus, Shape(rows, int(size), int(size)), chosen)
+
+
+def fill(plan: Plan, lengths_n2: np.ndarray) -> float:
+  """The share of an epoch's slots that hold real tokens."""
+  slots = real = 0
+  for place in range(plan.batches):
+    shape, rows = plan.batch(place)
+    slots += shape.rows * (shape.source + shape.target)
+    real += int(lengths_n2[rows[rows >= 0]].sum())
+  return real / slots

@@ -1,0 +1,37 @@
+"""What every source of text pairs offers."""
+
+import abc
+import dataclasses
+from collections.abc import Sequence
+from typing import NamedTuple
+
+
+class Pair(NamedTuple):
+  """A text and what it should become."""
+
+  source: str
+  target: str
+
+
+@dataclasses.dataclass(frozen=True)
+class Source(abc.ABC):
+  """A recipe for pairs of texts in the splits `train`, `val` and `test`."""
+
+  @abc.abstractmethod
+  def open(self, split: str) -> Sequence[Pair]:
+    """The pairs of a split, with random access.
+
+    Raises:
+      ValueError: there is no such split, or its text is not usable.
+      OSError: a file cannot be read.
+    """
+
+  @abc.abstractmethod
+  def fingerprint(self, split: str) -> str:
+    """SHA-256 that changes whenever the text of a split changes."""
+
+
+def check_split(split: str, known=("train", "val", "test")) -> None:
+  """Raises ValueError unless `split` is one of `known`."""
+  if split not in known:
+    raise ValueError(f"split: {split!r} is none of {', '.join(known)}")

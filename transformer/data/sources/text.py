@@ -1,0 +1,160 @@
+"""Aligned text files, one sentence a line."""
+
+import dataclasses
+import gzip
+import hashlib
+import zlib
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+
+from transformer.data.sources.base import Pair, Source, check_split
+
+
+@dataclasses.dataclass(frozen=True)
+class ParallelText(Source):
+  """Two text files whose n-th lines belong together; UTF-8, `.gz` or plain.
+
+  Without files of their own, val and test are the same held-out lines: the last twentieth of
+  the training files, at most 2,000, which training then does not see.
+  """
+
+  source: str
+  target: str
+  val_source: str = ""
+  val_target: str = ""
+  test_source: str = ""
+  test_target: str = ""
+
+  def files(self, split: str) -> tuple[Path, Path, bool]:
+    """The two files of a split, and whether it is a part of the training files."""
+    check_split(split)
+    for name in dict.fromkeys((split, "val")):
+      if name == "train":
+        break
+      source = getattr(self, f"{name}_source")
+      target = getattr(self, f"{name}_target")
+      if bool(source) != bool(target):
+        raise ValueError(
+          f"ParallelText: {name}_source and {name}_target are given together or not "
+          f"at all"
+        )
+      if source:
+        return Path(source), Path(target), False
+    return Path(self.source), Path(self.target), not self.val_source
+
+  def open(self, split: str) -> Sequence[Pair]:
+    source, target, shared = self.files(split)
+    pairs = read_pairs(source, target)
+    if not shared:
+      return pairs
+    held_out = min(2000, len(pairs) // 20)
+    cut = len(pairs) - held_out
+    return pairs[:cut] if split == "train" else pairs[cut:]
+
+  def fingerprint(self, split: str) -> str:
+    source, target, shared = self.files(split)
+    part = split != "train" if shared else "whole"
+    text = f"{digest(source)} {digest(target)} {part}"
+    return hashlib.sha256(text.encode()).hexdigest()
+
+
+class Lines(Sequence[str]):
+  """The lines of UTF-8 text in memory as bytes, decoded when asked for.
+
+  Only `\\n` (or `\\r\\n`) ends a line; other separators are text.
+  """
+
+  def __init__(self, data: bytes, name: str):
+    self._data, self._name = data, name
+    ends = np.flatnonzero(np.frombuffer(data, np.uint8) == ord("\n"))
+    if data and not data.endswith(b"\n"):
+      ends = np.append(ends, len(data))
+    self._ends = ends
+    self._check()
+
+  def _check(self) -> None:
+    try:
+      self._data.decode("utf-8")
+    except UnicodeDecodeError as error:
+      line = int(np.searchsorted(self._ends, error.start)) + 1
+      raise ValueError(
+        f"{self._name}: line {line:,}: invalid UTF-8 (byte {error.start:,} of the "
+        f"text is 0x{self._data[error.start]:02x}); convert the file to UTF-8"
+      ) from None
+
+  def __len__(self) -> int:
+    return len(self._ends)
+
+  def __getitem__(self, i):
+    if isinstance(i, slice):
+      return [self[j] for j in range(*i.indices(len(self)))]
+    if not 0 <= i < len(self):
+      raise IndexError(i)
+    start = int(self._ends[i - 1]) + 1 if i else 0
+    return self._data[start : int(self._ends[i])].decode("utf-8").removesuffix("\r")
+
+
+class Pairs(Sequence[Pair]):
+  """Two aligned sequences of lines, or a range of them."""
+
+  def __init__(self, source: Lines, target: Lines, span: range):
+    self._source, self._target, self._span = source, target, span
+
+  def __len__(self) -> int:
+    return len(self._span)
+
+  def __getitem__(self, i):
+    if isinstance(i, slice):
+      return Pairs(self._source, self._target, self._span[i])
+    j = self._span[i]
+    return Pair(self._source[j], self._target[j])
+
+
+def read_pairs(source: Path, target: Path) -> Pairs:
+  """Two aligned files.
+
+  Raises:
+    FileNotFoundError, OSError: a file cannot be read.
+    ValueError: they are not aligned, not UTF-8 or not gzip.
+  """
+  left, right = (Lines(read_bytes(path), str(path)) for path in (source, target))
+  if len(left) != len(right):
+    shorter = min(len(left), len(right))
+    raise ValueError(
+      f"{source}: {len(left):,} lines, {target}: {len(right):,}; the two sides of a "
+      f"corpus must have the same number of lines{_suspect(left, right, shorter)}"
+    )
+  return Pairs(left, right, range(len(left)))
+
+
+def _suspect(left: Lines, right: Lines, size: int) -> str:
+  """Where one side first has an empty line and the other not: a likely slip."""
+  for i in range(size):
+    if bool(left[i].strip()) != bool(right[i].strip()):
+      return f" (near line {i + 1:,} one side is empty and the other is not)"
+  return ""
+
+
+def read_bytes(path: Path) -> bytes:
+  """A file's contents, unpacked if its name ends in `.gz`."""
+  try:
+    data = path.read_bytes()
+  except FileNotFoundError:
+    raise FileNotFoundError(
+      f"{path}: no such file; check the path in --config.data"
+    ) from None
+  except OSError as error:
+    raise OSError(f"{path}: cannot be read ({error.strerror})") from None
+  if path.suffix != ".gz":
+    return data
+  try:
+    return gzip.decompress(data)
+  except (OSError, EOFError, zlib.error) as error:
+    raise ValueError(f"{path}: not a whole gzip file ({error})") from None
+
+
+def digest(path: Path) -> str:
+  """SHA-256 of a file's unpacked contents."""
+  return hashlib.sha256(read_bytes(path)).hexdigest()

@@ -1,0 +1,110 @@
+"""One experiment: every setting that decides what a run computes."""
+
+import dataclasses
+import importlib.util
+from pathlib import Path
+
+from transformer import config as configs
+from transformer.data.batching import Batching, Packed
+from transformer.data.sources.base import Source
+from transformer.data.sources.dates import Dates
+from transformer.data.sources.multi30k import Multi30k
+from transformer.data.sources.text import ParallelText
+from transformer.data.sources.tfds import Tfds
+from transformer.data.tokenizer import SentencePiece
+from transformer.models.base import Model
+from transformer.models.seq2seq import Transformer
+from transformer.tasks.base import Task
+from transformer.tasks.translation import Translation
+from transformer.training.mesh import Mesh
+from transformer.training.optimizers import Adam, Optimizer
+from transformer.training.precision import Precision
+from transformer.training.schedules import Noam, Schedule
+
+SOURCES = (Dates, Multi30k, ParallelText, Tfds)
+"""Imported so that the command line and a stored config know them by name."""
+
+
+@dataclasses.dataclass(frozen=True)
+class Config:
+  """An experiment. The defaults are the paper's base model.
+
+  Attributes:
+    data: where the examples come from.
+    model: what is trained.
+    task: what it is trained for, and how it is evaluated.
+    tokenizer: how text becomes tokens.
+    batching: which examples share a batch.
+    optimizer, schedule: the update rule and its learning rate.
+    precision: what the model computes in.
+    mesh: how devices are arranged.
+    steps: how many updates to make.
+    seed: fixes parameters, order of the data and dropout.
+    log_every, eval_every, save_every: in steps.
+    keep: how many of the newest checkpoints stay.
+  """
+
+  data: Source
+  model: Model = Transformer()
+  task: Task = Translation()
+  tokenizer: SentencePiece = SentencePiece()
+  batching: Batching = Packed()
+  optimizer: Optimizer = Adam()
+  schedule: Schedule = Noam()
+  precision: Precision = Precision()
+  mesh: Mesh = Mesh()
+  steps: int = 100_000
+  seed: int = 0
+  log_every: int = 50
+  eval_every: int = 1000
+  save_every: int = 1000
+  keep: int = 5
+
+  def __post_init__(self):
+    for name in ("steps", "log_every", "eval_every", "save_every", "keep"):
+      if getattr(self, name) < 1:
+        raise ValueError(f"{name}: {getattr(self, name)} is less than 1")
+    if self.seed < 0:
+      raise ValueError(f"seed: {self.seed} is negative")
+
+
+MAY_CHANGE = frozenset(
+  ("steps", "log_every", "eval_every", "save_every", "keep", "mesh", "data.directory")
+)
+"""Settings that may differ when a run is gone on with: they do not change what a step
+computes."""
+
+
+def conflicts(old: Config, new: Config) -> list[str]:
+  """What speaks against going on with a run made with `old` under `new`, one line a
+  setting."""
+  found = []
+  for path, was, now in configs.differences(old, new):
+    heads = {path, path.partition(".")[0]}
+    if not heads & MAY_CHANGE and not path.endswith(".unroll"):
+      found.append(f"{path}: {was!r} in the run, {now!r} now")
+  return found
+
+
+def read(path: Path) -> Config:
+  """The config that a Python file's `get_config()` returns.
+
+  Raises:
+    FileNotFoundError, ValueError: there is no such file, or it gives no config.
+  """
+  path = Path(path)
+  if not path.is_file():
+    raise FileNotFoundError(f"{path}: no such config file; see configs/")
+  spec = importlib.util.spec_from_file_location(f"config_{path.stem}", path)
+  if spec is None or spec.loader is None:
+    raise ValueError(f"{path}: not a Python file")
+  module = importlib.util.module_from_spec(spec)
+  try:
+    spec.loader.exec_module(module)
+    config = module.get_config()
+  except Exception as error:
+    raise ValueError(f"{path}: {type(error).__name__}: {error}") from error
+  if not isinstance(config, Config):
+    raise ValueError(f"{path}: get_config() returns {type(config).__name__}, no Config")
+  configs.check(config)
+  return config

@@ -1,0 +1,1 @@
+"""The parts of a layer: projections, attention, positions, norms, feed-forward."""

@@ -1,0 +1,42 @@
+"""Dropout whose mask is a hash of the index, so that it costs next to nothing."""
+
+import jax
+import jax.numpy as jnp
+from flax import linen as nn
+
+
+def hashed_bits(key, shape: tuple[int, ...]):
+  """uint32 bits, a pure function of a key and of each element's index.
+
+  The index, offset by two words drawn from `key`, goes twice through the finaliser of
+  MurmurHash3 (Appleby 2011, public domain), a bijection of the 32-bit integers in
+  which every input bit flips every output bit with a probability near one half. It
+  fuses into its consumer and is the same under every sharding. Good for dropout, not
+  for cryptography; indices wrap after 2^32 elements.
+  """
+  first, second = jax.random.bits(key, (2,), jnp.uint32)
+  stride, index = 1, jnp.zeros(shape, jnp.uint32)
+  for axis in reversed(range(len(shape))):
+    place = jax.lax.broadcasted_iota(jnp.uint32, shape, axis)
+    index = index + place * jnp.uint32(stride % 2**32)
+    stride *= shape[axis]
+  return finalise(finalise(index + first) + second)
+
+
+def finalise(x):
+  """The finaliser `fmix32` of MurmurHash3 on uint32."""
+  x = (x ^ (x >> 16)) * jnp.uint32(0x85EBCA6B)
+  x = (x ^ (x >> 13)) * jnp.uint32(0xC2B2AE35)
+  return x ^ (x >> 16)
+
+
+def dropout(mod: nn.Module, x, rate: float, train: bool):
+  """Zeroes each element with probability `rate` and scales the rest by 1/(1 - rate)
+  (Srivastava et al. 2014); the identity unless `train`.
+
+  Draws from the stream `dropout` of `mod`.
+  """
+  if not train or rate == 0.0:
+    return x
+  kept = hashed_bits(mod.make_rng("dropout"), x.shape) >= jnp.uint32(rate * 2**32)
+  return jnp.where(kept, x / (1.0 - rate), jnp.zeros((), x.dtype)).astype(x.dtype)

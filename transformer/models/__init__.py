@@ -1,0 +1,1 @@
+"""The models: frozen descriptions that build Linen modules."""

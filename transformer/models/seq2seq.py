@@ -1,0 +1,173 @@
+"""The Transformer of the paper: an encoder, a decoder, one embedding (§3)."""
+
+import dataclasses
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+from flax import linen as nn
+
+from transformer.batch import BOS, Pairs, Tokens
+from transformer.decoding.state import DecodeState
+from transformer.layers.embedding import Embedding
+from transformer.layers.feedforward import FeedForward
+from transformer.layers.norms import LayerNorm, Norm
+from transformer.layers.positions import Position, Sinusoid
+from transformer.layers.residual import Residual
+from transformer.layers.scores import Score
+from transformer.models.base import Model
+from transformer.models.stack import Decoder, DecoderLayer, Encoder
+
+
+@dataclasses.dataclass(frozen=True)
+class Transformer(Model):
+  """The encoder-decoder of Vaswani et al. 2017; the defaults are its base model.
+
+  `d_k` and `d_v` of 0 stand for d_model / heads (§3.2.2). `unroll` is a speed setting:
+  how many layers are compiled as one piece.
+  """
+
+  layers: int = 6
+  d_model: int = 512
+  d_ff: int = 2048
+  heads: int = 8
+  d_k: int = 0
+  d_v: int = 0
+  dropout: float = 0.1
+  attention_dropout: float = 0.0
+  position: Position = Sinusoid()
+  score: Score = Score()
+  norm: Norm = LayerNorm()
+  residual: Residual = Residual()
+  feed_forward: FeedForward = FeedForward()
+  unroll: int = 1
+
+  def __post_init__(self):
+    for name in ("layers", "d_model", "d_ff", "heads", "unroll"):
+      if getattr(self, name) < 1:
+        raise ValueError(f"model.{name}: {getattr(self, name)} is less than 1")
+    for name in ("dropout", "attention_dropout"):
+      if not 0.0 <= getattr(self, name) < 1.0:
+        raise ValueError(f"model.{name}: {getattr(self, name)} is not in [0, 1)")
+    if self.d_model % self.heads and not (self.d_k and self.d_v):
+      raise ValueError(
+        f"model.d_model: {self.d_model} does not divide by model.heads "
+        f"{self.heads}; choose sizes that do, or set model.d_k and model.d_v"
+      )
+
+  @property
+  def width(self) -> int:
+    return self.d_model
+
+  @property
+  def key_width(self) -> int:
+    """d_k, channels of a head's queries and keys."""
+    return self.d_k or self.d_model // self.heads
+
+  @property
+  def value_width(self) -> int:
+    """d_v, channels of a head's values."""
+    return self.d_v or self.d_model // self.heads
+
+  def module(self, vocabulary: int, dtype=jnp.float32) -> "Seq2Seq":
+    return Seq2Seq(self, vocabulary, dtype)
+
+
+class Seq2Seq(nn.Module):
+  """Logits of every target token given its source and its past."""
+
+  c: Transformer
+  vocabulary: int
+  dtype: Any = jnp.float32
+
+  def setup(self):
+    self.embedding = Embedding(self.vocabulary, self.c.d_model)
+    self.encoder = Encoder(self.c)
+    self.decoder = Decoder(self.c)
+
+  def __call__(self, batch: Pairs, train: bool = False):
+    """Logits `[b, t, v]` in float32 for every token of `batch.target`, each computed
+    from the target tokens before it and from the whole source.
+
+    With `train`, draws from the stream `dropout`.
+    """
+    y_bsd = self.encode(batch.source, train)
+    target = batch.target
+    x_btd = self.embedding(shift_right(target), self.dtype)
+    x_btd = self.decoder(
+      x_btd, target.pos_bt, target.seg_bt, y_bsd, batch.source.seg_bt, train
+    )
+    return self.embedding.logits(x_btd)
+
+  def encode(self, source: Tokens, train: bool = False):
+    """The encoded source, `[b, s, d]`."""
+    x_btd = self.embedding(source.id_bt, self.dtype)
+    return self.encoder(x_btd, source.pos_bt, source.seg_bt, train)
+
+  def advance(self, layers, token_bw, state: DecodeState):
+    """One decoding step inside `apply`; see `step`."""
+    pos_bw, caches = state.cache
+    sources, source_seg_bs = state.memory
+    x_bwd = self.embedding(token_bw, self.dtype)
+    x_bwd, caches = self.decoder.step(
+      layers, x_bwd, caches, sources, pos_bw, source_seg_bs
+    )
+    logits_bwv = self.embedding.logits(x_bwd)
+    return logits_bwv, DecodeState((pos_bw + 1, caches), state.memory)
+
+  @nn.nowrap
+  def unstack(self, params):
+    """Parameters for decoding: the decoder's layers one by one instead of stacked.
+
+    A search loop would otherwise slice every weight out of its stack at every token.
+    """
+    decoder = dict(params["decoder"])
+    stacked = decoder.pop("layers")
+    layers = tuple(
+      jax.tree.map(lambda leaf, i=i: leaf[i], stacked) for i in range(self.c.layers)
+    )
+    return {"rest": {**params, "decoder": decoder}, "layers": layers}
+
+  @nn.nowrap
+  def start(self, unstacked, source: Tokens, capacity: int) -> DecodeState:
+    """Reads the sources, `[b, s]`, one unpacked example a row.
+
+    Args:
+      unstacked: from `unstack`.
+      source: the source tokens.
+      capacity: the largest number of steps that will follow.
+
+    Returns:
+      The state before the first step. Its cache leaves are `[b, 1, …]`: positions, and
+      keys and values `[b, 1, s, h, k]` of every layer. Its memory leaves are `[b, …]`.
+    """
+    rest, layers = unstacked["rest"], unstacked["layers"]
+    y_bsd = self.apply({"params": rest}, source, method="encode")
+    layer = DecoderLayer(self.c, parent=None)
+    sources = tuple(
+      layer.apply({"params": params}, y_bsd, method="remember") for params in layers
+    )
+    b = y_bsd.shape[0]
+    cache = tuple(
+      jnp.zeros((b, 1, capacity, self.c.heads, width), self.dtype)
+      for width in (self.c.key_width, self.c.value_width)
+    )
+    caches = (cache,) * self.c.layers
+    pos_bw = jnp.zeros((b, 1), jnp.int32)
+    return DecodeState((pos_bw, caches), (sources, source.seg_bt))
+
+  @nn.nowrap
+  def step(self, unstacked, token_bw, state: DecodeState):
+    """Feeds one token to every hypothesis: logits `[b, w, v]` of the next, and the
+    state after it. The first token is `BOS`."""
+    return self.apply(
+      {"params": unstacked["rest"]}, unstacked["layers"], token_bw, state,
+      method="advance",
+    )  # fmt: skip
+
+
+def shift_right(target: Tokens):
+  """What the decoder reads `[b, t]`: each example's tokens one place later, after
+  `BOS` (§3.1)."""
+  before_bt = jnp.roll(target.id_bt, 1, axis=1)
+  return jnp.where(target.pos_bt == 0, BOS, before_bt)

@@ -1,0 +1,298 @@
+"""Stacks of encoder and decoder layers (§3.1), scanned over their depth."""
+
+from typing import Any, Protocol
+
+import jax
+import jax.numpy as jnp
+from flax import linen as nn
+
+from transformer.layers.attention import Attention, Memory
+from transformer.layers.dropout import dropout
+from transformer.layers.feedforward import FeedForward
+from transformer.layers.masks import causal, same_segment
+from transformer.layers.norms import Norm
+from transformer.layers.positions import Position
+from transformer.layers.residual import Residual
+from transformer.layers.scores import Score
+
+
+class StackConfig(Protocol):
+  """What a stack reads of a model's description; names as in the paper."""
+
+  layers: int
+  d_model: int
+  d_ff: int
+  heads: int
+  dropout: float
+  attention_dropout: float
+  position: Position
+  score: Score
+  norm: Norm
+  residual: Residual
+  feed_forward: FeedForward
+  unroll: int
+
+  @property
+  def key_width(self) -> int: ...
+
+  @property
+  def value_width(self) -> int: ...
+
+
+class Join(nn.Module):
+  """One sublayer's residual connection, norm and dropout."""
+
+  c: Any
+
+  @nn.compact
+  def __call__(self, x_btd, sublayer, train=False):
+    c = self.c
+    return c.residual(self, c.norm, x_btd, sublayer, c.dropout, train)
+
+
+class PositionWise(nn.Module):
+  """The feed-forward sublayer."""
+
+  c: Any
+
+  @nn.compact
+  def __call__(self, x_btd, train=False):
+    return self.c.feed_forward(self, x_btd, self.c.d_ff, train)
+
+
+def memory(c: StackConfig) -> Memory:
+  """Keys and values of `c`'s sizes."""
+  return Memory(c.heads, c.key_width, c.value_width)
+
+
+def attention(c: StackConfig) -> Attention:
+  """Attention of `c`'s sizes."""
+  return Attention(c.heads, c.key_width, c.score, c.attention_dropout)
+
+
+class EncoderLayer(nn.Module):
+  """Self-attention and feed-forward."""
+
+  c: Any
+
+  def setup(self):
+    self.self_memory = memory(self.c)
+    self.self_attention = attention(self.c)
+    self.self_join = Join(self.c)
+    self.feed_forward = PositionWise(self.c)
+    self.feed_forward_join = Join(self.c)
+
+  def __call__(self, x_btd, pos_bt, mask_bts, bias_bhts, train=False):
+    """One layer over `[b, t, d]`; the second result is scan's, and empty."""
+
+    def attend(x_btd):
+      k_bshk, v_bshk = self.self_memory(x_btd)
+      rotate = rotation(self.c, pos_bt)
+      return self.self_attention(
+        x_btd, rotate(k_bshk), v_bshk, mask_bts, bias_bhts, rotate, train
+      )
+
+    x_btd = self.self_join(x_btd, attend, train)
+    x_btd = self.feed_forward_join(
+      x_btd, lambda x_btd: self.feed_forward(x_btd, train), train
+    )
+    return x_btd, None
+
+
+class DecoderLayer(nn.Module):
+  """Self-attention, attention to the source, and feed-forward."""
+
+  c: Any
+
+  def setup(self):
+    self.self_memory = memory(self.c)
+    self.self_attention = attention(self.c)
+    self.self_join = Join(self.c)
+    self.source_memory = memory(self.c)
+    self.source_attention = attention(self.c)
+    self.source_join = Join(self.c)
+    self.feed_forward = PositionWise(self.c)
+    self.feed_forward_join = Join(self.c)
+
+  def __call__(
+    self, x_btd, y_bsd, pos_bt, mask_bts, bias_bhts, source_mask_bts, train=False
+  ):
+    """One layer over whole targets `[b, t, d]` and sources `[b, s, d]`."""
+
+    def attend(x_btd):
+      k_bshk, v_bshk = self.self_memory(x_btd)
+      rotate = rotation(self.c, pos_bt)
+      return self.self_attention(
+        x_btd, rotate(k_bshk), v_bshk, mask_bts, bias_bhts, rotate, train
+      )
+
+    x_btd = self.self_join(x_btd, attend, train)
+    source = self.source_memory(y_bsd)
+    return self._source_and_feed_forward(x_btd, source, source_mask_bts, train), None
+
+  def remember(self, y_bsd):
+    """Keys and values of the source, computed once per sentence."""
+    return self.source_memory(y_bsd)
+
+  def step(self, x_bwd, cache, source, pos_bw, bias_bhts, source_mask_bws):
+    """One token of every hypothesis.
+
+    Args:
+      x_bwd: the newest token of `w` hypotheses of each of `b` sentences.
+      cache: keys and values `[b, w, s, h, k]` of each hypothesis' own tokens.
+      source: keys and values `[b, s, h, k]` from `remember`, read by all hypotheses
+        of a sentence in place: they are its `w` queries.
+      pos_bw: where the newest token stands, the same for all.
+      bias_bhts: position bias with `b = b·w` and `t = 1`, or None.
+      source_mask_bws: which source tokens are real.
+
+    Returns:
+      `[b, w, d]`, and the cache with this token in it.
+    """
+    b, w, d = x_bwd.shape
+    index = pos_bw[0, 0]
+    pos_nt = pos_bw.reshape(b * w, 1)
+    written = []
+
+    def attend(x_bwd):
+      x_ntd = x_bwd.reshape(b * w, 1, d)
+      rotate = rotation(self.c, pos_nt)
+      k_nshk, v_nshk = self.self_memory(x_ntd)
+      for old, new in zip(cache, (rotate(k_nshk), v_nshk), strict=True):
+        new = new.reshape(b, w, 1, *new.shape[2:])
+        written.append(_write(old, new, index))
+      keys, values = (leaf.reshape(b * w, *leaf.shape[2:]) for leaf in written)
+      slot_ns = jnp.broadcast_to(jnp.arange(keys.shape[1]), keys.shape[:2])
+      y_ntd = self.self_attention(
+        x_ntd, keys, values, causal(pos_nt, slot_ns), bias_bhts, rotate
+      )
+      return y_ntd.reshape(b, w, d)
+
+    x_bwd = self.self_join(x_bwd, attend)
+    x_bwd = self._source_and_feed_forward(x_bwd, source, source_mask_bws, False)
+    return x_bwd, tuple(written)
+
+  def _source_and_feed_forward(self, x_btd, source, source_mask_bts, train):
+    def attend(x_btd):
+      return self.source_attention(x_btd, *source, source_mask_bts, train=train)
+
+    x_btd = self.source_join(x_btd, attend, train)
+    return self.feed_forward_join(
+      x_btd, lambda x_btd: self.feed_forward(x_btd, train), train
+    )
+
+
+class Place(nn.Module):
+  """Positions on the embeddings, then dropout on the sum (§3.5, §5.4)."""
+
+  c: Any
+
+  @nn.compact
+  def __call__(self, x_btd, pos_bt, train=False):
+    x_btd = self.c.position.embed(self, x_btd, pos_bt)
+    return dropout(self, x_btd, self.c.dropout, train)
+
+
+class Bias(nn.Module):
+  """The position bias that all layers of a stack share."""
+
+  c: Any
+
+  @nn.compact
+  def __call__(self, q_pos_bt, k_pos_bs):
+    return self.c.position.bias(self, self.c.heads, q_pos_bt, k_pos_bs)
+
+
+class Last(nn.Module):
+  """What the residual recipe does after the last layer."""
+
+  c: Any
+
+  @nn.compact
+  def __call__(self, x_btd):
+    return self.c.residual.last(self, self.c.norm, x_btd)
+
+
+class Encoder(nn.Module):
+  """N layers over embedded tokens."""
+
+  c: Any
+
+  def setup(self):
+    self.place = Place(self.c)
+    self.bias = Bias(self.c)
+    self.layers = scanned(EncoderLayer, self.c, 4)(self.c)
+    self.last = Last(self.c)
+
+  def __call__(self, x_btd, pos_bt, seg_bt, train=False):
+    x_btd = self.place(x_btd, pos_bt, train)
+    mask_bts = same_segment(seg_bt, seg_bt)
+    bias_bhts = self.bias(pos_bt, pos_bt)
+    x_btd, _ = self.layers(x_btd, pos_bt, mask_bts, bias_bhts, train)
+    return self.last(x_btd)
+
+
+class Decoder(nn.Module):
+  """N layers over embedded target tokens and an encoded source."""
+
+  c: Any
+
+  def setup(self):
+    self.place = Place(self.c)
+    self.bias = Bias(self.c)
+    self.layers = scanned(DecoderLayer, self.c, 6)(self.c)
+    self.last = Last(self.c)
+
+  def __call__(self, x_btd, pos_bt, seg_bt, y_bsd, source_seg_bs, train=False):
+    x_btd = self.place(x_btd, pos_bt, train)
+    mask_bts = causal(pos_bt, pos_bt) & same_segment(seg_bt, seg_bt)
+    source_mask_bts = same_segment(seg_bt, source_seg_bs)
+    bias_bhts = self.bias(pos_bt, pos_bt)
+    x_btd, _ = self.layers(
+      x_btd, y_bsd, pos_bt, mask_bts, bias_bhts, source_mask_bts, train
+    )
+    return self.last(x_btd)
+
+  def step(self, layers, x_bwd, caches, sources, pos_bw, source_seg_bs):
+    """One token through all layers, whose parameters come one by one in `layers`, so
+    that a search loop slices no stacked weight; see `DecoderLayer.step`."""
+    b, w, _ = x_bwd.shape
+    x_bwd = self.place(x_bwd, pos_bw)
+    slots = caches[0][0].shape[2]
+    slot_ns = jnp.broadcast_to(jnp.arange(slots), (b * w, slots))
+    bias_bhts = self.bias(pos_bw.reshape(b * w, 1), slot_ns)
+    source_mask_bws = same_segment(jnp.ones_like(pos_bw), source_seg_bs)
+    layer, written = DecoderLayer(self.c, parent=None), []
+    for params, cache, source in zip(layers, caches, sources, strict=True):
+      x_bwd, cache = layer.apply(
+        {"params": params}, x_bwd, cache, source, pos_bw, bias_bhts, source_mask_bws,
+        method="step",
+      )  # fmt: skip
+      written.append(cache)
+    return self.last(x_bwd), tuple(written)
+
+
+def scanned(layer, c: StackConfig, broadcasts: int):
+  """`layer` repeated `c.layers` times, its parameters stacked along axis `l`.
+
+  `unroll` layers are compiled at a time; the parameters lie the same whatever it is.
+  """
+  return nn.scan(
+    layer,
+    variable_axes={"params": 0},
+    split_rngs={"params": True, "dropout": True},
+    in_axes=(nn.broadcast,) * broadcasts,
+    length=c.layers,
+    unroll=min(c.unroll, c.layers),
+    metadata_params={nn.PARTITION_NAME: "l"},
+  )
+
+
+def rotation(c: StackConfig, pos_bt):
+  """The position recipe's rotation of queries and keys at `pos_bt`."""
+  return lambda x_bthk: c.position.rotate(x_bthk, pos_bt)
+
+
+def _write(leaf_bwshk, new_bwshk, index):
+  start = (0, 0, index, 0, 0)
+  return jax.lax.dynamic_update_slice(leaf_bwshk, new_bwshk, start)

@@ -1,0 +1,83 @@
+"""The short report at the end of a run: curves, scores, samples, commands."""
+
+from pathlib import Path
+
+import matplotlib
+
+matplotlib.use("Agg")
+import matplotlib.pyplot as plt
+
+from transformer.experiment import Config
+from transformer.tasks.base import Samples
+
+PANELS = (
+  ("loss", "nats per token", ("train/loss", "val/loss")),
+  ("score", "BLEU, chrF", ("val/bleu", "val/chrf")),
+  ("exact match", "share of sentences", ("val/exact_match",)),
+)
+
+Rows = list[tuple[int, str, float]]
+
+
+def write_report(
+  path: Path, config: Config, rows: Rows, samples: Samples | None, seconds: float
+) -> None:
+  """Writes `report.md` and `curves.png` into a run."""
+  draw_curves(path / "curves.png", rows)
+  last = {name: value for _, name, value in rows}
+  scores = {name: value for name, value in last.items() if name.startswith("val/")}
+  lines = [
+    f"# {path.name}",
+    "",
+    f"{rows[-1][0] if rows else 0:,} of {config.steps:,} steps; this session trained "
+    f"for {seconds / 60:.1f} minutes, evaluation not counted.",
+    "",
+    "| held-out score | value |",
+    "| --- | --- |",
+    *(f"| {name.removeprefix('val/')} | {value:.4g} |" for name, value in scores.items()),
+    "",
+    "![curves](curves.png)",
+    "",
+  ]
+  if samples is not None:
+    lines += ["| source | output | reference |", "| --- | --- | --- |"]
+    lines += ["| " + " | ".join(map(_cell, row)) + " |" for row in samples.rows]
+    lines.append("")
+  lines += [
+    "## Use it",
+    "",
+    "```",
+    f"transformer translate {path} \"{_example(samples)}\"",
+    f"transformer evaluate {path} --split test",
+    f"transformer average {path} --last {config.keep}",
+    f"transformer info {path}",
+    f"tensorboard --logdir {path / 'tensorboard'}",
+    "```",
+    "",
+  ]
+  (path / "report.md").write_text("\n".join(lines), encoding="utf-8")
+
+
+def draw_curves(file: Path, rows: Rows) -> None:
+  """Loss and scores over steps, one panel each, readable without colour."""
+  figure, axes = plt.subplots(1, len(PANELS), figsize=(13, 3.6), layout="constrained")
+  for axis, (title, unit, names) in zip(axes, PANELS, strict=True):
+    for name, style in zip(names, ("-", "--o"), strict=False):
+      points = [(step, value) for step, n, value in rows if n == name]
+      if points:
+        axis.plot(*zip(*points, strict=True), style, label=name, markersize=3)
+    axis.set(title=title, xlabel="updates", ylabel=unit)
+    axis.grid(alpha=0.3)
+    if axis.lines:
+      axis.legend()
+  figure.savefig(file, dpi=110)
+  plt.close(figure)
+
+
+def _cell(text: str) -> str:
+  return text.replace("|", "\\|").replace("\n", " ")
+
+
+def _example(samples: Samples | None) -> str:
+  text = samples.rows[0][0] if samples and samples.rows else "a text"
+  return text.replace('"', '\\"')

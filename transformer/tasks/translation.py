@@ -1,0 +1,139 @@
+"""Translation: pairs of texts, smoothed cross-entropy, BLEU on raw references."""
+
+import dataclasses
+import functools
+from pathlib import Path
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import sacrebleu
+import tqdm
+
+from transformer.data.batching import Batching, Grouped
+from transformer.data.corpus import Corpus
+from transformer.data.pipeline import assemble, batches, evaluation_batches, fill
+from transformer.data.sources.base import Source
+from transformer.data.tokenizer import SentencePiece, Tokenizer
+from transformer.tasks.base import Features, Samples, Task
+from transformer.tasks.search import Search, Searcher
+from transformer.training.losses import Mean, cross_entropy
+
+
+@dataclasses.dataclass(frozen=True)
+class Translation(Task):
+  """One text in, another out.
+
+  `smoothing` is epsilon_ls of §5.4. `search` is how held-out text is decoded while
+  training; greedy, because it is quick.
+  """
+
+  smoothing: float = 0.1
+  search: Search = Search(beam=1)
+
+  def train_tokenizer(self, data: Source, recipe: SentencePiece) -> bytes:
+    pairs = data.open("train")
+
+    def texts():
+      for i in range(len(pairs)):
+        yield from pairs[i]
+
+    return recipe.train(texts())
+
+  def features(
+    self,
+    data: Source,
+    tokenizer: Tokenizer,
+    batching: Batching,
+    seed: int,
+    cache: Path,
+  ) -> Features:
+    corpus = corpus_of(data, "train", tokenizer, cache, progress=True)
+    plan = batching.plan(corpus.lengths_n2, seed)
+    shape, rows = plan.batch(0)
+    notes = [
+      f"{len(corpus):,} training pairs, vocabulary {tokenizer.size:,}, "
+      f"{plan.batches:,} steps an epoch, {fill(plan, corpus.lengths_n2):.0%} of slots "
+      f"filled, shapes {len(plan.shapes)}"
+    ]
+    if plan.dropped:
+      notes.append(
+        f"{plan.dropped:,} pairs left out: one side is empty or longer than batching "
+        "allows"
+      )
+    return Features(
+      functools.partial(batches, corpus, plan),
+      assemble(corpus, shape, rows),
+      plan.batches,
+      tuple(notes),
+    )
+
+  def loss(self, module, params, batch, key) -> Mean:
+    logits_btv = module.apply(
+      {"params": params},
+      batch,
+      train=key is not None,
+      rngs={} if key is None else {"dropout": key},
+    )
+    weight_bt = batch.target.seg_bt != 0
+    smoothing = 0.0 if key is None else self.smoothing
+    return cross_entropy(logits_btv, batch.target.id_bt, weight_bt, smoothing)
+
+  def evaluate(
+    self,
+    module,
+    params,
+    data: Source,
+    tokenizer: Tokenizer,
+    split: str,
+    cache: Path,
+    progress: bool = True,
+  ):
+    corpus = corpus_of(data, split, tokenizer, cache, progress=False)
+    pairs = data.open(split)
+    scores: dict[str, float | str] = {
+      "loss": self.held_out_loss(module, params, corpus)
+    }
+    sources = [pairs[i].source for i in range(len(pairs))]
+    references = [pairs[i].target for i in range(len(pairs))]
+    searcher = Searcher(module, params, self.search)
+    with tqdm.tqdm(
+      total=len(pairs), desc=split, unit=" sentences", leave=False, disable=not progress
+    ) as bar:
+      outputs = searcher.texts(sources, tokenizer, bar.update)
+    scores |= text_scores(outputs, references)
+    rows = zip(sources, outputs, references, strict=True)
+    return scores, Samples(tuple(row for row, _ in zip(rows, range(12), strict=False)))
+
+  def held_out_loss(self, module, params, corpus: Corpus) -> float:
+    """Mean cross-entropy in nats per token, without smoothing and dropout."""
+    step = jax.jit(lambda params, batch: self.loss(module, params, batch, None))
+    total = Mean(jnp.zeros(()), jnp.zeros(()))
+    for batch in evaluation_batches(corpus, Grouped()):
+      total = total + step(params, batch)
+    return float(total.value)
+
+
+def corpus_of(
+  data: Source, split: str, tokenizer: Tokenizer, cache: Path, progress: bool
+) -> Corpus:
+  """A split of a source, tokenised once and kept under `cache`."""
+  return Corpus.build(data, split, tokenizer, cache, progress=progress)
+
+
+def text_scores(
+  outputs: list[str], references: list[str], tokenize: str = "13a"
+) -> dict[str, float | str]:
+  """sacreBLEU (Post 2018) with its signature, chrF (Popović 2015), exact match and the
+  number of sentences, on raw text."""
+  bleu = sacrebleu.BLEU(tokenize=tokenize)
+  chrf = sacrebleu.CHRF()
+  score = bleu.corpus_score(outputs, [references])
+  same = [o == r for o, r in zip(outputs, references, strict=True)]
+  return {
+    "exact_match": float(np.mean(same)),
+    "bleu": score.score,
+    "bleu_signature": str(bleu.get_signature()),
+    "chrf": chrf.corpus_score(outputs, [references]).score,
+    "sentences": len(outputs),
+  }

@@ -1,0 +1,1 @@
+"""Losses, schedules, optimizers, meshes, state and checkpoints; they know no task."""

@@ -1,0 +1,33 @@
+"""Parameter trees: paths, counts and digests."""
+
+import hashlib
+from typing import Any
+
+import jax
+import numpy as np
+
+
+def paths(tree: Any) -> dict[str, Any]:
+  """The leaves of a pytree by their path, `encoder/layers/feed_forward/w1`, sorted."""
+  leaves, _ = jax.tree_util.tree_flatten_with_path(tree)
+  named = {jax.tree_util.keystr(path, simple=True, separator="/"): leaf
+           for path, leaf in leaves}  # fmt: skip
+  return dict(sorted(named.items()))
+
+
+def size(tree: Any) -> int:
+  """The number of numbers in a tree of arrays, or of their shapes (`eval_shape`)."""
+  return sum(int(np.prod(leaf.shape)) for leaf in jax.tree.leaves(tree))
+
+
+def sha256(tree: Any) -> str:
+  """SHA-256 over every leaf's path, dtype, shape and bytes, in order of the paths.
+
+  Two trees have one digest exactly if they are bit for bit the same.
+  """
+  digest = hashlib.sha256()
+  for path, leaf in paths(tree).items():
+    array = np.ascontiguousarray(np.asarray(leaf))
+    digest.update(f"{path} {array.dtype} {array.shape}\n".encode())
+    digest.update(array.tobytes())
+  return digest.hexdigest()
