@@ -24,7 +24,6 @@ from typing import Any
 
 import jax
 import numpy as np
-import tensorboardX
 import tqdm
 from flax import linen as nn
 
@@ -180,6 +179,9 @@ class Metrics:
     text = "step,name,value\n" + "".join(f"{s},{n},{v!r}\n" for s, n, v in rows)
     write_whole(self._path, text.encode())
     self._file = self._path.open("a", encoding="utf-8")
+    # Not at the top: it imports PyTorch where that is installed.
+    import tensorboardX
+
     self._board = tensorboardX.SummaryWriter(
       str(path / "tensorboard"), purge_step=step + 1
     )

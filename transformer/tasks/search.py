@@ -47,6 +47,17 @@ class Search:
       raise ValueError(f"extra: {self.extra} is negative")
 
 
+@functools.partial(jax.jit, static_argnames=("module", "search", "capacity"))
+def find(module, search: Search, params, source: Tokens, limit_b, capacity: int):
+  """The search over one batch of sources; see `beam_search` for what comes out."""
+  state = module.start(params, source, capacity)
+  step = functools.partial(module.step, params)
+  constraint = Constraint(limit_b)
+  if search.beam == 1:
+    return generate(step, state, Sampler(), constraint, capacity)
+  return beam_search(step, state, constraint, capacity, search.beam, search.penalty)
+
+
 class Searcher:
   """A model with parameters and a way to search, compiled once per shape."""
 
@@ -56,22 +67,6 @@ class Searcher:
     """`tokens` bounds source tokens times beam in one batch."""
     self.module, self.search, self.tokens = module, search, tokens
     self.params = jax.jit(module.unstack)(params)
-    self._run = jax.jit(self._find, static_argnames="capacity")
-
-  def _find(self, params, source: Tokens, limit_b, capacity: int):
-    state = self.module.start(params, source, capacity)
-    step = functools.partial(self.module.step, params)
-    constraint = Constraint(limit_b)
-    if self.search.beam == 1:
-      return generate(step, state, Sampler(), constraint, capacity)
-    return beam_search(
-      step, state, constraint, capacity, self.search.beam, self.search.penalty
-    )
-
-  @property
-  def compilations(self) -> int:
-    """How many shapes have been compiled so far."""
-    return self._run._cache_size()
 
   def outputs(self, sources: Sequence[np.ndarray]) -> Iterator[tuple[int, object]]:
     """Searches for every source; yields `(index, its best token ids)` batch by batch,
@@ -86,7 +81,9 @@ class Searcher:
     for length, rows, chosen in self.batches(order, sizes):
       source, limit_b = self.pad([sources[i] for i in chosen], rows, length)
       capacity = length + self.search.extra + 1
-      output = self._run(self.params, source, limit_b, capacity=capacity)
+      output = find(
+        self.module, self.search, self.params, source, limit_b, capacity
+      )
       token_bt = np.asarray(output.token_bwt[:, 0])
       for row, i in enumerate(chosen):
         yield int(i), token_bt[row]

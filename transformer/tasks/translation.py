@@ -107,11 +107,16 @@ class Translation(Task):
 
   def held_out_loss(self, module, params, corpus: Corpus) -> float:
     """Mean cross-entropy in nats per token, without smoothing and dropout."""
-    step = jax.jit(lambda params, batch: self.loss(module, params, batch, None))
     total = Mean(jnp.zeros(()), jnp.zeros(()))
     for batch in evaluation_batches(corpus, Grouped()):
-      total = total + step(params, batch)
+      total = total + plain_loss(self, module, params, batch)
     return float(total.value)
+
+
+@functools.partial(jax.jit, static_argnames=("task", "module"))
+def plain_loss(task: Translation, module, params, batch) -> Mean:
+  """Loss sums of one batch, without smoothing and dropout."""
+  return task.loss(module, params, batch, None)
 
 
 def corpus_of(
