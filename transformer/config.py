@@ -9,7 +9,6 @@ among the subclasses of the field's own type.
 import ast
 import dataclasses
 import difflib
-import functools
 import hashlib
 import inspect
 import json
@@ -21,7 +20,10 @@ from typing import Any
 Path = str
 
 DEEPEST = 16
+"""How far recipes may nest."""
+
 LONGEST = 65536
+"""How many characters a text may have."""
 
 
 def members(family: type) -> dict[str, type]:
@@ -246,10 +248,9 @@ def _load(tree, kind, where: str, depth: int):
   if depth > DEEPEST:
     raise ValueError(f"{where}: nested more than {DEEPEST} deep")
   if isinstance(tree, dict) and tree.get("type") == "float":
-    value = {"inf": math.inf, "-inf": -math.inf, "nan": math.nan}.get(
-      str(tree.get("value"))
-    )
-    tree = value if value is not None and len(tree) == 2 else tree
+    named = {"inf": math.inf, "-inf": -math.inf, "nan": math.nan}
+    if len(tree) == 2 and tree.get("value") in tuple(named):
+      tree = named[tree["value"]]
   if isinstance(tree, dict):
     family = _recipe(kind)
     if family is None:
@@ -313,8 +314,7 @@ def differences(a: Any, b: Any, path: Path = "") -> list[tuple[Path, Any, Any]]:
   return found
 
 
-@functools.cache
-def annotations(kind: type) -> dict[str, Any]:
+def annotations(kind: Any) -> dict[str, Any]:
   """The declared type of every field of a dataclass, in order."""
   hints = typing.get_type_hints(kind)
   return {f.name: hints[f.name] for f in dataclasses.fields(kind) if f.init}
@@ -380,8 +380,8 @@ def _describe(kind) -> str:
       names.append(" or ".join(repr(word) for word in typing.get_args(one)))
     elif typing.get_origin(one) is tuple:
       names.append("a tuple such as (1, 2)")
-    elif dataclasses.is_dataclass(one):
-      names.append(f"a {one.__name__}: {', '.join(members(one))}")  # type: ignore[arg-type]
+    elif isinstance(one, type) and dataclasses.is_dataclass(one):
+      names.append(f"a {one.__name__}: {', '.join(members(one))}")
     else:
       plain = {int: "a whole number", float: "a number", str: "a text",
                bool: "true or false"}  # fmt: skip

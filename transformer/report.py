@@ -34,20 +34,22 @@ def write_report(
     "",
     "| held-out score | value |",
     "| --- | --- |",
-    *(f"| {name.removeprefix('val/')} | {value:.4g} |" for name, value in scores.items()),
+    *(
+      f"| {name.removeprefix('val/')} | {value:.4g} |" for name, value in scores.items()
+    ),
     "",
     "![curves](curves.png)",
     "",
   ]
   if samples is not None:
     lines += ["| source | output | reference |", "| --- | --- | --- |"]
-    lines += ["| " + " | ".join(map(_cell, row)) + " |" for row in samples.rows]
+    lines += ["| " + " | ".join(map(_cell, row)) + " |" for row in samples.rows[:12]]
     lines.append("")
   lines += [
     "## Use it",
     "",
     "```",
-    f"transformer translate {path} \"{_example(samples)}\"",
+    f'transformer translate {path} "{_example(samples)}"',
     f"transformer evaluate {path} --split test",
     f"transformer average {path} --last {config.keep}",
     f"transformer info {path}",

@@ -13,6 +13,7 @@ A run is a directory that is complete in itself and may be copied anywhere:
 Opening one executes nothing from it.
 """
 
+import contextlib
 import csv
 import functools
 import os
@@ -140,10 +141,9 @@ def prepare(config: Config, workdir: Path) -> Run:
     )
   if stored.is_file():
     run = None
-    try:
+    # A run stopped between its two files has nothing in it yet.
+    with contextlib.suppress(FileNotFoundError):
       run = Run.open(path)
-    except FileNotFoundError:
-      pass  # stopped between its two files: nothing is in it yet
     if run is not None and run.steps():
       wrong = conflicts(run.config, config)
       if wrong:
@@ -268,13 +268,8 @@ def train(config: Config, workdir: Path) -> int:
     say(run, features.notes, state, first)
     metrics = Metrics(run.path, first)
     step = jax.jit(
-      functools.partial(
-        train_step, functools.partial(task.loss, module), optimizer
-      ),
+      functools.partial(train_step, functools.partial(task.loss, module), optimizer),
       donate_argnums=0,
-    )
-    evaluate = functools.partial(
-      task.evaluate, module, data=config.data, tokenizer=run.tokenizer, cache=run.cache
     )
     samples = None
     watch = Watch(config, metrics, first)
@@ -287,7 +282,9 @@ def train(config: Config, workdir: Path) -> int:
         if done % config.eval_every == 0 or done == config.steps:
           watch.flush()
           with watch.paused():
-            scores, samples = evaluate(state.params, split="val")
+            scores, samples = task.evaluate(
+              module, state.params, config.data, run.tokenizer, "val", run.cache, True
+            )
           metrics.write(done, {f"val/{k}": v for k, v in scores.items()
                                if not isinstance(v, str)})  # fmt: skip
           watch.say(done, scores)

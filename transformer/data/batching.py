@@ -94,8 +94,7 @@ class Grouped(Batching):
       raise ValueError(f"Grouped.lengths: {self.lengths} is not ascending")
     if self.tokens < self.lengths[-1]:
       raise ValueError(
-        f"Grouped.tokens: {self.tokens} slots do not hold one row of "
-        f"{self.lengths[-1]}"
+        f"Grouped.tokens: {self.tokens} slots do not hold one row of {self.lengths[-1]}"
       )
 
   def plan(self, lengths_n2: np.ndarray, seed: int) -> Plan:

@@ -5,6 +5,7 @@ import hashlib
 import io
 import re
 from collections.abc import Iterable, Sequence
+from typing import Any
 
 import numpy as np
 import sentencepiece
@@ -109,11 +110,11 @@ class Tokenizer:
     encoded = self._processor.Encode(list(texts), add_eos=True)
     return [np.asarray(ids, np.int32) for ids in encoded]
 
-  def decode(self, sequences: Iterable[Sequence[int]]) -> list[str]:
+  def decode(self, sequences: Iterable[Any]) -> list[str]:
     """The text of every sequence of ids, up to its first `EOS`."""
     kept = []
-    for ids in sequences:
-      ids = np.asarray(ids)
+    for sequence in sequences:
+      ids = np.asarray(sequence)
       ends = np.flatnonzero(ids == EOS)
       ids = ids[: ends[0]] if len(ends) else ids
       kept.append([int(i) for i in ids if i not in (PAD, BOS)])

@@ -1,28 +1,40 @@
-"""Beam search with a stopping rule that loses nothing."""
+"""Beam search that loses nothing by stopping early."""
 
 from collections.abc import Callable
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
 
-from transformer.batch import BOS, EOS, PAD
-from transformer.decoding.constraint import Constraint
+from transformer.batch import BOS, EOS
+from transformer.decoding.constraint import Constraint, normalise
 from transformer.decoding.penalty import Gnmt, LengthPenalty
-from transformer.decoding.state import DecodeState, Output, reorder, widen
+from transformer.decoding.state import (
+  DecodeState,
+  Output,
+  last_token,
+  nothing,
+  put,
+  take,
+  widen,
+)
 
 
-class _Beam(NamedTuple):
-  t: jax.Array  # tokens produced so far
-  live_bwt: jax.Array  # tokens of the hypotheses not finished, best first
-  live_gain_bwt: jax.Array  # their tokens' log-probabilities
-  live_bw: jax.Array  # sums of those; -inf where there is no hypothesis
-  found_bwt: jax.Array  # finished hypotheses, best score first
-  found_gain_bwt: jax.Array
-  found_bw: jax.Array  # sums
-  found_score_bw: jax.Array  # sums under the length penalty; -inf where there is none
-  done_b: jax.Array  # nothing that follows can change the sentence's `n_best`
-  state: DecodeState
+class _Live(NamedTuple):
+  """Hypotheses not finished; log-probability -inf where there is none."""
+
+  token_bwt: jax.Array  # ids so far, then PAD
+  token_logprob_bwt: jax.Array
+  logprob_bw: jax.Array  # sums of those
+
+
+class _Loop(NamedTuple):
+  t: jax.Array  # tokens that every live hypothesis has
+  live: _Live
+  found: Output  # the best finished hypotheses so far, best first
+  greedy_b: jax.Array  # live hypothesis 0 is greedy's
+  done_b: jax.Array  # nothing to come can change the sentence's `n_best`
+  cache: Any
 
 
 def beam_search(
@@ -36,107 +48,106 @@ def beam_search(
 ) -> Output:
   """The best outputs of every sentence under a length penalty (§6.1).
 
-  At every step each of the `beam` live hypotheses may end, and the `beam` best of all
-  their other continuations live on. Live and finished hypotheses are kept apart, and
-  finished ones are not scored again. A sentence is done when its `n_best`-th finished
-  hypothesis scores at least what any live one can still reach (`LengthPenalty.bound`):
-  so stopping early never changes the answer, and with one live hypothesis the answer
-  scores no less than greedy's, whose every prefix is searched too.
+  At every step the best 2w continuations of the w live hypotheses are candidates. Those
+  that end are finished, and the best w of the others live on; at most w can end, so
+  there are always enough. (An end below these ranks is not taken: with every end taken,
+  empty outputs would win more often, see Stahlberg and Byrne 2019.) Live and finished
+  hypotheses are kept apart, and a finished one is scored once.
+
+  The hypothesis of greedy search is never given up: it takes the last place where it
+  would fall out. So the best score is at least greedy's, for every beam. A beam of 1 is
+  greedy search that also looks at the ends beside its way, and may so score higher.
+
+  A sentence is done when its `n_best`-th finished hypothesis scores at least what any
+  live one can still reach (`LengthPenalty.bound`); this never changes those `n_best`.
+  With w at least the number of prefixes of every length, they are the best there are.
 
   Args:
-    step: `step(token_bw, state) -> (logits_bwv, state)`.
+    step: `step(token_bw, state) -> (logits_bwv, state)` feeds every hypothesis one
+      token, `BOS` first.
     state: with one hypothesis a sentence; only its cache is widened and reordered.
     constraint: limits per sentence.
-    capacity: the most tokens any sentence may take, `EOS` counted (static).
+    capacity: the most tokens any sentence may take, `EOS` counted (static); a larger
+      `max_length_b` is cut to it.
     beam: live hypotheses a sentence, `w`.
     penalty: how lengths compare.
-    n_best: how many of the `beam` finished hypotheses must be right; those after are
-      what happened to be found.
+    n_best: how many of the w returned hypotheses early stopping must keep right; those
+      after are what happened to be found.
 
   Returns:
-    `beam` hypotheses a sentence. Equal scores stand in the order in which they were
-    found, and among continuations the lower hypothesis and the lower id go first.
+    w hypotheses a sentence, best first. Equal candidates stand by the rank of their
+    hypothesis, then by lower id; equal finished scores by when they were found.
   """
   if not 1 <= n_best <= beam:
     raise ValueError(f"n_best: {n_best} is not between 1 and the beam's {beam}")
+  constraint = constraint.within(capacity)
   b, w = constraint.max_length_b.shape[0], beam
-  longest_b = constraint.max_length_b + 1
 
-  def going(s: _Beam):
+  def going(s: _Loop):
     return (s.t < capacity) & ~jnp.all(s.done_b)
 
-  def advance(s: _Beam):
-    last_bw = jnp.where(s.t == 0, BOS, s.live_bwt[:, :, jnp.maximum(s.t - 1, 0)])
-    logits_bwv, state = step(last_bw, s.state)
-    gain_bwv = constraint.logprobs(logits_bwv, s.t)
-    v = gain_bwv.shape[-1]
+  def advance(s: _Loop) -> _Loop:
+    last_bw = last_token(s.live.token_bwt, s.t, BOS)
+    logits_bwv, (cache, _) = step(last_bw, DecodeState(s.cache, state.memory))
+    k = min(2 * w, logits_bwv.shape[-1])
+    chosen_bwk, id_bwk = jax.lax.top_k(constraint.restrict(logits_bwv, s.t), k)
+    gain_bwk = normalise(chosen_bwk, logits_bwv)
+    sum_bwk = s.live.logprob_bw[:, :, None] + gain_bwk
 
-    end_gain_bw = gain_bwv[:, :, EOS]
-    end_bw = s.live_bw + end_gain_bw
-    ended = (
-      _put(s.live_bwt, jnp.full((b, w), EOS, jnp.int32), s.t),
-      _put(s.live_gain_bwt, end_gain_bw, s.t),
-      end_bw,
-      penalty.score(end_bw, s.t + 1),
+    # First among the candidates, greedy's hypothesis is also first among those that
+    # live on, until it ends.
+    rank_bwk = sum_bwk.at[:, 0, 0].max(jnp.where(s.greedy_b, jnp.inf, -jnp.inf))
+    _, place_bn = jax.lax.top_k(rank_bwk.reshape(b, w * k), 2 * w)
+    id_bn, gain_bn, sum_bn = (
+      jnp.take_along_axis(array_bwk.reshape(b, w * k), place_bn, axis=1)
+      for array_bwk in (id_bwk, gain_bwk, sum_bwk)
     )
-    kept = (s.found_bwt, s.found_gain_bwt, s.found_bw, s.found_score_bw)
-    both = jax.tree.map(lambda x, y: jnp.concatenate([x, y], axis=1), kept, ended)
-    _, order_bw = jax.lax.top_k(both[3], w)
-    found = _take(both, order_bw)
-    frozen_b = s.done_b
-    found = jax.tree.map(lambda new, old: _where(frozen_b, old, new), found, kept)
+    parent_bn, ends_bn = place_bn // k, id_bn == EOS
+    token_bnt, gain_bnt = take((s.live.token_bwt, s.live.token_logprob_bwt), parent_bn)
+    grown = _Live(put(token_bnt, id_bn, s.t), put(gain_bnt, gain_bn, s.t), sum_bn)
 
-    onward_bwv = gain_bwv.at[:, :, EOS].set(-jnp.inf)
-    total_bn = (s.live_bw[:, :, None] + onward_bwv).reshape(b, w * v)
-    live_bw, place_bw = jax.lax.top_k(total_bn, w)
-    parent_bw, token_bw = place_bw // v, place_bw % v
-    gain_bw = jnp.take_along_axis(onward_bwv.reshape(b, w * v), place_bw, axis=1)
-    token_bwt, gain_bwt = _take((s.live_bwt, s.live_gain_bwt), parent_bw)
+    found = _best(w, s.found, _finish(grown, ends_bn, s.t + 1, penalty))
+    found = jax.tree.map(lambda old, new: _where(s.done_b, old, new), s.found, found)
+
+    # The first w that do not end: top_k puts equals in order.
+    _, stay_bw = jax.lax.top_k((~ends_bn).astype(jnp.int32), w)
+    live = take(grown, stay_bw)
     if w > 1:
-      state = reorder(state, parent_bw)
+      cache = take(cache, jnp.take_along_axis(parent_bn, stay_bw, axis=1))
 
-    reach_bw = penalty.bound(live_bw, s.t + 1, longest_b[:, None])
-    settled_b = found[3][:, n_best - 1] >= jnp.max(reach_bw, axis=1)
-    over_b = s.t + 1 >= longest_b
-    return _Beam(
-      s.t + 1,
-      _put(token_bwt, token_bw.astype(jnp.int32), s.t),
-      _put(gain_bwt, gain_bw, s.t),
-      live_bw,
-      *found,
-      s.done_b | settled_b | over_b,
-      state,
-    )
+    reach_bw = penalty.bound(live.logprob_bw, s.t + 1, constraint.max_length_b[:, None])
+    settled_b = found.score_bw[:, n_best - 1] >= jnp.max(reach_bw, axis=1)
+    greedy_b = s.greedy_b & ~ends_bn[:, 0]
+    return _Loop(s.t + 1, live, found, greedy_b, s.done_b | settled_b, cache)
 
-  none_bw = jnp.full((b, w), -jnp.inf)
-  tokens_bwt = jnp.full((b, w, capacity), PAD, jnp.int32)
-  gains_bwt = jnp.zeros((b, w, capacity), jnp.float32)
-  start = _Beam(
-    jnp.zeros((), jnp.int32),
-    tokens_bwt,
-    gains_bwt,
-    none_bw.at[:, 0].set(0.0),
-    tokens_bwt,
-    gains_bwt,
-    none_bw,
-    none_bw,
-    constraint.max_length_b <= 0,
-    widen(state, w),
+  found = nothing(b, w, capacity)
+  one_bw = found.logprob_bw.at[:, 0].set(0.0)
+  start = _Loop(
+    t=jnp.zeros((), jnp.int32),
+    live=_Live(found.token_bwt, found.token_logprob_bwt, one_bw),
+    found=found,
+    greedy_b=jnp.ones((b,), bool),
+    done_b=constraint.max_length_b <= 0,
+    cache=widen(state.cache, w),
   )
-  end = jax.lax.while_loop(going, advance, start)
-  real_bw = end.found_score_bw > -jnp.inf
-  token_bwt = jnp.where(real_bw[:, :, None], end.found_bwt, PAD)
-  gain_bwt = jnp.where(real_bw[:, :, None], end.found_gain_bwt, 0.0)
-  length_bw = jnp.sum(token_bwt != PAD, axis=-1)
-  return Output(token_bwt, end.found_score_bw, end.found_bw, gain_bwt, length_bw)
+  return jax.lax.while_loop(going, advance, start).found
 
 
-def _put(array_bwt, value_bw, t):
-  return jax.lax.dynamic_update_index_in_dim(array_bwt, value_bw, t, 2)
+def _finish(grown: _Live, ends_bn, n, penalty: LengthPenalty) -> Output:
+  """Candidates of `n` tokens as outputs; those that do not end score -inf."""
+  score_bn = jnp.where(ends_bn, penalty.normalise(grown.logprob_bw, n), -jnp.inf)
+  length_bn = jnp.full(ends_bn.shape, n, jnp.int32)
+  return Output(
+    grown.token_bwt, score_bn, grown.logprob_bw, grown.token_logprob_bwt, length_bn
+  )
 
 
-def _take(tree, order_bw):
-  return jax.tree.map(lambda leaf: jax.vmap(lambda x, i: x[i])(leaf, order_bw), tree)
+def _best(w: int, found: Output, more: Output) -> Output:
+  """The best `w` of two sets of outputs; among equals those of `found` go first, so
+  that what does not exist stays as `nothing` made it."""
+  both = jax.tree.map(lambda x, y: jnp.concatenate([x, y], axis=1), found, more)
+  _, order_bw = jax.lax.top_k(both.score_bw, w)
+  return take(both, order_bw)
 
 
 def _where(choose_b, yes, no):

@@ -12,9 +12,11 @@ class Constraint(NamedTuple):
   """Limits of every sentence's output. All are per sentence, so that no sentence's
   answer depends on its company.
 
-  `max_length_b` and `min_length_b` count tokens without `EOS`. A sentence of
-  `max_length_b` 0 is over before it begins. `prefix_bt` is a forced beginning, `PAD`
-  where it ends; its log-probabilities count. `suppressed` ids are never produced.
+  `max_length_b` and `min_length_b` count tokens without `EOS`; a forced prefix counts.
+  A sentence of `max_length_b` 0 is over before it begins and has no output. `prefix_bt`
+  is a forced beginning, `PAD` where it ends; its log-probabilities count. `suppressed`
+  ids are never chosen, and neither are `PAD` and `BOS`. Where two limits contradict
+  each other, `max_length_b` goes before the prefix, and the prefix before the rest.
   """
 
   max_length_b: jax.Array
@@ -22,26 +24,40 @@ class Constraint(NamedTuple):
   prefix_bt: jax.Array | None = None
   suppressed: tuple[int, ...] = ()
 
-  def logprobs(self, logits_bwv, t):
-    """log-softmax in float32 over the whole vocabulary, then -inf for every token that
-    may not be number `t` (from 0). At `max_length_b` only `EOS` may."""
-    logprob_bwv = jax.nn.log_softmax(logits_bwv.astype(jnp.float32), axis=-1)
+  def within(self, capacity: int) -> "Constraint":
+    """The same with `max_length_b` cut so that `EOS` is among `capacity` tokens."""
+    if capacity < 1:
+      raise ValueError(f"capacity: {capacity} leaves no room for EOS; take 1 or more")
+    return self._replace(max_length_b=jnp.minimum(self.max_length_b, capacity - 1))
+
+  def restrict(self, logits_bwv, t):
+    """The logits in float32, -inf for each token that may not be number `t` (from 0).
+
+    At `max_length_b` only `EOS` may be, so every output ends in it and scores compare.
+    """
     id_v = jnp.arange(logits_bwv.shape[-1])
-    never_v = (id_v == PAD) | (id_v == BOS)
+    allowed_v = (id_v != PAD) & (id_v != BOS)
     for token in self.suppressed:
-      never_v |= id_v == token
-    eos_v = id_v == EOS
-    allowed_bv = jnp.where(
-      (t >= self.max_length_b)[:, None], eos_v[None, :], ~never_v[None, :]
-    )
+      allowed_v &= id_v != token
+    allowed_bv, eos_bv = allowed_v[None, :], (id_v == EOS)[None, :]
     if self.min_length_b is not None:
-      early_b = (t < self.min_length_b) & (t < self.max_length_b)
-      allowed_bv &= ~(early_b[:, None] & eos_v[None, :])
-    if self.prefix_bt is not None:
+      allowed_bv &= ~(eos_bv & (t < self.min_length_b)[:, None])
+    if self.prefix_bt is not None and self.prefix_bt.shape[1]:
       last = self.prefix_bt.shape[1] - 1
-      forced_b = jnp.where(
-        t <= last, self.prefix_bt[:, jnp.minimum(t, last)], PAD
-      )
+      forced_b = jnp.where(t <= last, self.prefix_bt[:, jnp.minimum(t, last)], PAD)
       forced_bv = forced_b[:, None] == id_v[None, :]
       allowed_bv = jnp.where((forced_b != PAD)[:, None], forced_bv, allowed_bv)
-    return jnp.where(allowed_bv[:, None, :], logprob_bwv, -jnp.inf)
+    allowed_bv = jnp.where((t >= self.max_length_b)[:, None], eos_bv, allowed_bv)
+    return jnp.where(allowed_bv[:, None, :], logits_bwv.astype(jnp.float32), -jnp.inf)
+
+
+def normalise(chosen_bwn, logits_bwv):
+  """Log-probabilities in nats, float32, of tokens whose logits are `chosen_bwn`.
+
+  A log-softmax over the whole vocabulary, whatever is forbidden in it, without an array
+  of its size; never above 0, not by rounding either.
+  """
+  logits_bwv = logits_bwv.astype(jnp.float32)
+  most_bwv = jnp.max(logits_bwv, axis=-1, keepdims=True)
+  sum_bwn = jnp.sum(jnp.exp(logits_bwv - most_bwv), axis=-1, keepdims=True)
+  return (chosen_bwn - most_bwv) - jnp.log(sum_bwn)

@@ -1,4 +1,4 @@
-"""How probable a given output is."""
+"""How probable given outputs are."""
 
 from collections.abc import Callable
 
@@ -6,20 +6,26 @@ import jax
 import jax.numpy as jnp
 
 from transformer.batch import BOS, PAD
+from transformer.decoding.constraint import normalise
 from transformer.decoding.state import DecodeState
 
 
 def score(step: Callable, state: DecodeState, target_bt) -> jax.Array:
-  """Log-probabilities `[b, t]` in nats of given tokens, 0 at `PAD`, through the very
-  steps that a search takes."""
+  """Log-probabilities `[b, t]` in nats of given tokens, 0 at `PAD`.
+
+  They come through the very steps a search takes, without limits, so those of a
+  search's output are its `token_logprob_bwt`. Targets end in `EOS`, then `PAD`; the
+  state needs room for `t` steps.
+  """
 
   def advance(carry, token_b):
-    last_b, state = carry
-    logits_bwv, state = step(last_b[:, None], state)
-    logprob_bv = jax.nn.log_softmax(logits_bwv[:, 0].astype(jnp.float32), axis=-1)
-    gain_b = jnp.take_along_axis(logprob_bv, token_b[:, None], axis=-1)[:, 0]
-    return (token_b, state), jnp.where(token_b == PAD, 0.0, gain_b)
+    last_b, cache = carry
+    logits_bwv, (cache, _) = step(last_b[:, None], DecodeState(cache, state.memory))
+    chosen_bwn = jnp.take_along_axis(logits_bwv, token_b[:, None, None], axis=-1)
+    gain_bwn = normalise(chosen_bwn.astype(jnp.float32), logits_bwv)
+    return (token_b, cache), jnp.where(token_b == PAD, 0.0, gain_bwn[:, 0, 0])
 
-  first_b = jnp.full((target_bt.shape[0],), BOS, jnp.int32)
-  _, gain_tb = jax.lax.scan(advance, (first_b, state), target_bt.T)
+  target_bt = jnp.asarray(target_bt, jnp.int32)
+  first_b = jnp.full(target_bt.shape[:1], BOS, jnp.int32)
+  _, gain_tb = jax.lax.scan(advance, (first_b, state.cache), target_bt.T)
   return gain_tb.T

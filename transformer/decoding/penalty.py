@@ -1,4 +1,4 @@
-"""Length penalties: how sums of log-probabilities of different lengths compare."""
+"""Length penalties: how log-probabilities of outputs of different lengths compare."""
 
 import dataclasses
 
@@ -7,31 +7,48 @@ import jax.numpy as jnp
 
 @dataclasses.dataclass(frozen=True)
 class LengthPenalty:
-  """None: the score is the log-probability."""
+  """None: the score is the log-probability.
+
+  A member says what the log-probability of `n` tokens is divided by. `n` counts every
+  token of the output, `EOS` too (and a forced prefix), so it is never 0. The divisor
+  must be positive and monotone in `n`, rising or falling: then `bound` holds.
+  """
 
   def divisor(self, n):
-    """What the log-probability of `n` tokens, `EOS` counted, is divided by."""
+    """What the log-probability of `n` tokens is divided by, float32."""
     return jnp.ones_like(n, jnp.float32)
 
-  def score(self, logprob, n):
-    """The score of a finished hypothesis of `n` tokens."""
+  def normalise(self, logprob, n):
+    """The score of a finished output of `n` tokens."""
     return logprob / self.divisor(n)
 
-  def bound(self, logprob, n, longest):
-    """The most that a hypothesis of `n` tokens, not finished, can still score when it
-    may grow to `longest`.
+  def bound(self, logprob, n, max_n):
+    """The most that a hypothesis of `n` tokens, not finished, can still score.
 
-    Its log-probability can only fall, and is not positive, so logprob / D bounds the
-    score for D the largest divisor over the lengths n + 1 … longest. Every divisor here
-    is monotone in the length, so D stands at one of the ends.
+    `max_n` is the largest number of tokens without `EOS`, so the finished output will
+    have n' tokens with n + 1 <= n' <= max_n + 1. Let L <= 0 be `logprob`, L' its
+    log-probability then, and D the largest divisor over these n'. More tokens only add
+    log-probabilities <= 0: L' <= L. As L <= 0 and 0 < divisor(n') <= D,
+
+        normalise(L', n') = L' / divisor(n') <= L / divisor(n') <= L / D.
+
+    It remains to find D. No penalty: the divisor is 1, D = 1. `Average`: n' rises, so D
+    is max_n + 1. `Gnmt`: (5 + n') / 6 rises and is at least 1, so its power rises for
+    alpha >= 0, D at max_n + 1, and falls for alpha < 0, D at n + 1. All are monotone,
+    so D is the larger of the divisors at the two ends. The bound is met where all
+    tokens to come have probability 1. Rounding keeps it: sums with terms <= 0 and
+    quotients are rounded monotonically.
     """
-    ends = self.divisor(n + 1), self.divisor(jnp.maximum(longest, n + 1))
+    ends = self.divisor(n + 1), self.divisor(jnp.maximum(max_n, n) + 1)
     return logprob / jnp.maximum(*ends)
 
 
 @dataclasses.dataclass(frozen=True)
 class Gnmt(LengthPenalty):
-  """((5 + n) / 6)^alpha (Wu et al. 2016, eq. 14); the paper takes alpha 0.6 (§6.1)."""
+  """((5 + n) / 6)^alpha (Wu et al. 2016, eq. 14); the paper takes alpha 0.6 (§6.1).
+
+  A larger alpha favours longer outputs; 0 is no penalty.
+  """
 
   alpha: float = 0.6
 

@@ -1,4 +1,4 @@
-"""One hypothesis a sentence: greedy, or drawn at random."""
+"""Token by token without looking ahead: greedy, or drawn at random."""
 
 import dataclasses
 from collections.abc import Callable
@@ -7,75 +7,116 @@ import jax
 import jax.numpy as jnp
 
 from transformer.batch import BOS, EOS, PAD
-from transformer.decoding.constraint import Constraint
-from transformer.decoding.state import DecodeState, Output
+from transformer.decoding.constraint import Constraint, normalise
+from transformer.decoding.state import DecodeState, Output, last_token, put, widen
 
 
 @dataclasses.dataclass(frozen=True)
 class Sampler:
-  """The most probable token (greedy)."""
+  """Greedy: the most probable token, the lowest id among equals."""
 
-  def __call__(self, key_b, logprob_bv):
-    """One token for every sentence; -inf is never chosen."""
-    return jnp.argmax(logprob_bv, axis=-1)
+  def __call__(self, key_b, logits_bv):
+    """One token id for every row. A logit of -inf is never chosen."""
+    return jnp.argmax(logits_bv, axis=-1)
+
+
+class _Random(Sampler):
+  """Draws from softmax(logits / temperature) over the tokens that `cut` leaves.
+
+  Each row draws by its own key. Members have a field `temperature` after their own
+  fields, so that `TopP(0.9)` reads as it should.
+  """
+
+  temperature: float
+
+  def __post_init__(self):
+    if not 0 < self.temperature < float("inf"):
+      raise ValueError(
+        f"temperature: {self.temperature} is not a positive number; "
+        "for greedy search take Sampler()"
+      )
+
+  def cut(self, logits_bv):
+    """The logits (after the temperature) with -inf for what must not be drawn."""
+    return logits_bv
+
+  def __call__(self, key_b, logits_bv):
+    return jax.vmap(jax.random.categorical)(
+      key_b, self.cut(logits_bv / self.temperature)
+    )
 
 
 @dataclasses.dataclass(frozen=True)
-class Temperature(Sampler):
-  """Draws from softmax(logprob / temperature), cut as subclasses say."""
+class Temperature(_Random):
+  """Any token; below 1 the probable ones more often, above 1 less."""
 
   temperature: float = 1.0
 
-  def __post_init__(self):
-    if not self.temperature > 0:
-      raise ValueError(f"temperature: {self.temperature} is not above 0")
-
-  def cut(self, logprob_bv):
-    """-inf for every token that must not be drawn."""
-    return logprob_bv
-
-  def __call__(self, key_b, logprob_bv):
-    logprob_bv = self.cut(logprob_bv / self.temperature)
-    return jax.vmap(jax.random.categorical)(key_b, logprob_bv)
-
 
 @dataclasses.dataclass(frozen=True)
-class TopK(Temperature):
-  """Only the `k` most probable (Fan et al. 2018)."""
+class TopK(_Random):
+  """The `k` most probable (Fan et al. 2018), and those as probable as the last."""
 
   k: int = 50
+  temperature: float = 1.0
 
-  def cut(self, logprob_bv):
-    k = min(self.k, logprob_bv.shape[-1])
-    least_b = jax.lax.top_k(logprob_bv, k)[0][:, -1]
-    return jnp.where(logprob_bv >= least_b[:, None], logprob_bv, -jnp.inf)
+  def __post_init__(self):
+    super().__post_init__()
+    if self.k < 1:
+      raise ValueError(f"k: {self.k} is less than 1")
+
+  def cut(self, logits_bv):
+    best_bk, _ = jax.lax.top_k(logits_bv, min(self.k, logits_bv.shape[-1]))
+    return jnp.where(logits_bv >= best_bk[:, -1:], logits_bv, -jnp.inf)
 
 
 @dataclasses.dataclass(frozen=True)
-class TopP(Temperature):
-  """The fewest most probable tokens that have `p` of the probability together
-  (Holtzman et al. 2020)."""
+class TopP(_Random):
+  """The fewest most probable tokens that together have at least `p` of the probability
+  (nucleus sampling, Holtzman et al. 2020), and those as probable as the last."""
 
   p: float = 0.9
+  temperature: float = 1.0
 
-  def cut(self, logprob_bv):
-    probability_bv = jax.nn.softmax(logprob_bv, axis=-1)
-    sorted_bv = -jnp.sort(-probability_bv, axis=-1)
-    before_bv = jnp.cumsum(sorted_bv, axis=-1) - sorted_bv
-    last_b = jnp.sum(before_bv < self.p, axis=-1) - 1
-    least_bv = jnp.take_along_axis(sorted_bv, last_b[:, None], axis=-1)
-    return jnp.where(probability_bv >= least_bv, logprob_bv, -jnp.inf)
+  def __post_init__(self):
+    super().__post_init__()
+    if not 0 < self.p <= 1:
+      raise ValueError(f"p: {self.p} is not in (0, 1]")
+
+  def cut(self, logits_bv):
+    # Sorting a vocabulary is dear. Floats that are not negative are ordered as their
+    # bits are, so 30 halvings find the largest threshold that leaves enough.
+    probability_bv = jax.nn.softmax(logits_bv, axis=-1)
+    bits_bv = jax.lax.bitcast_convert_type(probability_bv, jnp.int32)
+
+    def halve(_, ends):
+      low_b, high_b = ends
+      middle_b = (low_b + high_b) // 2
+      left_bv = jnp.where(bits_bv >= middle_b[:, None], probability_bv, 0.0)
+      enough_b = jnp.sum(left_bv, axis=-1) >= self.p
+      return jnp.where(enough_b, middle_b, low_b), jnp.where(enough_b, high_b, middle_b)
+
+    one = 0x3F800000  # the bits of 1.0; with all tokens left, 0, there is enough
+    low_b = jnp.zeros(logits_bv.shape[:1], jnp.int32)
+    least_b, _ = jax.lax.fori_loop(0, 30, halve, (low_b, low_b + one + 1))
+    return jnp.where(bits_bv >= least_b[:, None], logits_bv, -jnp.inf)
 
 
 @dataclasses.dataclass(frozen=True)
-class MinP(Temperature):
+class MinP(_Random):
   """Tokens at least `p` times as probable as the best (Nguyen et al. 2024)."""
 
   p: float = 0.1
+  temperature: float = 1.0
 
-  def cut(self, logprob_bv):
-    best_bv = jnp.max(logprob_bv, axis=-1, keepdims=True)
-    return jnp.where(logprob_bv >= best_bv + jnp.log(self.p), logprob_bv, -jnp.inf)
+  def __post_init__(self):
+    super().__post_init__()
+    if not 0 <= self.p <= 1:
+      raise ValueError(f"p: {self.p} is not in [0, 1]")
+
+  def cut(self, logits_bv):
+    least_b1 = jnp.max(logits_bv, axis=-1, keepdims=True) + jnp.log(self.p)
+    return jnp.where(logits_bv >= least_b1, logits_bv, -jnp.inf)
 
 
 def generate(
@@ -86,55 +127,74 @@ def generate(
   capacity: int,
   key=None,
   seed_b=None,
+  samples: int = 1,
 ) -> Output:
-  """Generates one output a sentence until all are done.
+  """Generates outputs token by token until all sentences are done.
 
   Args:
-    step: `step(token_bw, state) -> (logits_bwv, state)`.
+    step: `step(token_bw, state) -> (logits_bwv, state)` feeds every output one token,
+      `BOS` first.
     state: with one hypothesis a sentence.
     sampler: chooses each token.
     constraint: limits per sentence.
-    capacity: the most tokens any sentence may take, `EOS` counted (static).
-    key, seed_b: what a random sampler draws for a sentence follows from the key, the
-      sentence's seed and the place of the token, never from its company.
+    capacity: the most tokens any sentence may take, `EOS` counted (static); a larger
+      `max_length_b` is cut to it.
+    key: of all randomness; `jax.random.key(0)` if not given.
+    seed_b: integers, one a sentence, 0 if not given. What is drawn follows from the
+      key, the sentence's seed, the number of the sample and the place of the token,
+      never from the sentence's company.
+    samples: outputs a sentence, `w`.
+
+  Returns:
+    `samples` outputs a sentence, as drawn and not sorted. Scores are log-probabilities
+    under the model itself, whatever the sampler does to them.
   """
-  b = constraint.max_length_b.shape[0]
-  if key is None:
-    key = jax.random.key(0)
-  seed_b = jnp.arange(b) if seed_b is None else seed_b
-  key_b = jax.vmap(lambda seed: jax.random.fold_in(key, seed))(seed_b)
+  constraint = constraint.within(capacity)
+  b, w = constraint.max_length_b.shape[0], samples
+  key = jax.random.key(0) if key is None else key
+  seed_b = jnp.zeros((b,), jnp.int32) if seed_b is None else jnp.asarray(seed_b)
+  seed_n, sample_n = jnp.repeat(seed_b, w), jnp.tile(jnp.arange(w), b)
+  fold = jax.vmap(jax.random.fold_in, in_axes=(0, 0))
+  key_n = fold(fold(jnp.broadcast_to(key, (b * w,)), seed_n), sample_n)
 
   def going(carry):
-    t, _, _, _, done_b, _ = carry
-    return (t < capacity) & ~jnp.all(done_b)
+    t, _, _, _, done_bw, _ = carry
+    return (t < capacity) & ~jnp.all(done_bw)
 
   def advance(carry):
-    t, last_b, token_bt, logprob_bt, done_b, state = carry
-    logits_bwv, state = step(last_b[:, None], state)
-    choice_bv = constraint.logprobs(logits_bwv, t)[:, 0]
-    drawn_b = jax.vmap(lambda k: jax.random.fold_in(k, t))(key_b)
-    next_b = sampler(drawn_b, choice_bv).astype(jnp.int32)
-    gain_b = jnp.take_along_axis(choice_bv, next_b[:, None], axis=-1)[:, 0]
-    next_b = jnp.where(done_b, PAD, next_b)
-    token_bt = jax.lax.dynamic_update_index_in_dim(token_bt, next_b, t, 1)
-    gain_b = jnp.where(done_b, 0.0, gain_b)
-    logprob_bt = jax.lax.dynamic_update_index_in_dim(logprob_bt, gain_b, t, 1)
-    return t + 1, next_b, token_bt, logprob_bt, done_b | (next_b == EOS), state
+    t, token_bwt, gain_bwt, sum_bw, done_bw, cache = carry
+    last_bw = last_token(token_bwt, t, BOS)
+    logits_bwv, (cache, _) = step(last_bw, DecodeState(cache, state.memory))
+    choice_bwv = constraint.restrict(logits_bwv, t)
+    choice_nv = choice_bwv.reshape(b * w, -1)
+    token_n = sampler(fold(key_n, jnp.broadcast_to(t, (b * w,))), choice_nv)
+    token_bw = token_n.astype(jnp.int32).reshape(b, w)
+    chosen_bwn = jnp.take_along_axis(choice_bwv, token_bw[:, :, None], axis=-1)
+    gain_bw = normalise(chosen_bwn, logits_bwv)[:, :, 0]
+    token_bw = jnp.where(done_bw, PAD, token_bw)
+    gain_bw = jnp.where(done_bw, 0.0, gain_bw)
+    return (
+      t + 1,
+      put(token_bwt, token_bw, t),
+      put(gain_bwt, gain_bw, t),
+      sum_bw + gain_bw,
+      # Nothing was allowed: such an output does not exist, and is over.
+      done_bw | (token_bw == EOS) | (gain_bw == -jnp.inf),
+      cache,
+    )
 
   start = (
     jnp.zeros((), jnp.int32),
-    jnp.full((b,), BOS, jnp.int32),
-    jnp.full((b, capacity), PAD, jnp.int32),
-    jnp.zeros((b, capacity), jnp.float32),
-    constraint.max_length_b <= 0,
-    state,
+    jnp.full((b, w, capacity), PAD, jnp.int32),
+    jnp.zeros((b, w, capacity), jnp.float32),
+    jnp.zeros((b, w), jnp.float32),
+    jnp.broadcast_to(constraint.max_length_b[:, None] <= 0, (b, w)),
+    widen(state.cache, w),
   )
-  _, _, token_bt, logprob_bt, _, _ = jax.lax.while_loop(going, advance, start)
-  logprob_b = jnp.sum(logprob_bt, axis=-1)
-  return Output(
-    token_bt[:, None],
-    logprob_b[:, None],
-    logprob_b[:, None],
-    logprob_bt[:, None],
-    jnp.sum(token_bt != PAD, axis=-1)[:, None],
-  )
+  _, token_bwt, gain_bwt, sum_bw, _, _ = jax.lax.while_loop(going, advance, start)
+  real_bw = (constraint.max_length_b[:, None] > 0) & (sum_bw > -jnp.inf)
+  token_bwt = jnp.where(real_bw[:, :, None], token_bwt, PAD)
+  gain_bwt = jnp.where(real_bw[:, :, None], gain_bwt, 0.0)
+  sum_bw = jnp.where(real_bw, sum_bw, -jnp.inf)
+  length_bw = jnp.sum(token_bwt != PAD, axis=-1)
+  return Output(token_bwt, sum_bw, sum_bw, gain_bwt, length_bw)

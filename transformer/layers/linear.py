@@ -25,7 +25,7 @@ def weight(mod: nn.Module, name: str, letters: str, shape: tuple[int, ...], init
 
 
 def project(mod: nn.Module, name: str, spec: str, x, *, bias: bool = False, **sizes):
-  """Multiplies by a weight named `name`: `project(self, "q", "btd,dhk->bthk", x, h=8, k=64)`.
+  """Multiplies by a weight: `project(self, "q", "btd,dhk->bthk", x_btd, h=8, k=64)`.
 
   Args:
     mod: the module that owns the weight, inside its compact method.

@@ -1,4 +1,4 @@
-"""Where a token stands: recipes with hooks on embeddings, queries and keys, and scores."""
+"""Where a token stands: hooks on embeddings, on queries and keys, and on scores."""
 
 import dataclasses
 

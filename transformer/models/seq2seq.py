@@ -147,7 +147,7 @@ class Seq2Seq(nn.Module):
     sources = tuple(
       layer.apply({"params": params}, y_bsd, method="remember") for params in layers
     )
-    b = y_bsd.shape[0]
+    b = source.id_bt.shape[0]
     cache = tuple(
       jnp.zeros((b, 1, capacity, self.c.heads, width), self.dtype)
       for width in (self.c.key_width, self.c.value_width)

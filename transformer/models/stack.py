@@ -174,7 +174,8 @@ class DecoderLayer(nn.Module):
 
   def _source_and_feed_forward(self, x_btd, source, source_mask_bts, train):
     def attend(x_btd):
-      return self.source_attention(x_btd, *source, source_mask_bts, train=train)
+      k_bshk, v_bshk = source
+      return self.source_attention(x_btd, k_bshk, v_bshk, source_mask_bts, train=train)
 
     x_btd = self.source_join(x_btd, attend, train)
     return self.feed_forward_join(

@@ -61,14 +61,12 @@ def find(module, search: Search, params, source: Tokens, limit_b, capacity: int)
 class Searcher:
   """A model with parameters and a way to search, compiled once per shape."""
 
-  def __init__(
-    self, module: nn.Module, params, search: Search, tokens: int = 4096
-  ):
+  def __init__(self, module: nn.Module, params, search: Search, tokens: int = 4096):
     """`tokens` bounds source tokens times beam in one batch."""
     self.module, self.search, self.tokens = module, search, tokens
     self.params = jax.jit(module.unstack)(params)
 
-  def outputs(self, sources: Sequence[np.ndarray]) -> Iterator[tuple[int, object]]:
+  def outputs(self, sources: Sequence[np.ndarray]) -> Iterator[tuple[int, np.ndarray]]:
     """Searches for every source; yields `(index, its best token ids)` batch by batch,
     not in order.
 
@@ -76,14 +74,12 @@ class Searcher:
     """
     sizes = np.array([len(ids) for ids in sources])
     order = [i for i in np.argsort(sizes, kind="stable") if sizes[i] > 1]
-    for i in np.flatnonzero(sizes <= 1):
-      yield int(i), np.zeros(0, np.int32)
+    for empty in np.flatnonzero(sizes <= 1):
+      yield int(empty), np.zeros(0, np.int32)
     for length, rows, chosen in self.batches(order, sizes):
       source, limit_b = self.pad([sources[i] for i in chosen], rows, length)
       capacity = length + self.search.extra + 1
-      output = find(
-        self.module, self.search, self.params, source, limit_b, capacity
-      )
+      output = find(self.module, self.search, self.params, source, limit_b, capacity)
       token_bt = np.asarray(output.token_bwt[:, 0])
       for row, i in enumerate(chosen):
         yield int(i), token_bt[row]

@@ -102,8 +102,7 @@ class Translation(Task):
     ) as bar:
       outputs = searcher.texts(sources, tokenizer, bar.update)
     scores |= text_scores(outputs, references)
-    rows = zip(sources, outputs, references, strict=True)
-    return scores, Samples(tuple(row for row, _ in zip(rows, range(12), strict=False)))
+    return scores, Samples(tuple(zip(sources, outputs, references, strict=True)))
 
   def held_out_loss(self, module, params, corpus: Corpus) -> float:
     """Mean cross-entropy in nats per token, without smoothing and dropout."""

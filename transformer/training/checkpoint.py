@@ -113,7 +113,7 @@ def average(trees: list[Any]) -> Any:
   the first tree."""
 
   def mean(*leaves):
-    total = sum(np.asarray(leaf, np.float64) for leaf in leaves)
-    return (total / len(leaves)).astype(leaves[0].dtype)
+    total = np.sum([np.asarray(leaf, np.float64) for leaf in leaves], axis=0)
+    return np.asarray(total / len(leaves), leaves[0].dtype)
 
   return jax.tree.map(mean, *trees)

@@ -12,7 +12,7 @@ class Mean(NamedTuple):
   """A mean that can still be added to: sum and count."""
 
   total: jax.Array
-  count: jax.Array
+  count: jax.Array  # type: ignore[assignment]
 
   def __add__(self, other):
     return Mean(self.total + other.total, self.count + other.count)

@@ -20,7 +20,7 @@ LOCALES = (
   "tr", "sv", "da", "nb", "fi", "hu", "ro", "bg", "hr", "sk", "sl", "ca", "et", "lv",
   "lt", "id", "vi", "ja", "zh", "ko",
 )  # fmt: skip
-"""CLDR locales whose forms never contradict one another: no text stands for two dates."""
+"""CLDR locales whose forms do not contradict: no text stands for two dates."""
 
 
 @dataclasses.dataclass(frozen=True)

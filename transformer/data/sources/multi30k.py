@@ -1,4 +1,4 @@
-"""Multi30k: 31,014 image captions in English, German and French (Elliott et al. 2016)."""
+"""Multi30k: image captions in English, German and French (Elliott et al. 2016)."""
 
 import dataclasses
 import hashlib

@@ -16,8 +16,8 @@ from transformer.data.sources.base import Pair, Source, check_split
 class ParallelText(Source):
   """Two text files whose n-th lines belong together; UTF-8, `.gz` or plain.
 
-  Without files of their own, val and test are the same held-out lines: the last twentieth of
-  the training files, at most 2,000, which training then does not see.
+  Without files of their own, val and test are the same held-out lines: the last
+  twentieth of the training files, at most 2,000, which training then does not see.
   """
 
   source: str

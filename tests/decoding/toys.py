@@ -1,0 +1,101 @@
+"""Toy models for searches: a `step` whose cache must follow its hypothesis, and the
+same model in plain Python."""
+
+import dataclasses
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from tests.oracles import beam as oracle
+from transformer.batch import BOS, EOS, PAD
+from transformer.decoding.state import DecodeState
+
+ROWS = 1009  # of the table of logits; prime
+
+
+@dataclasses.dataclass(frozen=True)
+class Toy:
+  """Logits looked up by a hash of the sentence and the last `order` tokens (0: of all
+  of them), which the cache holds."""
+
+  vocabulary: int
+  order: int = 0
+  seed: int = 0
+  scale: float = 2.0
+  dtype: type = jnp.float32
+
+  @property
+  def table_rv(self):
+    generator = np.random.default_rng(self.seed)
+    table_rv = self.scale * generator.normal(size=(ROWS, self.vocabulary))
+    return np.asarray(jnp.asarray(table_rv, self.dtype).astype(jnp.float32))
+
+  def start(self, sentence_b, capacity):
+    """The cache: tokens fed so far, where to write, and a leaf of odd size that the
+    step leaves alone. The memory: the number of the sentence, and the same."""
+    b = len(sentence_b)
+    cache = (
+      jnp.zeros((b, 1, capacity), jnp.int32),
+      jnp.zeros((b, 1), jnp.int32),
+      jnp.zeros((b, 1, 17)),
+    )
+    return DecodeState(cache, (jnp.asarray(sentence_b, jnp.int32), jnp.zeros((b, 13))))
+
+  def step(self, token_bw, state):
+    (past_bwt, at_bw, odd), (sentence_b, _) = state
+    b, w, t = past_bwt.shape
+    place_t = jnp.arange(t)
+    here_bwt = place_t[None, None, :] == at_bw[:, :, None]
+    past_bwt = jnp.where(here_bwt, token_bw[:, :, None], past_bwt)
+    hash_bw = jnp.broadcast_to(sentence_b[:, None], (b, w))
+    for i in range(t):
+      seen_bw = i <= at_bw
+      if self.order:
+        seen_bw &= i > at_bw - self.order
+      next_bw = (hash_bw * 31 + past_bwt[:, :, i] + 7) % ROWS
+      hash_bw = jnp.where(seen_bw, next_bw, hash_bw)
+    logits_bwv = jnp.asarray(self.table_rv, self.dtype)[hash_bw]
+    return logits_bwv, DecodeState((past_bwt, at_bw + 1, odd), state.memory)
+
+  def next_token(self, sentence):
+    """`next_token(y)` of the oracle: log-probabilities after the tokens `y`."""
+    table_rv = self.table_rv.astype(np.float64)
+    table_rv -= np.log(np.exp(table_rv).sum(axis=-1, keepdims=True))
+
+    def logprob_v(past):
+      row = sentence
+      for token in (BOS, *past)[-self.order :]:
+        row = (row * 31 + token + 7) % ROWS
+      return table_rv[row]
+
+    return logprob_v
+
+  def logprob(self, sentence, output):
+    return oracle.log_probability(output, self.next_token(sentence))
+
+
+def ids(token_t):
+  """A row of output tokens without its padding, which must all be at the end."""
+  token_t = np.asarray(token_t)
+  size = int((token_t != PAD).sum())
+  assert (token_t[:size] != PAD).all()
+  assert size == 0 or (token_t[size - 1] == EOS and (token_t[: size - 1] != EOS).all())
+  return tuple(int(token) for token in token_t[:size])
+
+
+def rows(output):
+  """An output's arrays as NumPy, sentence by sentence, cut at the longest length that
+  the sentence has, so that outputs of different capacities compare."""
+  arrays = jax.tree.map(np.asarray, output)
+  for i, length_w in enumerate(arrays.length_bw):
+    t = int(length_w.max())
+    assert (arrays.token_bwt[i, :, t:] == PAD).all()
+    assert (arrays.token_logprob_bwt[i, :, t:] == 0).all()
+    yield (
+      arrays.token_bwt[i, :, :t],
+      arrays.score_bw[i],
+      arrays.logprob_bw[i],
+      arrays.token_logprob_bwt[i, :, :t],
+      length_w,
+    )

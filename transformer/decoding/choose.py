@@ -1,0 +1,57 @@
+"""Choosing among finished texts, without the model."""
+
+import collections
+import unicodedata
+from collections.abc import Sequence
+
+from sacrebleu.metrics import CHRF
+
+
+def mbr(candidates: Sequence[str]) -> int:
+  """The index of the candidate that is most like all the others: minimum Bayes risk
+  under sampled references (Eikema and Aziz 2020), with sacreBLEU's chrF as utility.
+
+  A candidate's utility is the mean chrF of it against each other candidate as the
+  reference. Texts that occur several times count as often. The first goes first among
+  equals.
+
+  Raises:
+    ValueError: there is no candidate.
+  """
+  if not candidates:
+    raise ValueError("candidates: there is none to choose from")
+  chrf = CHRF()
+  counts = collections.Counter(candidates)
+
+  def utility(text: str) -> float:
+    total = 0.0
+    for other, count in counts.items():
+      times = count - (other == text)
+      if times:
+        total += times * chrf.sentence_score(text, [other]).score
+    return total
+
+  utilities = {text: utility(text) for text in counts}
+  return max(range(len(candidates)), key=lambda i: utilities[candidates[i]])
+
+
+def distinct(texts: Sequence[str], n: int) -> list[int]:
+  """The indices of the first `n` texts of which no two are nearly the same; fewer where
+  there are not so many.
+
+  Texts are nearly the same if they differ only in case, in spaces and punctuation
+  between words, or in how Unicode writes a character (NFKC).
+  """
+  first: dict[str, int] = {}
+  for i, text in enumerate(texts):
+    if len(first) == n:
+      break
+    first.setdefault(_bare(text), i)
+  return list(first.values())
+
+
+def _bare(text: str) -> str:
+  folded = unicodedata.normalize("NFKC", text).casefold()
+  # Letters, marks, numbers and symbols stay: `+5 €` is not `5`.
+  kept = (c if unicodedata.category(c)[0] in "LMNS" else " " for c in folded)
+  return " ".join("".join(kept).split()) or text.strip()
