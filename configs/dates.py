@@ -11,7 +11,7 @@ from transformer.data.tokenizer import SentencePiece
 from transformer.experiment import Config
 from transformer.models.seq2seq import Transformer
 from transformer.tasks.translation import Translation
-from transformer.training.schedules import Noam
+from transformer.training.schedules import Cosine
 
 
 def get_config() -> Config:
@@ -22,8 +22,8 @@ def get_config() -> Config:
     task=Translation(smoothing=0.0),
     tokenizer=SentencePiece(vocabulary=1000, split_digits=True),
     batching=Grouped(tokens=2048, lengths=(12, 16, 24, 48)),
-    schedule=Noam(warmup=400),
-    steps=2000,
+    schedule=Cosine(rate=3e-3, warmup=200, steps=1500),
+    steps=1500,
     eval_every=500,
     save_every=500,
   )

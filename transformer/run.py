@@ -247,11 +247,11 @@ def train(config: Config, workdir: Path) -> int:
   features = task.features(
     config.data, run.tokenizer, config.batching, config.seed, run.cache
   )
-  keys = jax.random.split(jax.random.key(config.seed))
+  init_key, seed_key = jax.random.split(jax.random.key(config.seed))
   optimizer = config.optimizer.transform(
     lambda count: config.schedule(count + 1, config.model.width)
   )
-  init = init_state(module, features.example, optimizer, keys[0])
+  init = init_state(module, features.example, optimizer, init_key)
   abstract = abstract_state(init, mesh)
   with Interrupt() as interrupt, run.checkpoints() as checkpoints, jax.set_mesh(mesh):
     if checkpoints.steps:
@@ -276,7 +276,7 @@ def train(config: Config, workdir: Path) -> int:
     try:
       sharding = batch_sharding(mesh)
       for number, batch in features.batches(first, config.steps):
-        state, numbers = step(state, put(batch, sharding), keys[1])
+        state, numbers = step(state, put(batch, sharding), seed_key)
         done = number + 1
         watch.step(done, numbers)
         if done % config.eval_every == 0 or done == config.steps:

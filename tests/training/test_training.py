@@ -1,0 +1,102 @@
+"""Loss, schedules, optimizers, meshes and averages against references."""
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import optax
+import pytest
+
+from tests.oracles import loss as loss_oracle
+from tests.oracles import schedule as schedule_oracle
+from transformer.training.checkpoint import average
+from transformer.training.losses import Mean, cross_entropy
+from transformer.training.mesh import Mesh
+from transformer.training.optimizers import Adam
+from transformer.training.schedules import Cosine, Noam, Schedule
+
+
+@pytest.mark.parametrize("smoothing", [0.0, 0.1, 0.4])
+def test_loss_is_the_oracles(smoothing):
+  rng = np.random.default_rng(0)
+  logits = rng.normal(size=(2, 5, 11)).astype(np.float32) * 3
+  target = rng.integers(11, size=(2, 5))
+  weight = rng.random((2, 5)) < 0.7
+  found = cross_entropy(logits, target, weight, smoothing)
+  total, count = 0.0, 0.0
+  for row in range(2):
+    a, b = loss_oracle.cross_entropy(logits[row], target[row], weight[row], smoothing)
+    total, count = total + a, count + b
+  np.testing.assert_allclose(found.total, total, rtol=1e-6)
+  assert found.count == count == weight.sum()
+
+
+def test_means_add_as_sums_and_counts():
+  both = Mean(jnp.float32(6.0), jnp.float32(2.0)) + Mean(
+    jnp.float32(1.0), jnp.float32(5)
+  )
+  assert float(both.value) == 1.0
+
+
+def test_noam_is_the_papers():
+  for step in (1, 7, 3999, 4000, 4001, 100_000):
+    found = float(Noam()(step, 512))
+    expected = schedule_oracle.learning_rate(step, 512, 4000)
+    np.testing.assert_allclose(found, expected, rtol=1e-5)
+
+
+def test_every_schedule_is_positive_finite_and_traceable():
+  for kind in (Schedule, Noam, Cosine):
+    rates = jax.jit(jax.vmap(lambda step, s=kind(): s(step, 64)))(jnp.arange(1, 2000))
+    assert np.all(np.isfinite(rates)) and np.all(rates > 0)
+  assert float(Cosine(rate=0.3, warmup=10, steps=100)(10, 64)) == pytest.approx(0.3)
+  assert float(Cosine(rate=0.3, warmup=10, steps=100)(100, 64)) == pytest.approx(0.0)
+
+
+def test_adam_is_the_papers_algorithm():
+  rng = np.random.default_rng(1)
+  start = {"a": rng.normal(size=(3, 4)), "b": rng.normal(size=5)}
+  rule = Adam().transform(lambda count: Noam(warmup=3)(count + 1, 16))
+  params = jax.tree.map(jnp.float32, start)
+  state, reference, moments = (
+    rule.init(params),
+    start,
+    schedule_oracle.adam_start(start),
+  )
+  for step in range(1, 6):
+    gradients = jax.tree.map(lambda leaf: rng.normal(size=leaf.shape), start)
+    updates, state = rule.update(jax.tree.map(jnp.float32, gradients), state, params)
+    params = optax.apply_updates(params, updates)
+    rate = schedule_oracle.learning_rate(step, 16, 3)
+    reference, moments = schedule_oracle.adam(reference, gradients, moments, rate)
+  jax.tree.map(
+    lambda x, y: np.testing.assert_allclose(x, y, atol=2e-5), params, reference
+  )
+
+
+def test_average_is_the_mean():
+  rng = np.random.default_rng(2)
+  trees = [{"x": rng.normal(size=(3, 2)).astype(np.float32)} for _ in range(4)]
+  found = average(trees)["x"]
+  assert found.dtype == np.float32
+  np.testing.assert_allclose(found, np.mean([t["x"] for t in trees], axis=0), rtol=1e-6)
+
+
+@pytest.mark.parametrize(
+  "mesh, sizes",
+  [
+    (Mesh(), (8, 1, 1, 1)),
+    (Mesh(fsdp=4, tensor=2), (1, 4, 2, 1)),
+    (Mesh(data=2, fsdp=-1), (2, 4, 1, 1)),
+  ],
+)
+def test_one_size_takes_what_is_left(mesh, sizes):
+  built = mesh.build([jax.devices()[0]] * 8)
+  assert tuple(built.shape.values()) == sizes
+
+
+@pytest.mark.parametrize(
+  "mesh", [Mesh(data=3), Mesh(fsdp=3), Mesh(data=0), Mesh(-1, -1)]
+)
+def test_a_mesh_that_does_not_fit_is_refused(mesh):
+  with pytest.raises(ValueError, match="mesh: "):
+    mesh.build([jax.devices()[0]] * 8)
