@@ -146,7 +146,7 @@ def test_a_corpus_that_cannot_be_used_leaves_nothing_behind(tmp_path):
   with pytest.raises(FileNotFoundError, match="none: no such file"):
     train(path, data=missing)
   crooked = ParallelText(str(tmp_path / "a"), str(tmp_path / "b"))
-  with pytest.raises(ValueError, match="2 lines, .*b: 1; the two sides"):
+  with pytest.raises(ValueError, match=r"2 lines, .*b: 1; the two sides"):
     train(path, data=crooked)
   with pytest.raises(ValueError, match="vocabulary: 90,000 is more than the corpus"):
     train(path, tokenizer=SentencePiece(vocabulary=90_000))

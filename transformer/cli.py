@@ -1,6 +1,7 @@
 """The verbs: `transformer VERB RUN …` uses a run that `train.py` made."""
 
 import argparse
+import contextlib
 import dataclasses
 import json
 import os
@@ -15,7 +16,13 @@ CHUNK = 4096
 
 def main(argv: list[str] | None = None) -> int:
   """Runs one verb; an error of the user's is one line and status 1."""
-  arguments = parser().parse_args(argv)
+  verbs = parser()
+  arguments, rest = verbs.parse_known_args(argv)
+  # argparse takes no further texts after a flag by itself.
+  if rest and (not hasattr(arguments, "texts") or rest[0].startswith("--")):
+    verbs.error(f"unrecognized arguments: {' '.join(rest)}")
+  if rest:
+    arguments.texts += rest
   from transformer.platform import compilation_cache
 
   compilation_cache()
@@ -101,16 +108,18 @@ def translate(arguments) -> None:
   search = search_of(arguments)
   if arguments.texts and arguments.input:
     raise ValueError("give texts or --input, not both")
-  stream = None if arguments.texts else source_stream(arguments.input)
   run = Run.open(arguments.run)
   searcher = Searcher(
     run.module(), run.params(arguments.step), search, arguments.batch_size
   )
-  if stream is None:
-    chunks: Iterator[list[str]] = iter([arguments.texts])
-  else:
-    chunks = line_chunks(stream, str(arguments.input or "standard input"))
-  with progress_bar(arguments) as bar, whole_output(arguments.output) as out:
+  with contextlib.ExitStack() as stack:
+    if arguments.texts:
+      chunks: Iterator[list[str]] = iter([arguments.texts])
+    else:
+      stream = stack.enter_context(source_stream(arguments.input))
+      chunks = line_chunks(stream, str(arguments.input or "standard input"))
+    out = stack.enter_context(whole_output(arguments.output))
+    bar = stack.enter_context(progress_bar(arguments))
     for texts in chunks:
       for text in searcher.texts(texts, run.tokenizer, bar.update):
         # A piece may decode to a line break; a line of output stays one line.
@@ -242,10 +251,10 @@ def show(record: dict[str, Any], as_json: bool) -> None:
     print(f"{name}: {value:.4f}" if isinstance(value, float) else f"{name}: {value}")
 
 
-def source_stream(path: Path | None) -> BinaryIO:
+def source_stream(path: Path | None) -> contextlib.AbstractContextManager[BinaryIO]:
   """The bytes to translate."""
   if path is None:
-    return sys.stdin.buffer
+    return contextlib.nullcontext(sys.stdin.buffer)
   try:
     return path.open("rb")
   except OSError as error:

@@ -23,7 +23,13 @@ DEEPEST = 16
 """How far recipes may nest."""
 
 LONGEST = 65536
-"""How many characters a text may have."""
+"""How many characters a text, and how many items a tuple, may have."""
+
+BIGGEST = 2**63
+"""Whole numbers stay below it, on both sides of zero."""
+
+FLOATS = {"inf": math.inf, "-inf": -math.inf, "nan": math.nan}
+"""The numbers that JSON cannot write."""
 
 
 def members(family: type) -> dict[str, type]:
@@ -40,38 +46,43 @@ def members(family: type) -> dict[str, type]:
     waiting.extend(kind.__subclasses__())
     if inspect.isabstract(kind) or kind.__name__.startswith("_"):
       continue
-    if found.setdefault(kind.__name__, kind) is not kind:
-      raise ValueError(f"{family.__name__}: two members are named {kind.__name__}")
+    other = found.setdefault(kind.__name__, kind)
+    if other is not kind:
+      places = " and ".join(sorted((other.__module__, kind.__module__)))
+      raise ValueError(
+        f"{family.__name__}: two members are named {kind.__name__} (in {places}); "
+        "rename one"
+      )
   return dict(sorted(found.items()))
 
 
-def flags(argv: list[str]) -> tuple[list[tuple[Path, str]], list[str]]:
+def flags(argv: list[str]) -> tuple[list[tuple[Path, str | None]], list[str]]:
   """Takes `--config.a.b=value` and `--config.a.b value` out of `argv`.
 
   Returns:
-    The `(path, text)` pairs in order, and what is left.
-
-  Raises:
-    ValueError: a flag has no value.
+    The `(path, text)` pairs in order, and what is left. The text of a flag without a
+    value, at the end or before another flag, is None.
   """
-  found, rest = [], []
+  found: list[tuple[Path, str | None]] = []
+  rest: list[str] = []
   waiting = list(argv)
   while waiting:
     word = waiting.pop(0)
     if not word.startswith("--config."):
       rest.append(word)
       continue
-    name, equals, text = word.partition("=")
+    name, equals, value = word.partition("=")
+    text: str | None = value
     if not equals:
-      if not waiting or waiting[0].startswith("--"):
-        raise ValueError(f"{name}: no value; write {name}=value")
-      text = waiting.pop(0)
+      bare = not waiting or waiting[0].startswith("--")
+      text = None if bare else waiting.pop(0)
     found.append((name.removeprefix("--config."), text))
   return found, rest
 
 
-def override(config: Any, path: Path, text: str) -> Any:
-  """`config` with the field at a dotted path set to what `text` says.
+def override(config: Any, path: Path, text: str | None) -> Any:
+  """`config` with the field at a dotted path set to what `text` says; no text at all
+  sets a bool to true.
 
   Raises:
     ValueError: no such field, or not a value of its type.
@@ -79,46 +90,43 @@ def override(config: Any, path: Path, text: str) -> Any:
   return _override(config, path.split("."), text, path)
 
 
-def _override(config, names: list[str], text: str, path: Path):
+def _override(config, names: list[str], text: str | None, path: Path):
   name, rest = names[0], names[1:]
   where = f"--config.{path}"
   kinds = annotations(type(config))
   if name not in kinds:
     prefix = path.split(".")[: -len(names)]
-    raise ValueError(_unknown(where, "field", name, kinds, type(config), prefix))
+    raise ValueError(_no_field(where, name, type(config), prefix))
   value = getattr(config, name)
   if rest:
     if not dataclasses.is_dataclass(value):
-      raise ValueError(f"{where}: {name} is {value!r} and has no field {rest[0]}")
+      raise ValueError(f"{where}: {name} is {_shown(value)} and has no fields")
     new = _override(value, rest, text, path)
+  elif text is None:
+    if not _accepts(kinds[name], bool):
+      raise ValueError(f"{where}: no value; write {where}=value")
+    new = True
   else:
     new = _parse(text, kinds[name], where)
+    _check(new, kinds[name], where, path.count(".") + 1)
   return _build(type(config), {**_fields(config), name: new}, where)
 
 
 def _parse(text: str, kind, where: str):
   """A value of type `kind` from a command-line word."""
-  if kind is str:
+  if kind is str or text in _choices(kind):
     return text
   try:
     node = ast.parse(text.strip(), mode="eval").body
   except (SyntaxError, ValueError, RecursionError, MemoryError):
     node = ast.Constant(text)
-  if isinstance(node, ast.Name) and not _recipe(kind):
-    node = ast.Constant(_word(node.id))
   try:
     return _value(node, kind, where)
   except _Mismatch:
     if _accepts(kind, str):
       return text
-    raise ValueError(f"{where}={text}: expected {_describe(kind)}") from None
-
-
-def _word(word: str):
-  named = {"true": True, "false": False, "none": None, "null": None}
-  if word.lower() in ("inf", "nan"):
-    return float(word)
-  return named.get(word.lower(), word)
+    shown = _shown(text)
+    raise ValueError(f"{where}={shown}: expected {_describe(kind)}") from None
 
 
 class _Mismatch(Exception):
@@ -128,26 +136,38 @@ class _Mismatch(Exception):
 def _value(node, kind, where: str):
   family = _recipe(kind)
   if family is not None:
-    if isinstance(node, ast.Name):
-      node = ast.Call(node, [], [])
-    if isinstance(node, ast.Call) and isinstance(node.func, ast.Name):
-      return _call(node, family, where)
-    if not _accepts(kind, type(None)):
-      raise _Mismatch
-  if isinstance(node, ast.Name):
-    node = ast.Constant(_word(node.id))
+    call = ast.Call(node, [], []) if isinstance(node, ast.Name) else node
+    nothing = isinstance(node, ast.Name) and _word(node.id) is None
+    if isinstance(call, ast.Call) and isinstance(call.func, ast.Name) and not nothing:
+      return _call(call, family, where)
   try:
-    plain = ast.literal_eval(node)
+    plain = _literal(node)
   except (ValueError, TypeError, SyntaxError, RecursionError, MemoryError):
     raise _Mismatch from None
   return _coerce(plain, kind)
+
+
+def _literal(node):
+  """As `ast.literal_eval`, but a bare word is a text, and infinity a number."""
+  if isinstance(node, ast.Name):
+    return _word(node.id)
+  if isinstance(node, (ast.Tuple, ast.List)):
+    return tuple(_literal(item) for item in node.elts)
+  if isinstance(node, ast.UnaryOp) and isinstance(node.operand, ast.Name):
+    node = ast.UnaryOp(node.op, ast.Constant(_word(node.operand.id)))
+  return ast.literal_eval(node)
+
+
+def _word(word: str):
+  named = {"true": True, "false": False, "none": None, "null": None, **FLOATS}
+  return named.get(word.lower(), word)
 
 
 def _call(node: ast.Call, family: type, where: str):
   name = node.func.id  # type: ignore[attr-defined]
   known = members(family)
   if name not in known:
-    raise ValueError(_unknown(where, family.__name__, name, known))
+    raise ValueError(_no_member(where, name, family))
   kind = known[name]
   kinds = annotations(kind)
   given = dict(zip(kinds, node.args, strict=False))
@@ -155,7 +175,8 @@ def _call(node: ast.Call, family: type, where: str):
     raise ValueError(f"{where}: {name} takes at most {len(kinds)} values")
   for keyword in node.keywords:
     if keyword.arg not in kinds:
-      raise ValueError(_unknown(where, "field", str(keyword.arg), kinds, kind))
+      at = f"{where}: {name}.{keyword.arg}"
+      raise ValueError(_no_field(at, str(keyword.arg), kind))
     if keyword.arg in given:
       raise ValueError(f"{where}: {name} is given {keyword.arg} twice")
     given[keyword.arg] = keyword.value
@@ -166,7 +187,7 @@ def _call(node: ast.Call, family: type, where: str):
     except _Mismatch:
       raise ValueError(
         f"{where}: {name}.{field}: expected {_describe(kinds[field])}, got "
-        f"{ast.unparse(argument)}"
+        f"{_short(ast.unparse(argument))}"
       ) from None
   return _build(kind, values, where)
 
@@ -183,7 +204,7 @@ def _build(kind: type, values: dict[str, Any], where: str):
     raise ValueError(f"{where}: {kind.__name__} needs {', '.join(missing)}")
   try:
     return kind(**values)
-  except (ValueError, TypeError) as error:
+  except (ValueError, TypeError, ArithmeticError) as error:
     raise ValueError(f"{where}: {error}") from error
 
 
@@ -199,23 +220,48 @@ def check(config: Any) -> None:
 def _check(value, kind, where: str, depth: int):
   if depth > DEEPEST:
     raise ValueError(f"{where}: nested more than {DEEPEST} deep")
-  if dataclasses.is_dataclass(value) and not isinstance(value, type):
-    family = _recipe(kind)
-    if family is None or not isinstance(value, family):
-      raise ValueError(
-        f"{where}: expected {_describe(kind)}, got {type(value).__name__}"
-      )
-    for name, field in annotations(type(value)).items():
+  family, own = _recipe(kind), type(value)
+  if family is not None and isinstance(value, family):
+    if own.__name__.startswith("_"):
+      raise ValueError(f"{where}: {own.__name__} is private: no file can name it")
+    if own.__hash__ is None:
+      raise ValueError(f"{where}: {own.__name__} has no hash; make it frozen")
+    for name, field in annotations(own).items():
       _check(getattr(value, name), field, f"{where}.{name}", depth + 1)
     return
+  same = _settle(value, kind, where, depth)
+  if repr(same) != repr(value):
+    raise ValueError(
+      f"{where}: expected {_describe(kind)}, got {_shown(value)}; write {same!r}"
+    )
+
+
+def _settle(value, kind, where: str, depth: int):
+  """A plain value as the type `kind`, if it is of sane size."""
+  _bound(value, where, depth)
+  try:
+    return _coerce(value, kind)
+  except _Mismatch:
+    raise ValueError(
+      f"{where}: expected {_describe(kind)}, got {_shown(value)}"
+    ) from None
+
+
+def _bound(value, where: str, depth: int):
+  if depth > DEEPEST:
+    raise ValueError(f"{where}: nested more than {DEEPEST} deep")
   if isinstance(value, list):
     raise ValueError(f"{where}: a list cannot be part of a config; use a tuple")
-  try:
-    same = _coerce(value, kind)
-  except _Mismatch:
-    raise ValueError(f"{where}: expected {_describe(kind)}, got {value!r}") from None
-  if type(same) is not type(value):
-    raise ValueError(f"{where}: expected {_describe(kind)}, got {value!r}")
+  if isinstance(value, int) and abs(value) >= BIGGEST:
+    raise ValueError(f"{where}: a whole number must be smaller than 2**63")
+  if isinstance(value, (str, tuple)) and len(value) > LONGEST:
+    what = "characters" if isinstance(value, str) else "items"
+    raise ValueError(f"{where}: {len(value)} {what}; a setting has at most {LONGEST}")
+  if isinstance(value, str) and any("\ud800" <= c <= "\udfff" for c in value):
+    raise ValueError(f"{where}: {_shown(value)} is not valid Unicode")
+  if isinstance(value, tuple):
+    for item in value:
+      _bound(item, where, depth + 1)
 
 
 def dump(config: Any) -> dict[str, Any]:
@@ -245,36 +291,39 @@ def load(kind: type, tree: Any) -> Any:
 
 
 def _load(tree, kind, where: str, depth: int):
+  value = _plain(tree, where, depth)
+  if not isinstance(value, dict):
+    return _settle(value, kind, where, depth)
+  family = _recipe(kind)
+  if family is None:
+    raise ValueError(f"{where}: expected {_describe(kind)}, got an object")
+  known, name = members(family), tree.get("type")
+  if not isinstance(name, str):
+    raise ValueError(f'{where}: an object must say its "type": {", ".join(known)}')
+  if name not in known:
+    raise ValueError(_no_member(where, name, family))
+  kinds = annotations(known[name])
+  values = {}
+  for key, item in tree.items():
+    if key == "type":
+      continue
+    if key not in kinds:
+      raise ValueError(_no_field(f"{where}.{_short(str(key))}", str(key), known[name]))
+    values[key] = _load(item, kinds[key], f"{where}.{key}", depth + 1)
+  return _build(known[name], values, where)
+
+
+def _plain(tree, where: str, depth: int):
+  """JSON as Python values, as far as that needs no type."""
   if depth > DEEPEST:
     raise ValueError(f"{where}: nested more than {DEEPEST} deep")
-  if isinstance(tree, dict) and tree.get("type") == "float":
-    named = {"inf": math.inf, "-inf": -math.inf, "nan": math.nan}
-    if len(tree) == 2 and tree.get("value") in tuple(named):
-      tree = named[tree["value"]]
-  if isinstance(tree, dict):
-    family = _recipe(kind)
-    if family is None:
-      raise ValueError(f"{where}: expected {_describe(kind)}, got an object")
-    known, name = members(family), tree.get("type")
-    if name not in known:
-      raise ValueError(_unknown(where, family.__name__, str(name), known))
-    kinds = annotations(known[name])
-    values = {}
-    for key, value in tree.items():
-      if key == "type":
-        continue
-      if key not in kinds:
-        raise ValueError(_unknown(where, "field", key, kinds, known[name]))
-      values[key] = _load(value, kinds[key], f"{where}.{key}", depth + 1)
-    return _build(known[name], values, where)
-  value = tuple(tree) if isinstance(tree, list) else tree
-  if isinstance(value, str) and len(value) > LONGEST:
-    raise ValueError(f"{where}: a text of {len(value)} characters is no setting")
-  try:
-    return _coerce(value, kind)
-  except _Mismatch:
-    shown = repr(value)[:40]
-    raise ValueError(f"{where}: expected {_describe(kind)}, got {shown}") from None
+  if isinstance(tree, list):
+    return tuple(_plain(item, where, depth + 1) for item in tree)
+  if isinstance(tree, dict) and set(tree) == {"type", "value"}:
+    named, number = tree["type"] == "float", tree["value"]
+    if named and isinstance(number, str) and number in FLOATS:
+      return FLOATS[number]
+  return tree
 
 
 def dumps(config: Any) -> str:
@@ -289,10 +338,21 @@ def loads(kind: type, text: str) -> Any:
     ValueError: not JSON, or not a config of class `kind`.
   """
   try:
-    tree = json.loads(text)
+    tree = json.loads(text, object_pairs_hook=_object, parse_constant=_constant)
   except (ValueError, RecursionError) as error:
     raise ValueError(f"config: not JSON ({error})") from None
   return load(kind, tree)
+
+
+def _object(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+  tree = dict(pairs)
+  if len(tree) < len(pairs):
+    raise ValueError("a name is given twice in one object")
+  return tree
+
+
+def _constant(name: str):
+  raise ValueError(f"{name} is no JSON number")
 
 
 def digest(config: Any) -> str:
@@ -304,9 +364,11 @@ def digest(config: Any) -> str:
 def differences(a: Any, b: Any, path: Path = "") -> list[tuple[Path, Any, Any]]:
   """`(dotted path, value in a, value in b)` for every setting in which two configs
   differ; recipes of two kinds differ as wholes."""
-  if type(a) is not type(b) or not dataclasses.is_dataclass(a):
-    same = type(a) is type(b) and (a == b or (a != a and b != b))
-    return [] if same else [(path, a, b)]
+  if type(a) is not type(b):
+    return [(path, a, b)]
+  if not dataclasses.is_dataclass(a):
+    # By text, as the digest: nan is nan, and 1 is not 1.0 inside a tuple either.
+    return [] if repr(a) == repr(b) else [(path, a, b)]
   found = []
   for name in annotations(type(a)):
     below = f"{path}.{name}" if path else name
@@ -341,16 +403,20 @@ def _accepts(kind, plain: type) -> bool:
   return plain in _alternatives(kind)
 
 
+def _choices(kind) -> list[str]:
+  """The texts that `kind` names one by one."""
+  literals = (k for k in _alternatives(kind) if typing.get_origin(k) is typing.Literal)
+  return [word for k in literals for word in typing.get_args(k) if type(word) is str]
+
+
 def _coerce(value, kind):
   """`value` as the plain type `kind`; numbers convert where nothing is lost."""
-  for one in _alternatives(kind):
-    if one is Any:
-      return value
+  for one in sorted(_alternatives(kind), key=lambda one: one is not type(value)):
     if typing.get_origin(one) is typing.Literal:
       if any(value == w and type(value) is type(w) for w in typing.get_args(one)):
         return value
-    elif typing.get_origin(one) is tuple or one is tuple:
-      if isinstance(value, tuple):
+    elif typing.get_origin(one) is tuple:
+      if type(value) is tuple:
         items = typing.get_args(one)
         if len(items) == 2 and items[1] is Ellipsis:
           return tuple(_coerce(item, items[0]) for item in value)
@@ -360,14 +426,13 @@ def _coerce(value, kind):
       if type(value) is one:
         return value
     elif one is int:
-      if type(value) is float and value.is_integer():
-        value = int(value)
-      if type(value) is int and abs(value) < 2**63:
-        return value
-    elif one is float and type(value) in (int, float) and abs(value) < 1e300:
-      return float(value)
+      whole = type(value) is float and value.is_integer() and abs(value) < BIGGEST
+      if whole or type(value) is int:
+        return int(value)
     elif one is float and type(value) is float:
       return value
+    elif one is float and type(value) is int and abs(value) < BIGGEST:
+      return float(value)
   raise _Mismatch
 
 
@@ -379,7 +444,7 @@ def _describe(kind) -> str:
     elif typing.get_origin(one) is typing.Literal:
       names.append(" or ".join(repr(word) for word in typing.get_args(one)))
     elif typing.get_origin(one) is tuple:
-      names.append("a tuple such as (1, 2)")
+      names.append(f"a tuple such as {_example(one)}")
     elif isinstance(one, type) and dataclasses.is_dataclass(one):
       names.append(f"a {one.__name__}: {', '.join(members(one))}")
     else:
@@ -389,9 +454,43 @@ def _describe(kind) -> str:
   return " or ".join(names)
 
 
-def _unknown(where, what, name, known, owner=None, prefix=()) -> str:
+def _example(kind):
+  if typing.get_origin(kind) is tuple:
+    items = typing.get_args(kind)
+    items = items[:1] * 2 if items[-1:] == (Ellipsis,) else items
+    return tuple(_example(item) for item in items)
+  return {int: 2, float: 0.5, str: "a", bool: True}.get(kind)
+
+
+def _no_field(where: str, name: str, owner: type, prefix=()) -> str:
+  known = annotations(owner)
+  fields = ", ".join(known)
+  listed = (
+    f"fields of {owner.__name__}: {fields}"
+    if known
+    else f"{owner.__name__} has no fields"
+  )
+  return f"{where}: no such field{_nearest(name, known, prefix)} ({listed})"
+
+
+def _no_member(where: str, name: str, family: type) -> str:
+  known = members(family)
+  return (
+    f"{where}: no {family.__name__} is named {_short(name)}{_nearest(name, known)} "
+    f"(there are: {', '.join(known)})"
+  )
+
+
+def _nearest(name: str, known, prefix=()) -> str:
   near = difflib.get_close_matches(name, known, n=1, cutoff=0.5)
-  guess = f"; did you mean {'.'.join([*prefix, near[0]])}?" if near else ";"
-  of = f"fields of {owner.__name__}" if owner else "there are"
-  kind = f"no such {what}" if owner else f"no {what} is named {name}"
-  return f"{where}: {kind}{guess} ({of}: {', '.join(known)})"
+  return f"; did you mean {'.'.join([*prefix, near[0]])}?" if near else ""
+
+
+def _short(text: str) -> str:
+  """A text on one line of an error message."""
+  plain = text if text.isprintable() else ascii(text)
+  return plain if len(plain) <= 60 else f"{plain[:57]}..."
+
+
+def _shown(value) -> str:
+  return _short(repr(value))

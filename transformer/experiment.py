@@ -61,6 +61,7 @@ class Config:
   keep: int = 5
 
   def __post_init__(self):
+    configs.check(self)
     for name in ("steps", "log_every", "eval_every", "save_every", "keep"):
       if getattr(self, name) < 1:
         raise ValueError(f"{name}: {getattr(self, name)} is less than 1")
@@ -106,5 +107,4 @@ def read(path: Path) -> Config:
     raise ValueError(f"{path}: {type(error).__name__}: {error}") from error
   if not isinstance(config, Config):
     raise ValueError(f"{path}: get_config() returns {type(config).__name__}, no Config")
-  configs.check(config)
   return config

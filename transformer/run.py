@@ -240,7 +240,6 @@ def train(config: Config, workdir: Path) -> int:
   Raises:
     ValueError, OSError: one line on what is wrong with the config, corpus or workdir.
   """
-  configs.check(config)
   mesh = config.mesh.build()
   run = prepare(config, workdir)
   task, module = config.task, run.module()

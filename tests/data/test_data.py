@@ -1,0 +1,275 @@
+"""From text to batches: aligned, complete, and a pure function of the step."""
+
+import datetime
+import gzip
+import itertools
+
+import numpy as np
+import pytest
+
+from transformer.batch import BOS, EOS, PAD
+from transformer.data.batching import Grouped, Packed, pack
+from transformer.data.corpus import Corpus
+from transformer.data.pipeline import assemble, batches, evaluation_batches, fill
+from transformer.data.sources.dates import FORMS, LOCALES, Dates, split_of, write
+from transformer.data.sources.multi30k import Multi30k
+from transformer.data.sources.text import ParallelText
+from transformer.data.tokenizer import SentencePiece, Tokenizer
+
+
+def test_no_written_date_stands_for_two_days():
+  assert len(LOCALES) >= 25
+  seen = {}
+  first = datetime.date(2023, 11, 20)
+  for offset in range(430):
+    day = first + datetime.timedelta(offset)
+    for locale, form in itertools.product(LOCALES, FORMS):
+      text = write(day, locale, form)
+      assert seen.setdefault(text, day) == day, text
+
+
+def test_splits_share_no_date_and_examples_follow_from_their_number():
+  data = Dates(examples=3000, held_out=600)
+  days = {s: {p.target for p in data.open(s)} for s in ("train", "val", "test")}
+  assert not days["train"] & (days["val"] | days["test"])
+  assert not days["val"] & days["test"]
+  train = data.open("train")
+  assert train[17] == Dates(examples=20, held_out=600).open("train")[17]
+  assert train[17] != Dates(examples=3000, seed=1).open("train")[17]
+  assert datetime.date.fromisoformat(train[17].target)
+  for shown in ("1915-10-08", "2030-09-06"):
+    assert split_of(datetime.date.fromisoformat(shown)) != "train"
+  written = {write(datetime.date(1915, 10, 8), "en_US", form) for form in FORMS}
+  assert "Friday, October 8, 1915" in written
+
+
+@pytest.mark.parametrize(
+  "changes", [dict(first="1999-13-01"), dict(first="2001-01-01", last="2000-01-01")]
+)
+def test_impossible_spans_are_refused(changes):
+  with pytest.raises(ValueError, match="Dates"):
+    Dates(**changes)
+
+
+def put(path, data):
+  path.write_bytes(gzip.compress(data) if path.suffix == ".gz" else data)
+  return str(path)
+
+
+def test_parallel_text_reads_plain_and_packed_lines_and_holds_some_out(tmp_path):
+  # Only a line feed ends a line.
+  lines = [f"line {i}\u2028\x0b {i}" for i in range(100)]
+  source = put(tmp_path / "a.gz", "\n".join(lines).encode())
+  target = put(tmp_path / "b", "".join(f"Zeile {i}\r\n" for i in range(100)).encode())
+  data = ParallelText(source, target)
+  train, val = data.open("train"), data.open("val")
+  assert (len(train), len(val)) == (95, 5)
+  assert train[94] == (lines[94], "Zeile 94") and val[0] == (lines[95], "Zeile 95")
+  assert list(val) == list(data.open("test"))
+  with pytest.raises(IndexError):
+    train[95]
+  own = ParallelText(source, target, val_source=source, val_target=target)
+  assert len(own.open("train")) == len(own.open("val")) == 100
+  assert own.fingerprint("train") != data.fingerprint("train")
+  before = data.fingerprint("train")
+  put(tmp_path / "b", b"x\n" * 100)
+  assert data.fingerprint("train") != before
+
+
+@pytest.mark.parametrize(
+  "a, b, message",
+  [
+    (b"1\n2\n3\n", b"1\n2\n", "a: 3 lines, .*b: 2; the two sides"),
+    (b"1\n\n3\n", b"1\n2\n", "near line 2 one side is empty"),
+    (b"1\n2\xff\n", b"1\n2\n", r"a: line 2: invalid UTF-8 \(byte 3 .* 0xff"),
+  ],
+)
+def test_files_that_do_not_fit_are_refused(tmp_path, a, b, message):
+  data = ParallelText(put(tmp_path / "a", a), put(tmp_path / "b", b))
+  with pytest.raises(ValueError, match=message) as error:
+    data.open("train")
+  assert "\n" not in str(error.value)
+
+
+def test_broken_and_missing_files_are_named(tmp_path):
+  whole = put(tmp_path / "a.gz", b"1\n2\n")
+  (tmp_path / "b.gz").write_bytes((tmp_path / "a.gz").read_bytes()[:-9])
+  with pytest.raises(ValueError, match=r"b\.gz: not a whole gzip file"):
+    ParallelText(whole, str(tmp_path / "b.gz")).open("train")
+  with pytest.raises(FileNotFoundError, match="c: no such file"):
+    ParallelText(whole, str(tmp_path / "c")).open("train")
+  with pytest.raises(FileNotFoundError, match=r"train\.en\.gz: no such file"):
+    Multi30k("en-de", str(tmp_path)).open("train")
+  with pytest.raises(ValueError, match="none of train, val, test"):
+    Multi30k("en-de", str(tmp_path)).open("dev")
+  with pytest.raises(ValueError, match="two of en, de, fr"):
+    Multi30k("en-en")
+
+
+def test_multi30k_is_whole(multi30k):
+  data = Multi30k("en-de", str(multi30k))
+  sizes = [len(data.open(split)) for split in ("train", "val", "test")]
+  assert sizes == [29_000, 1_014, 1_000]
+  pair = data.open("train")[0]
+  assert pair.source == "Two young, White males are outside near many bushes."
+  assert Multi30k("de-en", str(multi30k)).open("train")[0] == pair[::-1]
+
+
+@pytest.fixture(scope="module")
+def tokenizer():
+  data = Dates(examples=400).open("train")
+  texts = [text for pair in data for text in pair]
+  return Tokenizer(SentencePiece(vocabulary=700, split_digits=True).train(texts))
+
+
+def test_text_comes_back_as_it_went_in(tokenizer):
+  texts = [pair.source for pair in Dates(held_out=50).open("test")]
+  texts += ["", "unseen: ﷽ 🦊 ½…", "</s><s> <pad> are plain text"]
+  encoded = tokenizer.encode(texts)
+  assert tokenizer.decode(encoded) == texts
+  for ids in encoded:
+    assert ids.dtype == np.int32 and ids[-1] == EOS
+    assert not set(ids[:-1].tolist()) & {PAD, EOS, BOS}
+  assert tokenizer.decode([[*encoded[0], *encoded[1]], [PAD, EOS, 9]]) == [texts[0], ""]
+  assert all(len(p.strip("▁")) <= 1 or not p.isdigit() for p in
+             tokenizer.pieces(tokenizer.encode(["2030-09-06"])[0]))  # fmt: skip
+
+
+def test_training_a_tokenizer_is_deterministic_and_its_size_is_checked(tokenizer):
+  data = Dates(examples=400).open("train")
+  texts = [text for pair in data for text in pair]
+  again = SentencePiece(vocabulary=700, split_digits=True).train(texts)
+  assert Tokenizer(again).sha256 == tokenizer.sha256 and tokenizer.size == 700
+  with pytest.raises(ValueError, match=r"vocabulary: 50,000 is more .* at most"):
+    SentencePiece(vocabulary=50_000).train(texts)
+  with pytest.raises(ValueError, match=r"vocabulary: 270 "):
+    SentencePiece(vocabulary=270).train(texts)
+  with pytest.raises(ValueError, match="damaged"):
+    Tokenizer(tokenizer.model[:100])
+
+
+@pytest.fixture(scope="module")
+def corpus(tokenizer, tmp_path_factory):
+  cache = tmp_path_factory.mktemp("cache")
+  return Corpus.build(Dates(examples=400), "train", tokenizer, cache, progress=False)
+
+
+def test_a_corpus_is_the_text_and_is_made_once(tokenizer, tmp_path):
+  data = Dates(examples=60)
+  built = Corpus.build(data, "train", tokenizer, tmp_path, progress=False)
+  pairs = data.open("train")
+  assert len(built) == 60
+  for i in (0, 31, 59):
+    assert tokenizer.decode(built[i]) == list(pairs[i])
+    assert built.lengths_n2[i].tolist() == [len(side) for side in built[i]]
+  (made,) = tmp_path.iterdir()
+  before = (made / "tokens.npy").stat().st_mtime_ns
+  Corpus.build(data, "train", tokenizer, tmp_path, progress=False)
+  assert (made / "tokens.npy").stat().st_mtime_ns == before
+  Corpus.build(Dates(examples=61), "train", tokenizer, tmp_path, progress=False)
+  assert len(list(tmp_path.iterdir())) == 2
+
+
+BATCHINGS = [
+  Grouped(tokens=256, lengths=(10, 16, 24, 64)),
+  Packed(tokens=256, length=64),
+]
+
+
+@pytest.mark.parametrize("batching", BATCHINGS, ids=lambda b: type(b).__name__)
+def test_every_epoch_has_every_example_once_in_an_order_of_its_own(corpus, batching):
+  plan = batching.plan(corpus.lengths_n2, seed=3)
+  assert plan.dropped == 0
+  orders = []
+  for epoch in range(3):
+    steps = range(epoch * plan.batches, (epoch + 1) * plan.batches)
+    rows = [plan.batch(step)[1] for step in steps]
+    order = np.concatenate([row[row >= 0] for row in rows])
+    assert sorted(order) == list(range(400))
+    orders.append(order.tolist())
+  assert orders[0] != orders[1] != orders[2]
+  again = batching.plan(corpus.lengths_n2, seed=3)
+  late = 2 * plan.batches + 1
+  assert again.batch(late)[1].tolist() == plan.batch(late)[1].tolist()
+  other = batching.plan(corpus.lengths_n2, seed=4)
+  assert any(
+    other.batch(s)[1].tolist() != plan.batch(s)[1].tolist() for s in range(plan.batches)
+  )
+
+
+@pytest.mark.parametrize("batching", BATCHINGS, ids=lambda b: type(b).__name__)
+def test_batches_hold_the_tokens_of_their_examples(corpus, batching):
+  plan = batching.plan(corpus.lengths_n2, seed=3)
+  shape, rows = plan.batch(5)
+  assert shape in plan.shapes
+  found = assemble(corpus, shape, rows)
+  for side, tokens in enumerate(found):
+    assert tokens.id_bt.shape == (shape.rows, shape[1 + side])
+    assert all(array.dtype == np.int32 for array in tokens)
+    for row in range(shape.rows):
+      members = rows[row][rows[row] >= 0]
+      for segment, example in enumerate(members, start=1):
+        own = tokens.seg_bt[row] == segment
+        assert tokens.id_bt[row][own].tolist() == corpus[example][side].tolist()
+        assert tokens.pos_bt[row][own].tolist() == list(range(own.sum()))
+      empty = tokens.seg_bt[row] == 0
+      assert not tokens.id_bt[row][empty].any()
+      assert not tokens.pos_bt[row][empty].any()
+
+
+def test_starting_later_gives_the_tail(corpus):
+  plan = BATCHINGS[0].plan(corpus.lengths_n2, seed=3)
+  stop = plan.batches + 4
+  whole = list(batches(corpus, plan, 0, stop))
+  tail = list(batches(corpus, plan, plan.batches - 3, stop))
+  assert [step for step, _ in whole] == list(range(stop)) and len(tail) == 7
+  for (a, x), (b, y) in zip(whole[-7:], tail, strict=True):
+    assert a == b
+    for left, right in zip((*x.source, *x.target), (*y.source, *y.target), strict=True):
+      np.testing.assert_array_equal(left, right)
+  assert list(batches(corpus, plan, 5, 5)) == []
+
+
+def test_evaluation_has_every_example_once_however_long(corpus):
+  longest = int(corpus.lengths_n2.max())
+  batching = Grouped(tokens=128, lengths=(8, 12))
+  assert longest > 12
+  total, shapes = np.zeros(2, int), set()
+  for batch in evaluation_batches(corpus, batching):
+    total += [(side.seg_bt > 0).sum() for side in batch]
+    shapes.add(batch.source.id_bt.shape)
+  assert total.tolist() == corpus.lengths_n2.sum(axis=0).tolist()
+  assert shapes == {(10, 12), (2, 64)}
+
+
+def test_what_does_not_fit_is_left_out_and_counted():
+  lengths = np.array([[3, 4], [1, 5], [5, 1], [20, 3], [4, 4], [16, 16]], np.int32)
+  assert Grouped(tokens=16, lengths=(8, 16)).plan(lengths, 0).dropped == 3
+  assert Packed(tokens=16, length=8).plan(lengths, 0).dropped == 4
+  with pytest.raises(ValueError, match=r"1 usable pairs .*one batch of 2 rows"):
+    Grouped(tokens=16, lengths=(8,)).plan(lengths[:2], 0)
+
+
+@pytest.mark.parametrize(
+  "make",
+  [
+    lambda: Grouped(tokens=16, lengths=(8, 32)),
+    lambda: Grouped(lengths=(8, 8)),
+    lambda: Grouped(lengths=()),
+    lambda: Packed(tokens=16, length=32),
+  ],
+)
+def test_batchings_that_cannot_be_are_refused(make):
+  with pytest.raises(ValueError, match=r"Grouped|Packed"):
+    make()
+
+
+def test_packing_fills_rows_and_overfills_none():
+  rng = np.random.default_rng(0)
+  lengths = rng.integers(4, 25, (3000, 2))
+  rows = pack(lengths, 64)
+  sizes = np.where(rows[:, :, None] >= 0, lengths[rows], 0).sum(axis=1)
+  assert sizes.max() <= 64
+  assert sorted(rows[rows >= 0]) == list(range(3000))
+  plan = Packed(tokens=640, length=64).plan(lengths.astype(np.int32), 0)
+  assert fill(plan, lengths) > 0.85

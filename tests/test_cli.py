@@ -1,0 +1,157 @@
+"""The verbs, on a run that has learnt next to nothing: order, errors, files."""
+
+import io
+import json
+import sys
+
+import numpy as np
+import pytest
+
+from tests.test_run import TINY, train
+from transformer import cli, tree
+from transformer.data.sources.dates import Dates
+from transformer.run import Run
+
+
+@pytest.fixture(scope="module")
+def run(tmp_path_factory):
+  path = tmp_path_factory.mktemp("cli") / "run"
+  assert train(path) == 0
+  return path
+
+
+def call(capsys, *words):
+  status = cli.main([str(word) for word in words])
+  return status, *capsys.readouterr()
+
+
+def texts(count):
+  data = Dates(held_out=50).open("test")
+  return [data[i].source for i in range(count)]
+
+
+def test_translate_answers_each_text_in_place(run, capsys):
+  lines = texts(3)
+  status, out, err = call(
+    capsys, "translate", run, lines[0], "", lines[1], " ", lines[2]
+  )
+  assert status == 0 and err == ""
+  rows = out.split("\n")
+  assert len(rows) == 6 and rows[1] == rows[3] == rows[5] == ""
+  alone = [call(capsys, "translate", run, line)[1] for line in lines]
+  assert [rows[0] + "\n", rows[2] + "\n", rows[4] + "\n"] == alone
+
+
+def test_translate_reads_standard_input_and_files_alike(
+  run, capsys, monkeypatch, tmp_path
+):
+  lines = [*texts(2), "", *texts(5)[2:]]
+  # A separator that is not a line feed is part of its line; the last line needs none.
+  lines[0] += "\u2028\x0b."
+  data = "\n".join(lines).encode()
+  stdin = io.TextIOWrapper(io.BytesIO(data), encoding="utf-8")
+  monkeypatch.setattr(sys, "stdin", stdin)
+  status, out, _ = call(capsys, "translate", run, "--beam", 1)
+  assert status == 0
+  (tmp_path / "in").write_bytes(data)
+  files = ["--input", tmp_path / "in", "--output", tmp_path / "out"]
+  status, nothing, _ = call(capsys, "translate", run, "--beam", 1, *files)
+  assert status == 0 and nothing == ""
+  assert (tmp_path / "out").read_text() == out
+  assert out.count("\n") == len(lines) and out.split("\n")[2] == ""
+
+
+def test_bad_text_gets_one_line_and_leaves_no_file(run, capsys, tmp_path):
+  (tmp_path / "in").write_bytes(b"12 May 2001\n12 M\xe4rz 2001\n")
+  files = ["--input", tmp_path / "in", "--output", tmp_path / "out"]
+  status, _, err = call(capsys, "translate", run, *files)
+  assert status == 1 and err.count("\n") == 1
+  assert "line 2: invalid UTF-8 (byte 5 of the line is 0xe4)" in err
+  assert [path.name for path in tmp_path.iterdir()] == ["in"]
+
+
+@pytest.mark.parametrize(
+  "words, message",
+  [
+    (["translate", "{tmp}", "x"], "not a run"),
+    (["translate", "{run}", "--beam", "0", "x"], "beam: 0 is less than 1"),
+    (["translate", "{run}", "--input", "{tmp}/none"], "none: cannot be read"),
+    (["translate", "{run}", "--input", "{tmp}/none", "x"], "not both"),
+    (["translate", "{run}", "--step", "5", "x"], "no checkpoint of step 5; there are"),
+    (["evaluate", "{run}", "--split", "dev"], "none of train, val, test"),
+    (["evaluate", "{run}", "--source", "x"], "given together"),
+    (["average", "{run}", "--last", "9"], "there are 3 checkpoints"),
+    (["average", "{run}", "--last", "2", "--output", "{tmp}"], "already exists"),
+    (["info", "{tmp}/none"], "not a run"),
+  ],
+)
+def test_mistakes_get_one_line(run, capsys, tmp_path, words, message):
+  words = [word.format(run=run, tmp=tmp_path) for word in words]
+  status, out, err = call(capsys, *words)
+  assert status == 1 and out == ""
+  assert err.startswith("error: ") and err.count("\n") == 1 and message in err
+
+
+def test_evaluate_gives_scores_that_can_be_compared(run, capsys):
+  status, out, _ = call(capsys, "evaluate", run, "--split", "test", "--json")
+  record = json.loads(out)
+  assert status == 0
+  wanted = {"loss", "exact_match", "bleu", "bleu_signature", "chrf", "sentences"}
+  assert wanted <= record.keys() and record["sentences"] == 12 and record["step"] == 6
+  assert "tok:13a" in record["bleu_signature"] and record["loss"] > 0
+  stored = json.loads((run / "evaluations" / "test.json").read_text())
+  assert stored == record
+  assert (run / "evaluations" / "test.txt").read_text().count("\n") == 12
+  for name in ("config_sha256", "tokenizer_sha256", "data_sha256"):
+    assert len(record[name]) == 64
+
+
+def test_evaluate_reads_own_files(run, capsys, tmp_path):
+  data = TINY.data.open("test")
+  for side, name in enumerate(("source", "reference")):
+    lines = "".join(f"{data[i][side]}\n" for i in range(len(data)))
+    (tmp_path / name).write_text(lines, encoding="utf-8")
+  _, out, _ = call(capsys, "evaluate", run, "--split", "test", "--json")
+  files = ["--source", tmp_path / "source", "--reference", tmp_path / "reference"]
+  _, own, _ = call(capsys, "evaluate", run, "--json", *files)
+  for name in ("loss", "bleu", "chrf", "exact_match", "sentences"):
+    assert json.loads(own)[name] == json.loads(out)[name], name
+
+
+def test_average_is_a_run_with_the_mean_of_the_last(run, capsys, tmp_path):
+  status, out, _ = call(
+    capsys, "average", run, "--last", 2, "--output", tmp_path / "mean"
+  )
+  assert status == 0 and "steps 4, 6" in out
+  opened = Run.open(run)
+  for path, leaf in tree.paths(Run.open(tmp_path / "mean").params()).items():
+    parts = [tree.paths(opened.params(step))[path] for step in (4, 6)]
+    np.testing.assert_allclose(leaf, np.mean(parts, axis=0), atol=1e-7)
+  status, out, _ = call(capsys, "translate", tmp_path / "mean", "12 May 2001")
+  assert status == 0 and out.count("\n") == 1
+  with pytest.raises(ValueError, match="holds parameters alone"):
+    train(tmp_path / "mean", steps=8)
+
+
+def test_info_tells_what_a_run_is(run, capsys):
+  status, out, _ = call(capsys, "info", run, "--json")
+  record = json.loads(out)
+  assert status == 0
+  assert record["step"] == 6 and record["checkpoints"] == [2, 4, 6]
+  assert record["parameters"] == tree.size(Run.open(run).params())
+  assert record["parameters_sha256"] == tree.sha256(Run.open(run).params())
+  assert record["config"]["model"]["d_ff"] == 24
+  _, older, _ = call(capsys, "info", run, "--json", "--step", 4)
+  assert json.loads(older)["parameters_sha256"] != record["parameters_sha256"]
+
+
+def test_a_text_longer_than_any_in_training_is_translated_whole(run):
+  from transformer.tasks.search import Search, Searcher
+
+  opened = Run.open(run)
+  searcher = Searcher(opened.module(), opened.params(), Search(beam=1, extra=3))
+  long = " ".join(texts(40))
+  ids = opened.tokenizer.encode([long])[0]
+  assert len(ids) > 200
+  ((_, output),) = searcher.outputs([ids])
+  assert 0 < np.count_nonzero(output) <= len(ids) + 3

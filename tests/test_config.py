@@ -1,0 +1,254 @@
+"""Overriding, storing and checking configs, on a family made up for the purpose."""
+
+import dataclasses
+import json
+import math
+from typing import Literal
+
+import pytest
+
+from transformer import config as configs
+
+
+@dataclasses.dataclass(frozen=True)
+class Shape:
+  """No shape."""
+
+
+@dataclasses.dataclass(frozen=True)
+class Circle(Shape):
+  radius: float = 1.0
+  filled: bool = False
+
+
+@dataclasses.dataclass(frozen=True)
+class Group(Shape):
+  left: Shape = Shape()
+  right: Shape = Circle()
+  names: tuple[str, ...] = ()
+
+
+@dataclasses.dataclass(frozen=True)
+class Named(Shape):
+  name: str
+
+
+@dataclasses.dataclass(frozen=True)
+class Picture:
+  shape: Shape = Circle()
+  steps: int = 10
+  rate: float = 0.1
+  title: str = ""
+  loud: bool = True
+  seed: int | None = None
+  sizes: tuple[int, ...] = (1, 2)
+  pair: tuple[int, float] = (1, 2.0)
+  mode: Literal["fast", "slow"] = "fast"
+
+  def __post_init__(self):
+    if self.steps < 1:
+      raise ValueError(f"steps: {self.steps} is less than 1")
+
+
+@pytest.mark.parametrize(
+  "path, text, expected",
+  [
+    ("steps", "7", 7),
+    ("steps", "1e5", 100_000),
+    ("rate", "3", 3.0),
+    ("rate", "1e-4", 1e-4),
+    ("rate", "inf", math.inf),
+    ("rate", "-2.5", -2.5),
+    ("title", "a = 3, 'b'", "a = 3, 'b'"),
+    ("title", "12", "12"),
+    ("loud", "false", False),
+    ("loud", "True", True),
+    ("seed", "3", 3),
+    ("seed", "none", None),
+    ("sizes", "(3, 4, 5)", (3, 4, 5)),
+    ("sizes", "3,", (3,)),
+    ("sizes", "()", ()),
+    ("pair", "(2, 3)", (2, 3.0)),
+    ("mode", "slow", "slow"),
+    ("shape", "Shape()", Shape()),
+    ("shape", "Circle", Circle()),
+    ("shape", "Circle(radius=5e5)", Circle(5e5)),
+    ("shape", "Circle(2, True)", Circle(2.0, True)),
+    ("shape", "Named('x y')", Named("x y")),
+    ("shape", "Group(right=Group(left=Circle(3)), names=('a',))",
+     Group(right=Group(left=Circle(3.0)), names=("a",))),
+  ],
+)  # fmt: skip
+def test_override_converts_to_the_declared_type(path, text, expected):
+  found = getattr(configs.override(Picture(), path, text), path)
+  assert found == expected and type(found) is type(expected)
+  if isinstance(expected, tuple):
+    assert [type(v) for v in found] == [type(v) for v in expected]
+
+
+def test_override_walks_the_dots_and_leaves_the_rest():
+  start = Picture(shape=Group(right=Circle(2.0, True)), steps=4)
+  found = configs.override(start, "shape.right.radius", "9")
+  assert found == Picture(shape=Group(right=Circle(9.0, True)), steps=4)
+  assert start.shape.right.radius == 2.0
+  assert configs.override(start, "shape", "Circle()").shape == Circle()
+
+
+@pytest.mark.parametrize(
+  "path, text, message",
+  [
+    ("step", "3", r"--config\.step: no such field; did you mean steps\?"),
+    ("shape.radios", "3", r"did you mean shape\.radius\?"),
+    ("steps", "many", "--config.steps='many': expected a whole number"),
+    ("steps", "1.5", "expected a whole number"),
+    ("steps", "True", "expected a whole number"),
+    ("steps", "9" * 30, "a whole number must be smaller"),
+    ("rate", "fast", "expected a number"),
+    ("loud", "2", "expected true or false"),
+    ("sizes", "(1, 'a')", "expected a tuple"),
+    ("pair", "(1, 2, 3)", "expected a tuple"),
+    ("mode", "medium", "expected 'fast' or 'slow'"),
+    ("shape", "Cirkle()", "no Shape is named Cirkle; did you mean Circle"),
+    ("shape", "3", "expected a Shape: Circle, Group, Named, Shape"),
+    ("shape", "Circle(radios=3)", r"did you mean radius\?"),
+    ("shape", "Circle(radius='x')", "Circle.radius: expected a number"),
+    ("shape", "Circle(1, False, 3)", "takes at most 2"),
+    ("shape", "Circle(1, radius=2)", "radius twice"),
+    ("shape", "Named()", "Named needs name"),
+    ("shape", "Picture()", "no Shape is named Picture"),
+    ("shape", "__import__('os').system('true')", "expected a Shape"),
+    ("shape", "Circle(radius=open('x'))", "Circle.radius: expected a number"),
+    ("shape", "Circle(", "expected a Shape"),
+    ("steps.x", "3", "has no fields"),
+    ("steps", "0", "--config.steps: steps: 0 is less than 1"),
+  ],
+)
+def test_override_refuses_with_one_line(path, text, message):
+  with pytest.raises(ValueError, match=message) as error:
+    configs.override(Picture(), path, text)
+  assert "\n" not in str(error.value)
+
+
+def test_flags_are_taken_out_in_order():
+  argv = ["x", "--config.a.b=1", "--other=2", "--config.c", "3", "--config.a.b=4=5"]
+  found, rest = configs.flags(argv)
+  assert found == [("a.b", "1"), ("c", "3"), ("a.b", "4=5")]
+  assert rest == ["x", "--other=2"]
+  bare, _ = configs.flags(["--config.c", "--config.loud"])
+  assert bare == [("c", None), ("loud", None)]
+
+
+def test_a_flag_without_a_value_is_true_where_that_can_be():
+  quiet = Picture(loud=False)
+  assert configs.override(quiet, "loud", None) == Picture()
+  with pytest.raises(ValueError, match=r"--config\.steps"):
+    configs.override(quiet, "steps", None)
+
+
+FULL = Picture(
+  shape=Group(Named("x"), Circle(math.inf), ("a", "b")), rate=-math.inf, seed=4,
+  sizes=(), title="é\n", mode="slow",
+)  # fmt: skip
+
+
+@pytest.mark.parametrize("config", [Picture(), FULL])
+def test_json_there_and_back(config):
+  text = configs.dumps(config)
+  json.loads(text, parse_constant=lambda word: pytest.fail(f"{word} is not JSON"))
+  assert configs.loads(Picture, text) == config
+  assert hash(configs.loads(Picture, text)) == hash(config)
+  assert configs.digest(configs.loads(Picture, text)) == configs.digest(config)
+  assert configs.digest(Picture()) != configs.digest(FULL)
+
+
+def test_absent_fields_take_their_defaults():
+  assert configs.load(Picture, {"type": "Picture", "steps": 3}) == Picture(steps=3)
+
+
+def deep():
+  tree = {"type": "Circle"}
+  for _ in range(50):
+    tree = {"type": "Group", "left": tree}
+  return tree
+
+
+@pytest.mark.parametrize(
+  "tree, message",
+  [
+    ([], "expected a Picture"),
+    ({}, 'must say its "type"'),
+    ({"type": "Circle"}, "no Picture is named Circle"),
+    ({"type": "Picture", "stepz": 3}, r"did you mean steps\?"),
+    ({"type": "Picture", "steps": "3"}, r"config\.steps: expected a whole number"),
+    ({"type": "Picture", "steps": 2**70}, r"config\.steps"),
+    ({"type": "Picture", "steps": {"type": "float", "value": "nan"}}, r"config\.steps"),
+    ({"type": "Picture", "steps": True}, r"config\.steps"),
+    ({"type": "Picture", "title": "x" * 70_000}, "70000 characters"),
+    ({"type": "Picture", "shape": {"type": "os.system"}}, "os.system"),
+    ({"type": "Picture", "shape": {"type": "Named"}}, "Named needs name"),
+    ({"type": "Picture", "shape": {"type": "Circle", "radius": {}}}, "radius"),
+    ({"type": "Picture", "shape": {"type": ["Circle"]}}, "Circle"),
+    ({"type": "Picture", "shape": deep()}, "more than 16 deep"),
+    ({"type": "Picture", "sizes": [[1]]}, r"config\.sizes"),
+    ({"type": "Picture", "steps": -1}, "less than 1"),
+    ({"type": "Picture", "loud": None}, r"config\.loud"),
+  ],
+)
+def test_a_stored_config_that_is_not_ours_is_refused(tree, message):
+  with pytest.raises(ValueError, match=message) as error:
+    configs.loads(Picture, json.dumps(tree))
+  assert "\n" not in str(error.value)
+
+
+def test_what_is_not_json_is_refused():
+  for text in ("", "{", "[" * 100_000):
+    with pytest.raises(ValueError, match="not JSON"):
+      configs.loads(Picture, text)
+
+
+@pytest.mark.parametrize(
+  "config, message",
+  [
+    (Picture(steps=3.0), r"config\.steps: expected a whole number, got 3\.0"),
+    (Picture(sizes=[1, 2]), "use a tuple"),
+    (Picture(shape=Picture()), r"config\.shape: expected a Shape"),
+    (Picture(shape=Circle(radius="x")), r"config\.shape\.radius"),
+    (Picture(seed="x"), "expected a whole number or none"),
+  ],
+)
+def test_check_finds_what_python_let_through(config, message):
+  with pytest.raises(ValueError, match=message):
+    configs.check(config)
+  configs.check(FULL)
+
+
+def test_differences_have_dotted_paths():
+  other = dataclasses.replace(FULL, steps=3, shape=Group(Named("y"), Circle(math.inf)))
+  assert configs.differences(FULL, other) == [
+    ("shape.left.name", "x", "y"),
+    ("shape.names", ("a", "b"), ()),
+    ("steps", 10, 3),
+  ]
+  assert configs.differences(FULL, FULL) == []
+  paths = [path for path, _, _ in configs.differences(Picture(), FULL)]
+  assert paths[0] == "shape"
+
+
+def test_members_are_the_family_and_two_of_one_name_are_refused():
+  assert list(configs.members(Shape)) == ["Circle", "Group", "Named", "Shape"]
+
+  @dataclasses.dataclass(frozen=True)
+  class Alone:
+    pass
+
+  def twin():
+    @dataclasses.dataclass(frozen=True)
+    class Twin(Alone):
+      pass
+
+    return Twin
+
+  kept = [twin(), twin()]
+  with pytest.raises(ValueError, match="two members are named Twin"):
+    configs.members(Alone)
+  assert len(kept) == 2

@@ -1,0 +1,58 @@
+"""Every experiment in configs/ can be built, shaped, sharded and stored."""
+
+from pathlib import Path
+
+import jax
+import jax.numpy as jnp
+import pytest
+
+from transformer import config as configs
+from transformer import experiment, tree
+from transformer.batch import Pairs, Tokens
+from transformer.experiment import Config
+from transformer.training.mesh import Mesh
+from transformer.training.state import abstract_state, init_state
+
+FILES = sorted(Path(__file__).resolve().parent.parent.glob("configs/*.py"))
+PARAMETERS = {"dates": 1_050_624, "wmt14_base": 63_045_632, "wmt14_big": 214_171_648}
+"""The last two: see docs/papers.md on the vocabulary of 37,000."""
+
+BATCH = Pairs(*(Tokens(*(jnp.ones((2, 3), jnp.int32),) * 3),) * 2)
+
+
+def test_there_are_experiments():
+  assert {"dates", "multi30k", *PARAMETERS} <= {path.stem for path in FILES}
+
+
+@pytest.mark.parametrize("path", FILES, ids=lambda path: path.stem)
+def test_an_experiment_is_whole(path):
+  config = experiment.read(path)
+  assert configs.loads(Config, configs.dumps(config)) == config
+  assert hash(config) == hash(configs.loads(Config, configs.dumps(config)))
+  module = config.model.module(config.tokenizer.vocabulary, jnp.float32)
+  rule = config.optimizer.transform(lambda count: config.schedule(count + 1, 64))
+  init = init_state(module, BATCH, rule, jax.random.key(0))
+  state = abstract_state(init, Mesh().build())
+  if path.stem in PARAMETERS:
+    assert tree.size(state.params) == PARAMETERS[path.stem]
+  text = path.read_text()
+  for word in ("Claim:", "Command:", "Cost:"):
+    assert word in text, f"{path.name}: its docstring has no {word}"
+
+
+def test_read_names_what_is_wrong(tmp_path):
+  with pytest.raises(FileNotFoundError, match="no such config file"):
+    experiment.read(tmp_path / "x.py")
+  (tmp_path / "x.py").write_text("def get_config():\n  return 3\n")
+  with pytest.raises(ValueError, match="returns int, no Config"):
+    experiment.read(tmp_path / "x.py")
+  (tmp_path / "x.py").write_text("import nothing_of_the_kind\n")
+  with pytest.raises(ValueError, match="nothing_of_the_kind"):
+    experiment.read(tmp_path / "x.py")
+  (tmp_path / "x.py").write_text(
+    "from transformer.experiment import Config\n"
+    "from transformer.data.sources.dates import Dates\n"
+    "def get_config():\n  return Config(Dates(), log_every='x')\n"
+  )
+  with pytest.raises(ValueError, match="log_every"):
+    experiment.read(tmp_path / "x.py")
