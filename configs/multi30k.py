@@ -4,22 +4,25 @@ from transformer.data.batching import Grouped
 from transformer.data.sources.multi30k import Multi30k
 from transformer.data.tokenizer import SentencePiece
 from transformer.experiment import Config
+from transformer.layers.residual import PreNorm
 from transformer.models.seq2seq import Transformer
 from transformer.tasks.translation import Translation
-from transformer.training.schedules import Noam
+from transformer.training.schedules import Cosine
 
 
 def get_config() -> Config:
   """The experiment."""
   return Config(
     data=Multi30k("en-de"),
-    model=Transformer(layers=4, d_model=128, d_ff=256, heads=4, dropout=0.2),
+    model=Transformer(
+      layers=3, d_model=256, d_ff=512, heads=4, dropout=0.1, residual=PreNorm()
+    ),
     task=Translation(smoothing=0.1),
     tokenizer=SentencePiece(vocabulary=4000),
-    batching=Grouped(tokens=2048, lengths=(12, 16, 20, 24, 32, 64)),
-    schedule=Noam(rate=2.0, warmup=1000),
-    steps=8000,
-    eval_every=1000,
-    save_every=200,
+    batching=Grouped(tokens=1024, lengths=(12, 16, 20, 24, 32, 64)),
+    schedule=Cosine(rate=1e-3, warmup=300, steps=5600),
+    steps=5600,
+    eval_every=700,
+    save_every=140,
     keep=10,
   )
