@@ -2,6 +2,7 @@
 same model in plain Python."""
 
 import dataclasses
+import functools
 
 import jax
 import jax.numpy as jnp
@@ -25,11 +26,16 @@ class Toy:
   scale: float = 2.0
   dtype: type = jnp.float32
 
-  @property
+  @functools.cached_property
   def table_rv(self):
     generator = np.random.default_rng(self.seed)
-    table_rv = self.scale * generator.normal(size=(ROWS, self.vocabulary))
-    return np.asarray(jnp.asarray(table_rv, self.dtype).astype(jnp.float32))
+    table_rv = self.scale * generator.normal(size=(ROWS, self.vocabulary)) + 0.0
+    return table_rv.astype(self.dtype)
+
+  @functools.cached_property
+  def logprob_rv(self):
+    table_rv = self.table_rv.astype(np.float64)
+    return table_rv - np.log(np.exp(table_rv).sum(axis=-1, keepdims=True))
 
   def start(self, sentence_b, capacity):
     """The cache: tokens fed so far, where to write, and a leaf of odd size that the
@@ -48,26 +54,27 @@ class Toy:
     place_t = jnp.arange(t)
     here_bwt = place_t[None, None, :] == at_bw[:, :, None]
     past_bwt = jnp.where(here_bwt, token_bw[:, :, None], past_bwt)
-    hash_bw = jnp.broadcast_to(sentence_b[:, None], (b, w))
-    for i in range(t):
+
+    def mix(i, hash_bw):
       seen_bw = i <= at_bw
       if self.order:
         seen_bw &= i > at_bw - self.order
       next_bw = (hash_bw * 31 + past_bwt[:, :, i] + 7) % ROWS
-      hash_bw = jnp.where(seen_bw, next_bw, hash_bw)
-    logits_bwv = jnp.asarray(self.table_rv, self.dtype)[hash_bw]
+      return jnp.where(seen_bw, next_bw, hash_bw)
+
+    first_bw = jnp.broadcast_to(sentence_b[:, None], (b, w))
+    hash_bw = jax.lax.fori_loop(0, t, mix, first_bw)
+    logits_bwv = jnp.asarray(self.table_rv)[hash_bw]
     return logits_bwv, DecodeState((past_bwt, at_bw + 1, odd), state.memory)
 
   def next_token(self, sentence):
     """`next_token(y)` of the oracle: log-probabilities after the tokens `y`."""
-    table_rv = self.table_rv.astype(np.float64)
-    table_rv -= np.log(np.exp(table_rv).sum(axis=-1, keepdims=True))
 
     def logprob_v(past):
       row = sentence
       for token in (BOS, *past)[-self.order :]:
         row = (row * 31 + token + 7) % ROWS
-      return table_rv[row]
+      return self.logprob_rv[row]
 
     return logprob_v
 
