@@ -1,0 +1,76 @@
+"""TensorFlow Datasets without TensorFlow, on a small set prepared here."""
+
+import sys
+
+import pytest
+
+from transformer.data.sources.tfds import Tfds
+
+tfds = pytest.importorskip("tensorflow_datasets")
+
+PAIRS = [("A house.", "Ein Haus."), ("Zwölf", "twelve"), ("x", "y")]
+
+
+class TinyTranslate(tfds.core.GeneratorBasedBuilder):
+  VERSION = tfds.core.Version("1.0.0")
+
+  def _info(self):
+    features = tfds.features.FeaturesDict(
+      {"en": tfds.features.Text(), "de": tfds.features.Text()}
+    )
+    return tfds.core.DatasetInfo(builder=self, description="-", features=features)
+
+  def _split_generators(self, dl_manager):
+    return {
+      "train": self._generate_examples(3),
+      "validation": self._generate_examples(2),
+    }
+
+  def _generate_examples(self, count):
+    for i, (en, de) in enumerate(PAIRS[:count]):
+      yield i, {"en": en, "de": de}
+
+
+@pytest.fixture(scope="module")
+def prepared(tmp_path_factory):
+  directory = str(tmp_path_factory.mktemp("tfds"))
+  builder = TinyTranslate(data_dir=directory, file_format="array_record")
+  builder.download_and_prepare()
+  return directory
+
+
+def test_a_prepared_set_is_read_with_random_access(prepared):
+  train = Tfds("tiny_translate", "en", "de", prepared).open("train")
+  found = [train[i] for i in range(len(train))]
+  assert sorted(found) == sorted(PAIRS)
+  back = Tfds("tiny_translate", "de", "en", prepared).open("val")
+  assert sorted(pair[::-1] for pair in back) == sorted(PAIRS[:2])
+  with pytest.raises(IndexError):
+    train[3]
+  assert "tensorflow" not in sys.modules
+
+
+def test_the_fingerprint_is_of_the_split_and_the_direction(prepared):
+  def of(split, *sides):
+    return Tfds("tiny_translate", *sides, prepared).fingerprint(split)
+
+  found = {of("train", "en", "de"), of("val", "en", "de"), of("train", "de", "en")}
+  assert len(found) == 3 and of("train", "en", "de") in found
+
+
+def test_what_is_not_there_gets_one_line(prepared, tmp_path):
+  cases = [
+    (Tfds("tiny_translate", directory=str(tmp_path)), "train", "is not prepared in"),
+    (
+      Tfds("wmt14_translate/de-en", directory=str(tmp_path)),
+      "train",
+      "tfds build wmt14",
+    ),
+    (Tfds("nothing_of_the_kind"), "train", "not known to TFDS"),
+    (Tfds("tiny_translate", "fr", "de", prepared), "train", "no feature 'fr'"),
+    (Tfds("tiny_translate", "en", "de", prepared), "test", "has no split test"),
+  ]
+  for data, split, message in cases:
+    with pytest.raises((ValueError, FileNotFoundError), match=message) as error:
+      data.open(split)
+    assert "\n" not in str(error.value)
