@@ -1,13 +1,15 @@
 """The verbs, on a run that has learnt next to nothing: order, errors, files."""
 
+import ast
 import io
 import json
+import re
 import sys
 
 import numpy as np
 import pytest
 
-from tests.test_run import TINY, train
+from tests.test_run import ROOT, TINY, train
 from transformer import cli, tree
 from transformer.data.sources.dates import Dates
 from transformer.run import Run
@@ -143,6 +145,18 @@ def test_info_tells_what_a_run_is(run, capsys):
   assert record["config"]["model"]["d_ff"] == 24
   _, older, _ = call(capsys, "info", run, "--json", "--step", 4)
   assert json.loads(older)["parameters_sha256"] != record["parameters_sha256"]
+
+
+def test_the_example_for_programs_in_the_readme_runs(run, capsys):
+  text = (ROOT / "README.md").read_text(encoding="utf-8")
+  (program,) = re.findall(r"```python\n(.*?)```", text, re.DOTALL)
+  assert 'open("runs/dates")' in program
+  exec(program.replace("runs/dates", str(run)), {})
+  printed = capsys.readouterr().out
+  _, alone, _ = call(
+    capsys, "translate", run, "6. září 2030", "Friday, October 8, 1915"
+  )
+  assert ast.literal_eval(printed) == alone.splitlines()
 
 
 def test_a_text_longer_than_any_in_training_is_translated_whole(run):

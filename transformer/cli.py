@@ -102,15 +102,13 @@ def json_flag(new: argparse.ArgumentParser) -> None:
 
 def translate(arguments) -> None:
   """Translates texts, a file or standard input, line by line, in order."""
-  from transformer.run import Run
-  from transformer.tasks.search import Searcher
+  from transformer.translator import Translator
 
   search = search_of(arguments)
   if arguments.texts and arguments.input:
     raise ValueError("give texts or --input, not both")
-  run = Run.open(arguments.run)
-  searcher = Searcher(
-    run.module(), run.params(arguments.step), search, arguments.batch_size
+  translator = Translator.open(
+    arguments.run, search, arguments.step, arguments.batch_size
   )
   with contextlib.ExitStack() as stack:
     if arguments.texts:
@@ -121,7 +119,7 @@ def translate(arguments) -> None:
     out = stack.enter_context(whole_output(arguments.output))
     bar = stack.enter_context(progress_bar(arguments))
     for texts in chunks:
-      for text in searcher.texts(texts, run.tokenizer, bar.update):
+      for text in translator.translate(texts, bar.update):
         # A piece may decode to a line break; a line of output stays one line.
         out.write(text.replace("\n", " ") + "\n")
       out.flush()
