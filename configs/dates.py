@@ -18,7 +18,7 @@ def get_config() -> Config:
   """The default experiment."""
   return Config(
     data=Dates(),
-    model=Transformer(layers=2, d_model=128, d_ff=512, heads=4),
+    model=Transformer(layers=2, d_model=128, d_ff=512, heads=4, dropout=0.0),
     task=Translation(smoothing=0.0),
     tokenizer=SentencePiece(vocabulary=1000, split_digits=True),
     batching=Grouped(tokens=2048, lengths=(12, 16, 24, 48)),
