@@ -8,7 +8,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from tests.decoding.toys import Toy, ids, rows
+from tests.decoding.toys import Toy, ids, log_probability, rows
 from tests.oracles import beam as oracle
 from transformer.batch import BOS, EOS, PAD
 from transformer.config import members
@@ -77,7 +77,7 @@ def ranking(toy, sentence, penalty, longest, minimum=0, **options):
   )  # fmt: skip
 
   def score(output):
-    return toy.logprob(sentence, output) / float(penalty.divisor(len(output)))
+    return log_probability(toy, sentence, output) / float(penalty.divisor(len(output)))
 
   return oracle.ranking(score, [c for c in candidates if len(c) > minimum])
 
@@ -244,12 +244,13 @@ def test_never_below_greedy_and_search_errors(penalty):
 
 
 def test_greedy_is_kept_where_a_beam_would_drop_it():
-  """After greedy's first word, 4, come four words alike: two sure ways from 5 and 6
-  look better then, and end badly."""
+  """After greedy's first word, 4, come four words alike: three ways from 5 and 6 look
+  better then, and end badly."""
   table_vv = np.full((10, 10), -30.0)
-  table_vv[BOS, [4, 5, 6]] = np.log([0.4, 0.3, 0.3])
+  table_vv[BOS, [4, 5, 6]] = np.log([0.4, 0.35, 0.25])
   table_vv[4, [3, 7, 8, 9]] = np.log(0.25)
-  table_vv[3, EOS] = table_vv[5, 8] = table_vv[6, 9] = 0.0
+  table_vv[5, [8, 9]] = np.log(0.5)
+  table_vv[3, EOS] = table_vv[6, 9] = 0.0
   table_vv[7:, 5:] = np.log(0.196)
   table_vv[7:, EOS] = np.log(0.02)
 

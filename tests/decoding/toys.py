@@ -78,8 +78,11 @@ class Toy:
 
     return logprob_v
 
-  def logprob(self, sentence, output):
-    return oracle.log_probability(output, self.next_token(sentence))
+
+@functools.cache
+def log_probability(toy, sentence, output):
+  """Of a whole output of the toy."""
+  return oracle.log_probability(output, toy.next_token(sentence))
 
 
 def ids(token_t):

@@ -1,0 +1,31 @@
+"""The shipped experiments learn what they claim, in a shorter form."""
+
+import dataclasses
+from pathlib import Path
+
+import pytest
+
+from transformer import cli, experiment, run
+from transformer.run import Metrics
+
+CONFIGS = Path(__file__).resolve().parent.parent / "configs"
+
+
+@pytest.mark.slow
+def test_dates_are_learnt_in_a_minute_or_two(tmp_path, capsys):
+  config = experiment.read(CONFIGS / "dates.py")
+  config = dataclasses.replace(
+    config,
+    steps=400,
+    schedule=dataclasses.replace(config.schedule, steps=400),
+    eval_every=400,
+    save_every=400,
+  )
+  assert run.train(config, tmp_path / "run") == 0
+  scores = {name: value for _, name, value in Metrics.read(tmp_path / "run")}
+  # A model that has learnt nothing writes no date right.
+  assert scores["val/exact_match"] >= 0.7
+  capsys.readouterr()
+  shown = ["Friday, October 8, 1915", "1915年10月8日金曜日"]
+  assert cli.main(["translate", str(tmp_path / "run"), *shown]) == 0
+  assert "1915-10-08" in capsys.readouterr().out.split("\n")
