@@ -1,4 +1,13 @@
-"""Multi30k, English to German."""
+"""Multi30k, English to German, on a laptop within an hour.
+
+Claim: a small Transformer translates image captions after some 7,000 updates.
+Command: python train.py --config configs/multi30k.py --workdir runs/m30k
+  transformer average runs/m30k --last 10
+  transformer evaluate runs/m30k-averaged --beam 5
+Cost: 35 minutes on 2 CPU cores.
+Result: 37.33 BLEU (sacreBLEU, 13a, cased) on test_2016_flickr (2026-11-21); see
+docs/log.md for the other form and for what did not work.
+"""
 
 from transformer.data.batching import Grouped
 from transformer.data.sources.multi30k import Multi30k

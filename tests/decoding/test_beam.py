@@ -122,16 +122,17 @@ def test_wide_beam_is_exhaustive_under_limits(penalty):
     assert_ranked(output, row, ranked)
 
 
-def reference(toy, sentence, longest, beam, penalty):
+def reference(toy, sentence, longest, minimum, beam, penalty):
   """Beam search as its docstring tells it, in plain Python, to its full length."""
   logprob_v = toy.next_token(sentence)
   words = [i for i in range(toy.vocabulary) if i not in (PAD, BOS)]
   live, found, greedy = [(0.0, ())], [], ()
   for length in range(longest + 1):
+    allowed = [i for i in words if i != EOS or length >= minimum]
     grown = [
       (total + logprob_v(past)[token], (*past, token))
       for total, past in live
-      for token in ([EOS] if length == longest else words)
+      for token in ([EOS] if length == longest else allowed)
     ]
     grown.sort(key=lambda pair: -pair[0])
     if greedy is not None:
@@ -154,13 +155,14 @@ def reference(toy, sentence, longest, beam, penalty):
 def test_narrow_beam_is_the_one_described(penalty, beam):
   """With n_best the whole beam; at 9, twice the beam is more than the vocabulary."""
   toy = Toy(vocabulary=11, seed=2, scale=1.5)
-  longest = [9, 4, 7]
+  sentence_b = np.arange(14)
+  longest_b, minimum_b = 4 + sentence_b % 6, sentence_b % 5
   output = search(
-    toy, SENTENCES, Constraint(longest), 10, beam=beam, penalty=penalty, n_best=beam
+    toy, sentence_b, Constraint(longest_b, minimum_b), 10, beam, penalty, n_best=beam
   )
-  for row, sentence in enumerate(SENTENCES):
-    expected = reference(toy, int(sentence), longest[row], beam, penalty)
-    assert_ranked(output, row, expected)
+  for row in sentence_b:
+    limits = longest_b[row], minimum_b[row]
+    assert_ranked(output, row, reference(toy, int(row), *limits, beam, penalty))
 
 
 @penalties
@@ -228,10 +230,10 @@ def test_never_below_greedy_and_search_errors(penalty):
   """Counts the sentences whose best output is missed: fewer with wider beams."""
   toy = Toy(vocabulary=7, seed=11, scale=1.0)
   sentence_b = np.arange(24)
-  constraint = Constraint(np.full(24, 4))
+  constraint = Constraint(np.full(24, 4), np.full(24, 3))
   first = greedy(toy, sentence_b, constraint, 5)
   greedy_b = penalty.normalise(first.logprob_bw[:, 0], first.length_bw[:, 0])
-  best_b = [ranking(toy, i, penalty, 4)[0][0] for i in range(24)]
+  best_b = [ranking(toy, i, penalty, 4, 3)[0][0] for i in range(24)]
   missed = [int((np.asarray(greedy_b) < np.array(best_b) - 1e-5).sum())]
   for beam in (1, 2, 5, 256):
     output = search(toy, sentence_b, constraint, 5, beam=beam, penalty=penalty)
