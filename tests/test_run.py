@@ -73,7 +73,9 @@ def test_a_run_is_complete_in_itself(whole, tmp_path):
   copy = shutil.copytree(whole, tmp_path / "copy")
   assert digest(copy) == digest(whole)
   assert Run.open(copy).config == TINY
-  assert f"transformer translate {whole}" in (whole / "report.md").read_text()
+  report = (whole / "report.md").read_text()
+  assert f"transformer translate {whole}" in report
+  assert f"transformer average {whole} --last 3\n" in report
 
 
 def test_a_stopped_run_goes_on_as_the_same_run(whole, tmp_path, monkeypatch, capsys):

@@ -26,11 +26,12 @@ def write_report(
   draw_curves(path / "curves.png", rows)
   last = {name: value for _, name, value in rows}
   scores = {name: value for name, value in last.items() if name.startswith("val/")}
+  saved = min(config.keep, -(-config.steps // config.save_every))
   lines = [
     f"# {path.name}",
     "",
-    f"{rows[-1][0] if rows else 0:,} of {config.steps:,} steps; this session trained "
-    f"for {seconds / 60:.1f} minutes, evaluation not counted.",
+    f"{rows[-1][0] if rows else 0:,} of {config.steps:,} steps; {seconds / 60:.1f} "
+    "minutes of training since it was last started, evaluation not counted.",
     "",
     "| held-out score | value |",
     "| --- | --- |",
@@ -51,7 +52,7 @@ def write_report(
     "```",
     f'transformer translate {path} "{_example(samples)}"',
     f"transformer evaluate {path} --split test",
-    f"transformer average {path} --last {config.keep}",
+    f"transformer average {path} --last {saved}",
     f"transformer info {path}",
     f"tensorboard --logdir {path / 'tensorboard'}",
     "```",
