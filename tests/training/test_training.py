@@ -11,8 +11,10 @@ from tests.oracles import schedule as schedule_oracle
 from transformer.training.checkpoint import average
 from transformer.training.losses import Mean, cross_entropy
 from transformer.training.mesh import Mesh
-from transformer.training.optimizers import Adam
+from transformer.training.optimizers import Adam, Sgd
 from transformer.training.schedules import Cosine, Noam, Schedule
+from transformer.training.state import TrainState
+from transformer.training.step import train_step
 
 
 @pytest.mark.parametrize("smoothing", [0.0, 0.1, 0.4])
@@ -48,6 +50,7 @@ def test_every_schedule_is_positive_finite_and_traceable():
   for kind in (Schedule, Noam, Cosine):
     rates = jax.jit(jax.vmap(lambda step, s=kind(): s(step, 64)))(jnp.arange(1, 2000))
     assert np.all(np.isfinite(rates)) and np.all(rates > 0)
+  assert float(Cosine(rate=0.3, warmup=10, steps=100)(5, 64)) == pytest.approx(0.15)
   assert float(Cosine(rate=0.3, warmup=10, steps=100)(10, 64)) == pytest.approx(0.3)
   assert float(Cosine(rate=0.3, warmup=10, steps=100)(100, 64)) == pytest.approx(0.0)
 
@@ -71,6 +74,24 @@ def test_adam_is_the_papers_algorithm():
   jax.tree.map(
     lambda x, y: np.testing.assert_allclose(x, y, atol=2e-5), params, reference
   )
+
+
+def test_each_step_draws_its_own_numbers_and_draws_them_again():
+  rule = Sgd().transform(lambda count: 0.1)
+  params = {"x": jnp.ones(3)}
+
+  def loss(params, batch, key):
+    drawn = jax.random.uniform(key, (3,))
+    return Mean(jnp.sum(params["x"] * drawn), jnp.float32(3.0))
+
+  def numbers(step):
+    state = TrainState(jnp.int32(step), params, rule.init(params))
+    state, found = train_step(loss, rule, state, None, jax.random.key(5))
+    assert int(state.step) == step + 1
+    return float(found.loss.value), state.params["x"].tolist()
+
+  assert numbers(0) == numbers(0)
+  assert numbers(0) != numbers(1)
 
 
 def test_average_is_the_mean():
