@@ -17,6 +17,7 @@ from tests.oracles import transformer as oracle
 from transformer import config as configs
 from transformer import tree
 from transformer.batch import BOS, EOS, Pairs, Tokens
+from transformer.layers.residual import PreNorm
 from transformer.models.seq2seq import Transformer, shift_right
 
 SMALL = Transformer(layers=3, d_model=16, d_ff=24, heads=4, d_k=8, d_v=6, dropout=0.0)
@@ -241,6 +242,15 @@ def test_unroll_is_neutral_and_acts(unroll):
   ]
   # A layer is a function that the unrolled program calls once for each copy.
   assert texts[0].count(" call @") > texts[1].count(" call @")
+
+
+def test_pre_norm_ends_each_stack_with_a_norm_and_post_norm_does_not():
+  def lasts(model):
+    return {p for p in tree.paths(variables(model)["params"]) if "/last/" in p}
+
+  pre = lasts(dataclasses.replace(SMALL, residual=PreNorm()))
+  assert {"encoder/last/scale", "decoder/last/scale"} <= pre
+  assert lasts(SMALL) == set()
 
 
 def test_dropout_acts_in_training_alone():
