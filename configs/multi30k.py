@@ -16,6 +16,7 @@ from transformer.experiment import Config
 from transformer.layers.residual import PreNorm
 from transformer.models.seq2seq import Transformer
 from transformer.tasks.translation import Translation
+from transformer.training.checkpoint import Keep
 from transformer.training.schedules import Cosine
 
 
@@ -33,5 +34,5 @@ def get_config() -> Config:
     steps=7200,
     eval_every=900,
     save_every=180,
-    keep=10,
+    keep=Keep(latest=10),
   )

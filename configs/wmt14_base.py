@@ -14,6 +14,7 @@ from transformer.data.tokenizer import SentencePiece
 from transformer.experiment import Config
 from transformer.models.seq2seq import Transformer
 from transformer.tasks.translation import Translation
+from transformer.training.checkpoint import Keep
 from transformer.training.optimizers import Adam
 from transformer.training.schedules import Noam
 
@@ -33,5 +34,5 @@ def get_config() -> Config:
     # The paper averages the last 5 checkpoints, written every 10 minutes (§6.1); its
     # updates took 0.4 s.
     save_every=1500,
-    keep=5,
+    keep=Keep(latest=5),
   )

@@ -12,6 +12,7 @@ from transformer.data.tokenizer import SentencePiece
 from transformer.experiment import Config
 from transformer.models.seq2seq import Transformer
 from transformer.tasks.translation import Translation
+from transformer.training.checkpoint import Keep
 from transformer.training.optimizers import Adam
 from transformer.training.schedules import Noam
 
@@ -30,5 +31,5 @@ def get_config() -> Config:
     eval_every=5000,
     # Ten minutes of the paper's 1.0 s updates; the last 20 are averaged (§6.1).
     save_every=600,
-    keep=20,
+    keep=Keep(latest=20),
   )

@@ -11,11 +11,21 @@ import pytest
 ROOT = Path(__file__).resolve().parent.parent
 
 FLOORS = [
-  {"config", "axes", "batch", "tree", "platform"},
+  {"config", "axes", "batch", "tree", "hashing", "platform", "processes"},
   {"layers", "data", "training", "decoding"},
   {"models"},
   {"tasks"},
-  {"experiment", "run", "report", "translator", "cli", "studies", "interop"},
+  {
+    "experiment",
+    "run",
+    "watch",
+    "diagnose",
+    "report",
+    "translator",
+    "cli",
+    "studies",
+    "interop",
+  },
   {"__init__", "__main__"},
 ]
 TOP = 4  # the floor whose rooms may import each other, as long as it goes in no circle

@@ -184,7 +184,7 @@ def average(arguments) -> None:
   if not 1 <= arguments.last <= len(steps):
     raise ValueError(
       f"{run.path}: --last {arguments.last}: there are {len(steps)} checkpoints "
-      f"({steps}); --config.keep says how many stay"
+      f"({steps}); --config.keep.latest says how many stay"
     )
   output = arguments.output or run.path.with_name(run.path.name + "-averaged")
   if output.exists():
@@ -196,8 +196,9 @@ def average(arguments) -> None:
     scratch.mkdir(parents=True)
     for name in ("config.json", "tokenizer.model"):
       shutil.copy(run.path / name, scratch / name)
-    with Checkpoints(scratch / "checkpoints", 1) as checkpoints:
-      checkpoints.save_params(chosen[-1], params)
+    with Checkpoints(scratch / "checkpoints") as checkpoints:
+      note = {"tokenizer_sha256": run.tokenizer.sha256, "averaged": chosen}
+      checkpoints.save_params(chosen[-1], params, note)
     os.replace(scratch, output)
   finally:
     shutil.rmtree(scratch, ignore_errors=True)

@@ -16,6 +16,7 @@ from transformer.models.base import Model
 from transformer.models.seq2seq import Transformer
 from transformer.tasks.base import Task
 from transformer.tasks.translation import Translation
+from transformer.training.checkpoint import Keep
 from transformer.training.mesh import Mesh
 from transformer.training.optimizers import Adam, Optimizer
 from transformer.training.precision import Precision
@@ -41,7 +42,13 @@ class Config:
     steps: how many updates to make.
     seed: fixes parameters, order of the data and dropout.
     log_every, eval_every, save_every: in steps.
-    keep: how many of the newest checkpoints stay.
+    keep: which checkpoints stay.
+    metric: the held-out score that says which are the best.
+    patience: training ends after so many evaluations without a new best; 0 goes on.
+    ema: decay of the moving average of the parameters, which the run is then evaluated
+      and used with (Polyak and Juditsky 1992); 0 keeps none.
+    skip_at_most: training ends after so many steps in a row whose loss or gradient is
+      not finite; each of them makes no update.
   """
 
   data: Source
@@ -58,20 +65,30 @@ class Config:
   log_every: int = 50
   eval_every: int = 1000
   save_every: int = 1000
-  keep: int = 5
+  keep: Keep = Keep()
+  metric: str = "loss"
+  patience: int = 0
+  ema: float = 0.0
+  skip_at_most: int = 10
 
   def __post_init__(self):
     configs.check(self)
-    for name in ("steps", "log_every", "eval_every", "save_every", "keep"):
+    for name in ("steps", "log_every", "eval_every", "save_every", "skip_at_most"):
       if getattr(self, name) < 1:
         raise ValueError(f"{name}: {getattr(self, name)} is less than 1")
-    if self.seed < 0:
-      raise ValueError(f"seed: {self.seed} is negative")
+    for name in ("seed", "patience"):
+      if getattr(self, name) < 0:
+        raise ValueError(f"{name}: {getattr(self, name)} is negative")
+    if not 0 <= self.ema < 1:
+      raise ValueError(f"ema: {self.ema} is not a decay of 0 or more and below 1")
 
 
 MAY_CHANGE = frozenset(
-  ("steps", "log_every", "eval_every", "save_every", "keep", "mesh", "data.directory")
-)
+  (
+    "steps", "log_every", "eval_every", "save_every", "keep", "patience",
+    "skip_at_most", "mesh", "data.directory",
+  )
+)  # fmt: skip
 """Settings that may differ when a run is gone on with: they do not change what a step
 computes."""
 

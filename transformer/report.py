@@ -26,7 +26,7 @@ def write_report(
   draw_curves(path / "curves.png", rows)
   last = {name: value for _, name, value in rows}
   scores = {name: value for name, value in last.items() if name.startswith("val/")}
-  saved = min(config.keep, -(-config.steps // config.save_every))
+  saved = min(config.keep.latest, -(-config.steps // config.save_every))
   lines = [
     f"# {path.name}",
     "",

@@ -4,7 +4,7 @@ A run is a directory that is complete in itself and may be copied anywhere:
 
   config.json        the experiment
   tokenizer.model    SentencePiece
-  checkpoints/       Orbax; parameters apart from the rest
+  checkpoints/       Orbax; parameters apart from the rest, each with its checksums
   metrics.csv        step,name,value
   tensorboard/       the same numbers
   report.md          curves, scores, samples and commands, at the end
@@ -14,36 +14,33 @@ Opening one executes nothing from it.
 """
 
 import contextlib
-import csv
+import dataclasses
 import functools
-import os
-import signal
 import sys
-import time
 from pathlib import Path
 from typing import Any
 
 import jax
 import numpy as np
-import tqdm
 from flax import linen as nn
 
 from transformer import config as configs
+from transformer import tree
 from transformer.data.tokenizer import Tokenizer
+from transformer.diagnose import explain
 from transformer.experiment import Config, conflicts
+from transformer.processes import INTERRUPTED, Interrupt, Lock, first, meet
 from transformer.report import write_report
 from transformer.training.checkpoint import Checkpoints
-from transformer.training.mesh import batch_sharding, put
+from transformer.training.mesh import batch_sharding, own_rows, put
 from transformer.training.state import (
   TrainState,
   abstract_state,
   create_state,
   init_state,
 )
-from transformer.training.step import Numbers, train_step
-
-INTERRUPTED = 143
-"""Exit status after SIGTERM: the state was saved, and the same command goes on."""
+from transformer.training.step import train_step
+from transformer.watch import Metrics, Watch, write_whole
 
 
 class Run:
@@ -61,6 +58,12 @@ class Run:
       ValueError: its config or tokenizer is damaged.
     """
     path = Path(path)
+    for name in ("config.json", "tokenizer.model", "checkpoints"):
+      if not (path / name).resolve().is_relative_to(path.resolve()):
+        raise ValueError(
+          f"{path}: {name} is a link out of the run; a run is complete in itself, so "
+          "copy what it points to"
+        )
     try:
       text = (path / "config.json").read_text(encoding="utf-8")
       model = (path / "tokenizer.model").read_bytes()
@@ -119,7 +122,26 @@ class Run:
     if not self.steps():
       raise FileNotFoundError(f"{self.path}: no checkpoint yet; train it first")
     with self.checkpoints() as checkpoints:
-      return checkpoints.restore_params(self.abstract_params(), step)
+      params, note = checkpoints.restore_params(self.abstract_params(), step)
+    self.check_tokenizer(note)
+    return params
+
+  def check_tokenizer(self, note: dict[str, Any]) -> None:
+    """Raises ValueError if a checkpoint was trained with another tokenizer."""
+    if note.get("tokenizer_sha256") != self.tokenizer.sha256:
+      raise ValueError(
+        f"{self.path}: tokenizer.model is not the one that the checkpoint was trained "
+        "with; put the run's own back"
+      )
+
+
+def foreign(path: Path) -> bool:
+  """Whether `path` has something in it that is no run."""
+  if not path.exists() or (path / "config.json").is_file():
+    return False
+  return not path.is_dir() or any(
+    not entry.name.startswith(Lock.NAME) for entry in path.iterdir()
+  )
 
 
 def prepare(config: Config, workdir: Path) -> Run:
@@ -132,103 +154,73 @@ def prepare(config: Config, workdir: Path) -> Run:
     ValueError: the directory is something else, or was made with another config.
   """
   path = Path(workdir)
-  stored = path / "config.json"
-  if path.exists() and not stored.is_file() and (
-    not path.is_dir() or any(path.iterdir())
-  ):  # fmt: skip
-    raise ValueError(
-      f"{path}: not a run and not empty; choose another --workdir or empty it"
-    )
-  if stored.is_file():
-    run = None
-    # A run stopped between its two files has nothing in it yet.
-    with contextlib.suppress(FileNotFoundError):
-      run = Run.open(path)
-    if run is not None and run.steps():
-      wrong = conflicts(run.config, config)
-      if wrong:
-        raise ValueError(
-          f"{path}: made with another config ({'; '.join(wrong)}); choose another "
-          "--workdir, or give the run's own settings"
-        )
-      run.config = config
-      write_whole(stored, configs.dumps(config).encode())
-      return run
+  run = None
+  # A run stopped between its two files has nothing in it yet.
+  with contextlib.suppress(FileNotFoundError):
+    run = Run.open(path)
+  if run is not None and run.steps():
+    wrong = conflicts(run.config, config)
+    if wrong:
+      raise ValueError(
+        f"{path}: made with another config ({'; '.join(wrong)}); choose another "
+        "--workdir, or give the run's own settings"
+      )
+    run.config = config
+    write_whole(path / "config.json", configs.dumps(config).encode())
+    return run
   print("tokenizer: training on the corpus", file=sys.stderr, flush=True)
   model = config.task.train_tokenizer(config.data, config.tokenizer)
-  path.mkdir(parents=True, exist_ok=True)
   write_whole(path / "tokenizer.model", model)
-  write_whole(stored, configs.dumps(config).encode())
+  write_whole(path / "config.json", configs.dumps(config).encode())
   return Run(path, config, Tokenizer(model))
 
 
-def write_whole(path: Path, data: bytes) -> None:
-  """Writes a file so that it is there whole or not at all."""
-  scratch = path.with_name(f".{path.name}.{os.getpid()}")
-  scratch.write_bytes(data)
-  os.replace(scratch, path)
+def prepare_together(config: Config, workdir: Path) -> Run:
+  """`prepare` by the first process; the others open what it made.
 
-
-class Metrics:
-  """`metrics.csv` and TensorBoard, the same numbers in both."""
-
-  def __init__(self, path: Path, step: int):
-    """Goes on at `step`: rows of later steps, from before a stop, are taken out."""
-    self._path = path / "metrics.csv"
-    rows = [row for row in self.read(path) if row[0] <= step]
-    text = "step,name,value\n" + "".join(f"{s},{n},{v!r}\n" for s, n, v in rows)
-    write_whole(self._path, text.encode())
-    self._file = self._path.open("a", encoding="utf-8")
-    # Not at the top: it imports PyTorch where that is installed.
-    import tensorboardX
-
-    self._board = tensorboardX.SummaryWriter(
-      str(path / "tensorboard"), purge_step=step + 1
+  Raises:
+    ValueError: as `prepare`, or this process was started with another config.
+  """
+  if first():
+    run = prepare(config, workdir)
+    meet("the run is prepared")
+    return run
+  meet("the run is prepared")
+  run = Run.open(workdir)
+  other = configs.differences(run.config, config)
+  if other:
+    path, was, now = other[0]
+    raise ValueError(
+      f"{workdir}: process {jax.process_index()} was started with another config "
+      f"({path}: {was!r} in process 0, {now!r} here)"
     )
-
-  def write(self, step: int, values: dict[str, float]) -> None:
-    """Adds numbers of a step."""
-    for name, value in values.items():
-      self._file.write(f"{step},{name},{float(value)!r}\n")
-      self._board.add_scalar(name, float(value), step)
-    self._file.flush()
-
-  def close(self) -> None:
-    """Flushes and closes both."""
-    self._file.close()
-    self._board.close()
-
-  @staticmethod
-  def read(path: Path) -> list[tuple[int, str, float]]:
-    """All rows of a run's `metrics.csv`; a last line cut short is passed over."""
-    file = path / "metrics.csv"
-    if not file.is_file():
-      return []
-    rows = []
-    with file.open(encoding="utf-8", newline="") as lines:
-      for row in csv.reader(lines):
-        try:
-          rows.append((int(row[0]), row[1], float(row[2])))
-        except (ValueError, IndexError):
-          continue
-    return rows
+  return run
 
 
-class Interrupt:
-  """Turns SIGTERM into a flag that the loop reads between steps."""
+@dataclasses.dataclass
+class Progress:
+  """What the held-out scores say so far; a part of every checkpoint's note."""
 
-  def __init__(self):
-    self.raised = False
+  best: float | None = None
+  best_step: int = 0
+  stale: int = 0  # evaluations since the best
+  evaluated: int = 0  # the last step that was
+  window: tuple[float, float] = (0.0, 0.0)
 
-  def __enter__(self):
-    self._before = signal.signal(signal.SIGTERM, self._note)
-    return self
+  def see(self, step: int, rank: float) -> None:
+    """Notes an evaluation; a higher rank is better."""
+    self.evaluated = step
+    if self.best is None or rank > self.best:
+      self.best, self.best_step, self.stale = rank, step, 0
+    else:
+      self.stale += 1
 
-  def __exit__(self, *_):
-    signal.signal(signal.SIGTERM, self._before)
-
-  def _note(self, *_):
-    self.raised = True
+  @classmethod
+  def of(cls, note: dict[str, Any]) -> "Progress":
+    """From a checkpoint's note."""
+    found = cls(**note["progress"])
+    found.window = tuple(found.window)  # type: ignore[assignment]
+    return found
 
 
 def train(config: Config, workdir: Path) -> int:
@@ -238,161 +230,206 @@ def train(config: Config, workdir: Path) -> int:
     The exit status: 0, or `INTERRUPTED`.
 
   Raises:
-    ValueError, OSError: one line on what is wrong with the config, corpus or workdir.
+    ValueError, OSError: one line on what is wrong with the config, corpus, workdir,
+      memory or numbers.
   """
+  path = Path(workdir)
   mesh = config.mesh.build()
-  run = prepare(config, workdir)
-  task, module = config.task, run.module()
-  features = task.features(
-    config.data, run.tokenizer, config.batching, config.seed, run.cache
-  )
-  init_key, seed_key = jax.random.split(jax.random.key(config.seed))
-  optimizer = config.optimizer.transform(
-    lambda count: config.schedule(count + 1, config.model.width)
-  )
-  init = init_state(module, features.example, optimizer, init_key)
-  abstract = abstract_state(init, mesh)
-  with Interrupt() as interrupt, run.checkpoints() as checkpoints, jax.set_mesh(mesh):
-    if checkpoints.steps:
-      state = checkpoints.restore(abstract)
-    else:
-      state = create_state(init, abstract)
-    first = int(state.step)
-    if first >= config.steps:
-      print(
-        f"{run.path}: already at step {first} of {config.steps}; raise "
-        "--config.steps to go on"
-      )
-      return 0
-    say(run, features.notes, state, first)
-    metrics = Metrics(run.path, first)
-    step = jax.jit(
-      functools.partial(train_step, functools.partial(task.loss, module), optimizer),
-      donate_argnums=0,
+  if foreign(path):
+    raise ValueError(
+      f"{path}: not a run and not empty; choose another --workdir or empty it"
     )
-    samples = None
-    watch = Watch(config, metrics, first)
+  with Lock(path) as lock:
+    compiled = state = None
     try:
-      sharding = batch_sharding(mesh)
-      for number, batch in features.batches(first, config.steps):
-        state, numbers = step(state, put(batch, sharding), seed_key)
-        done = number + 1
-        watch.step(done, numbers)
-        if done % config.eval_every == 0 or done == config.steps:
-          watch.flush()
-          with watch.paused():
-            scores, samples = task.evaluate(
-              module, state.params, config.data, run.tokenizer, "val", run.cache, True
-            )
-          metrics.write(done, {f"val/{k}": v for k, v in scores.items()
-                               if not isinstance(v, str)})  # fmt: skip
-          watch.say(done, scores)
-        if done % config.save_every == 0 or done == config.steps or interrupt.raised:
-          watch.flush()
-          checkpoints.save(state)
-        if interrupt.raised and done < config.steps:
-          watch.close()
-          print(
-            f"{run.path}: stopped at step {done} of {config.steps}; the same command "
-            "goes on", file=sys.stderr,
-          )  # fmt: skip
-          return INTERRUPTED
-      watch.flush()
-    finally:
-      watch.close()
-      metrics.close()
-  write_report(run.path, config, Metrics.read(run.path), samples, watch.seconds)
-  print(f"{run.path}: done; see {run.path / 'report.md'}", file=sys.stderr)
-  return 0
+      run = prepare_together(config, path)
+      with jax.set_mesh(mesh):
+        training = Training(run, mesh)
+        compiled, state = training.compiled, training.abstract
+        return training.go()
+    except jax.errors.JaxRuntimeError as error:
+      raise explain(error, path, config, lock.gone(), compiled, state) from error
 
 
-def say(run: Run, notes: tuple[str, ...], state: TrainState, first: int) -> None:
+class Training:
+  """One run being trained on one mesh."""
+
+  def __init__(self, run: Run, mesh: jax.sharding.Mesh):
+    self.run, self.config, self.mesh = run, run.config, mesh
+    config, self.task, self.module = run.config, run.config.task, run.module()
+    if first():
+      self._features()
+    meet("the corpus is tokenised")
+    self.features = self._features()
+    init_key, self.seed_key = jax.random.split(jax.random.key(config.seed))
+    optimizer = config.optimizer.transform(
+      lambda count: config.schedule(count + 1, config.model.width)
+    )
+    self.init = init_state(
+      self.module, self.features.example, optimizer, init_key, config.ema
+    )
+    self.abstract = abstract_state(self.init, mesh)
+    self.sharding = batch_sharding(mesh)
+    loss = functools.partial(self.task.loss, self.module)
+    self.step = jax.jit(
+      functools.partial(train_step, loss, optimizer, ema=config.ema), donate_argnums=0
+    )
+
+  def _features(self):
+    config, run = self.config, self.run
+    return self.task.features(
+      config.data, run.tokenizer, config.batching, config.seed, run.cache
+    )
+
+  def compiled(self):
+    """The step as it is compiled for the mesh."""
+
+    def leaf(array):
+      return jax.ShapeDtypeStruct(array.shape, array.dtype, sharding=self.sharding)
+
+    batch = jax.tree.map(leaf, self.features.example)
+    return self.step.lower(self.abstract, batch, self.seed_key).compile()
+
+  def go(self) -> int:
+    """Trains; returns the exit status."""
+    run, config = self.run, self.config
+    with Interrupt() as interrupt, run.checkpoints() as checkpoints:
+      if checkpoints.steps:
+        state, note = checkpoints.restore(self.abstract)
+        run.check_tokenizer(note)
+        progress = Progress.of(note)
+      else:
+        state, progress = create_state(self.init, self.abstract), Progress()
+      begin = int(state.step)
+      if finished(run, begin, progress):
+        return 0
+      say(run, self.features.notes, state, begin)
+      metrics = Metrics(run.path, begin)
+      watch = Watch(config, metrics, begin, self.features.examples, progress.window)
+      try:
+        status, samples = self.loop(state, progress, interrupt, checkpoints, watch)
+      finally:
+        watch.close()
+        metrics.close()
+    if status == 0 and first():
+      write_report(run.path, config, Metrics.read(run.path), samples, watch.seconds)
+      print(f"{run.path}: done; see {run.path / 'report.md'}", file=sys.stderr)
+    return status
+
+  def loop(self, state, progress: Progress, interrupt, checkpoints, watch: Watch):
+    """Steps until the end, SIGTERM or no progress; the exit status and samples."""
+    config, samples, done = self.config, None, int(state.step)
+    due = done > 0 and done % config.eval_every == 0 and progress.evaluated < done
+    if due:
+      samples = self.evaluate(state, done, progress, interrupt, watch)[1]
+    batches = self.features.batches(
+      done, config.steps, functools.partial(own_rows, self.sharding)
+    )
+    for number, batch in batches:
+      state, numbers = self.step(state, put(batch, self.sharding), self.seed_key)
+      done = number + 1
+      watch.step(done, numbers)
+      rank, last = None, done == config.steps
+      if done % config.eval_every == 0 or last:
+        watch.flush()
+        rank, samples = self.evaluate(state, done, progress, interrupt, watch)
+      stopping = interrupt.at(done)
+      over = last or out_of_patience(config, progress)
+      best = rank is not None and config.keep.best
+      if done % config.save_every == 0 or best or over or stopping:
+        watch.flush()
+        progress.window = watch.window
+        self.save(checkpoints, state, progress, rank)
+      if over:
+        break
+      if stopping:
+        watch.tell(
+          f"{self.run.path}: stopped at step {done} of {config.steps}; the same "
+          "command goes on"
+        )
+        return INTERRUPTED, None
+    watch.flush()
+    return 0, samples
+
+  def evaluate(self, state, done: int, progress: Progress, interrupt, watch: Watch):
+    """Scores the held-out split: the rank and samples, or None twice where SIGTERM
+    came first; it is then done after the stop."""
+    config, run = self.config, self.run
+    try:
+      with watch.paused(), interrupt.raising():
+        scores, samples = self.task.evaluate(
+          self.module, state.used, config.data, run.tokenizer, "val", run.cache, first()
+        )
+    except InterruptedError:
+      return None, None
+    numbers = {k: v for k, v in scores.items() if not isinstance(v, str)}
+    if config.metric not in numbers:
+      raise ValueError(
+        f"--config.metric: {config.metric!r} is no held-out score of this task; there "
+        f"are: {', '.join(numbers)}"
+      )
+    rank = numbers[config.metric] * (-1 if config.metric in LOWER else 1)
+    progress.see(done, rank)
+    watch.scores(done, numbers)
+    return rank, samples
+
+  def save(self, checkpoints, state, progress: Progress, rank: float | None) -> None:
+    """Saves the whole state.
+
+    Raises:
+      OSError: the run's directory is gone, or the save before this one failed.
+    """
+    run = self.run
+    if not (run.path / "config.json").is_file():
+      raise OSError(
+        f"{run.path}: the run's directory has vanished; step {int(state.step)} cannot "
+        "be saved"
+      )
+    note = {
+      "config_sha256": configs.digest(run.config),
+      "tokenizer_sha256": run.tokenizer.sha256,
+      "progress": dataclasses.asdict(progress),
+    }
+    checkpoints.save(state, note, rank)
+
+
+LOWER = ("loss", "perplexity")
+"""Held-out scores of which less is better; of all others, more."""
+
+
+def out_of_patience(config: Config, progress: Progress) -> bool:
+  """Whether too many evaluations have passed without a new best."""
+  return bool(config.patience) and progress.stale >= config.patience
+
+
+def finished(run: Run, begin: int, progress: Progress) -> bool:
+  """Whether there is nothing left to train; then says so."""
+  config = run.config
+  if begin >= config.steps:
+    text = f"already at step {begin} of {config.steps}; raise --config.steps to go on"
+  elif out_of_patience(config, progress):
+    text = (
+      f"stopped at step {begin} of {config.steps}: {config.metric} is no better since "
+      f"step {progress.best_step}; raise --config.patience from {config.patience} to "
+      "go on"
+    )
+  else:
+    return False
+  if first():
+    print(f"{run.path}: {text}")
+  return True
+
+
+def say(run: Run, notes: tuple[str, ...], state: TrainState, begin: int) -> None:
   """Tells what is about to be trained."""
-  from transformer import tree
-
+  if not first():
+    return
   devices = jax.devices()
-  start = f"resumed at step {first:,}" if first else "from the start"
+  start = f"resumed at step {begin:,}" if begin else "from the start"
+  together = f" in {jax.process_count()} processes" if jax.process_count() > 1 else ""
   print(
     f"{run.path}: {tree.size(state.params):,} parameters on {len(devices)} "
-    f"{devices[0].platform} device(s), {start}", file=sys.stderr,
+    f"{devices[0].platform} device(s){together}, {start}", file=sys.stderr,
   )  # fmt: skip
   for note in notes:
     print(f"  {note}", file=sys.stderr, flush=True)
-
-
-class Watch:
-  """The progress bar, and the numbers of the step before the newest: reading those
-  does not wait for the device."""
-
-  def __init__(self, config: Config, metrics: Metrics, first: int):
-    self._every, self._metrics, self._config = config.log_every, metrics, config
-    self._bar = tqdm.tqdm(
-      total=config.steps, initial=first, desc="train", unit=" steps", mininterval=1.0
-    )
-    self._waiting: tuple[int, Numbers] | None = None
-    self._total = self._count = 0.0
-    self._since = self._begun = time.monotonic()
-    self._idle = 0.0
-
-  @property
-  def seconds(self) -> float:
-    """Time spent on training, evaluation not counted."""
-    return time.monotonic() - self._begun - self._idle
-
-  def step(self, done: int, numbers: Numbers) -> None:
-    """Notes a step that was started, and reads the one before it."""
-    self.flush()
-    self._waiting = done, numbers
-
-  def flush(self) -> None:
-    """Reads the numbers still waiting."""
-    if self._waiting is None:
-      return
-    (done, numbers), self._waiting = self._waiting, None
-    self._total += float(numbers.loss.total)
-    self._count += float(numbers.loss.count)
-    self._bar.update(1)
-    if done % self._every == 0 or done == self._config.steps:
-      now = time.monotonic()
-      values = {
-        "train/loss": self._total / max(self._count, 1.0),
-        "train/tokens_per_second": self._count / max(now - self._since, 1e-9),
-        "train/gradient_norm": float(numbers.gradient_norm),
-        "train/rate": float(self._config.schedule(done, self._config.model.width)),
-      }
-      self._metrics.write(done, values)
-      self._bar.set_postfix_str(
-        f"loss {values['train/loss']:.3f}, "
-        f"{values['train/tokens_per_second']:,.0f} tokens/s"
-      )
-      self._total = self._count = 0.0
-      self._since = now
-
-  def paused(self):
-    """A context in which time does not count as training."""
-    return _Pause(self)
-
-  def say(self, done: int, scores: dict) -> None:
-    """Prints scores above the bar."""
-    text = ", ".join(
-      f"{name} {value:.4g}" for name, value in scores.items()
-      if not isinstance(value, str)
-    )  # fmt: skip
-    tqdm.tqdm.write(f"step {done}: {text}", file=sys.stderr)
-
-  def close(self) -> None:
-    """Ends the bar."""
-    self._bar.close()
-
-
-class _Pause:
-  def __init__(self, watch: Watch):
-    self._watch = watch
-
-  def __enter__(self):
-    self._start = time.monotonic()
-
-  def __exit__(self, *_):
-    spent = time.monotonic() - self._start
-    self._watch._idle += spent
-    self._watch._since += spent

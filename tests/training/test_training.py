@@ -85,7 +85,8 @@ def test_each_step_draws_its_own_numbers_and_draws_them_again():
     return Mean(jnp.sum(params["x"] * drawn), jnp.float32(3.0))
 
   def numbers(step):
-    state = TrainState(jnp.int32(step), params, rule.init(params))
+    none = jnp.int32(0)
+    state = TrainState(jnp.int32(step), params, rule.init(params), None, none, none)
     state, found = train_step(loss, rule, state, None, jax.random.key(5))
     assert int(state.step) == step + 1
     return float(found.loss.value), state.params["x"].tolist()

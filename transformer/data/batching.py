@@ -52,6 +52,11 @@ class Plan:
     found[: len(chosen)] = self._rows[kind][chosen]
     return shape, found
 
+  def examples(self, step: int) -> np.ndarray:
+    """The numbers of the examples in batch `step`, ascending."""
+    rows = self.batch(step)[1]
+    return np.sort(rows[rows >= 0])
+
   def _shuffle(self, epoch: int):
     rng = np.random.default_rng([self.seed, epoch])
     orders = [rng.permutation(len(rows)) for rows in self._rows]

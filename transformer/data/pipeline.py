@@ -1,6 +1,6 @@
 """Plans to batches, through Grain's random access."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 
 import grain
 import numpy as np
@@ -8,6 +8,9 @@ import numpy as np
 from transformer.batch import Pairs, Tokens
 from transformer.data.batching import Grouped, Plan, Shape
 from transformer.data.corpus import Corpus
+
+Own = Callable[[int], np.ndarray]
+"""Which rows of a batch of so many this process feeds, `[rows]` of bool."""
 
 
 def assemble(corpus: Corpus, shape: Shape, rows: np.ndarray) -> Pairs:
@@ -27,27 +30,37 @@ def assemble(corpus: Corpus, shape: Shape, rows: np.ndarray) -> Pairs:
 
 
 class _Steps(Sequence):
-  def __init__(self, corpus: Corpus, plan: Plan, stop: int):
-    self._corpus, self._plan, self._stop = corpus, plan, stop
+  def __init__(self, corpus: Corpus, plan: Plan, stop: int, own: Own):
+    self._corpus, self._plan, self._stop, self._own = corpus, plan, stop, own
 
   def __len__(self) -> int:
     return self._stop
 
   def __getitem__(self, step):
     step = int(step)
-    return step, assemble(self._corpus, *self._plan.batch(step))
+    shape, rows = self._plan.batch(step)
+    rows = np.where(self._own(shape.rows)[:, None], rows, -1)
+    return step, assemble(self._corpus, shape, rows)
+
+
+def everything(rows: int) -> np.ndarray:
+  """All rows of a batch: the share of a single process."""
+  return np.ones(rows, bool)
 
 
 def batches(
-  corpus: Corpus, plan: Plan, start: int, stop: int
+  corpus: Corpus, plan: Plan, start: int, stop: int, own: Own = everything
 ) -> Iterator[tuple[int, Pairs]]:
   """`(step, batch)` from `start` up to `stop`, read ahead by a thread.
 
-  A pure function of the step: starting later gives the tail of starting earlier.
+  A pure function of the step: starting later gives the tail of starting earlier. The
+  rows that `own(rows)` does not name belong to other processes; they are not read and
+  stay empty.
   """
   if start >= stop:
     return iter(())
-  steps = grain.MapDataset.source(_Steps(corpus, plan, stop)).slice(slice(start, stop))
+  source = grain.MapDataset.source(_Steps(corpus, plan, stop, own))
+  steps = source.slice(slice(start, stop))
   options = grain.ReadOptions(num_threads=1, prefetch_buffer_size=8)
   return iter(steps.to_iter_dataset(options))
 

@@ -4,30 +4,18 @@ import jax
 import jax.numpy as jnp
 from flax import linen as nn
 
+from transformer.hashing import finalise, index
+
 
 def hashed_bits(key, shape: tuple[int, ...]):
   """uint32 bits, a pure function of a key and of each element's index.
 
-  The index, offset by two words drawn from `key`, goes twice through the finaliser of
-  MurmurHash3 (Appleby 2011, public domain), a bijection of the 32-bit integers in
-  which every input bit flips every output bit with a probability near one half. It
-  fuses into its consumer and is the same under every sharding. Good for dropout, not
-  for cryptography; indices wrap after 2^32 elements.
+  The index, offset by two words drawn from `key`, goes twice through a bijection that
+  mixes all bits. It fuses into its consumer and is the same under every sharding. Good
+  for dropout, not for cryptography; indices wrap after 2^32 elements.
   """
   first, second = jax.random.bits(key, (2,), jnp.uint32)
-  stride, index = 1, jnp.zeros(shape, jnp.uint32)
-  for axis in reversed(range(len(shape))):
-    place = jax.lax.broadcasted_iota(jnp.uint32, shape, axis)
-    index = index + place * jnp.uint32(stride % 2**32)
-    stride *= shape[axis]
-  return finalise(finalise(index + first) + second)
-
-
-def finalise(x):
-  """The finaliser `fmix32` of MurmurHash3 on uint32."""
-  x = (x ^ (x >> 16)) * jnp.uint32(0x85EBCA6B)
-  x = (x ^ (x >> 13)) * jnp.uint32(0xC2B2AE35)
-  return x ^ (x >> 16)
+  return finalise(finalise(index(shape) + first) + second)
 
 
 def dropout(mod: nn.Module, x, rate: float, train: bool):

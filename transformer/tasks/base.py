@@ -6,6 +6,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 from flax import linen as nn
 
 from transformer.data.batching import Batching
@@ -18,12 +19,14 @@ from transformer.training.losses import Mean
 class Features:
   """Training data of a task, opened and tokenised.
 
-  `batches(start, stop)` yields `(step, batch)`, a pure function of the step;
-  `example` is one batch, for its shapes; `steps_per_epoch` and `notes` are for the
-  reader.
+  `batches(start, stop, own)` yields `(step, batch)`, a pure function of the step, with
+  the rows of which `own(rows)` is True; `examples(step)` are the numbers of the
+  examples in a batch, ascending; `example` is one batch, for its shapes;
+  `steps_per_epoch` and `notes` are for the reader.
   """
 
-  batches: Callable[[int, int], Iterator[tuple[int, Any]]]
+  batches: Callable[[int, int, Callable], Iterator[tuple[int, Any]]]
+  examples: Callable[[int], np.ndarray]
   example: Any
   steps_per_epoch: int
   notes: tuple[str, ...]

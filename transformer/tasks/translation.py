@@ -63,6 +63,7 @@ class Translation(Task):
       )
     return Features(
       functools.partial(batches, corpus, plan),
+      plan.examples,
       assemble(corpus, shape, rows),
       plan.batches,
       tuple(notes),

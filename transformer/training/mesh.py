@@ -74,19 +74,27 @@ def batch_sharding(mesh: jax.sharding.Mesh) -> NamedSharding:
   return NamedSharding(mesh, PartitionSpec(BATCH))
 
 
-def put(batch, sharding: NamedSharding):
-  """Host arrays to global device arrays; each process gives only the rows it owns.
+def own_rows(sharding: NamedSharding, rows: int) -> np.ndarray:
+  """Which of a batch's rows this process' devices hold, `[rows]` of bool.
 
   Raises:
     ValueError: the rows do not divide by the batch axes of the mesh.
   """
   ways = math.prod(sharding.mesh.shape[axis] for axis in BATCH)
-  rows = jax.tree.leaves(batch)[0].shape[0]
   if rows % ways:
     raise ValueError(
       f"mesh: a batch of {rows} rows does not divide over {ways} devices "
       f"(data x fsdp); choose batching sizes whose rows are multiples of {ways}"
     )
+  own = np.zeros(rows, bool)
+  for index in sharding.addressable_devices_indices_map((rows,)).values():
+    own[index] = True
+  return own
+
+
+def put(batch, sharding: NamedSharding):
+  """Host arrays to global device arrays; of the rows that `own_rows` does not name,
+  nothing is read."""
 
   def place(array):
     return jax.make_array_from_callback(array.shape, sharding, lambda at: array[at])

@@ -14,15 +14,27 @@ from transformer.training.mesh import state_shardings
 
 @struct.dataclass
 class TrainState:
-  """Parameters, optimizer state and the number of updates made."""
+  """What training changes from step to step, and all that a checkpoint must hold."""
 
-  step: jax.Array
+  step: jax.Array  # int32: batches taken, skipped ones included
   params: Any
   opt_state: Any
+  ema: Any  # moving average of the parameters; None where it is not kept
+  skipped: jax.Array  # int32: steps without an update, so far
+  running: jax.Array  # int32: of these, the newest without a break
+
+  @property
+  def used(self) -> Any:
+    """What the run is evaluated and used with: the moving average, where kept."""
+    return self.params if self.ema is None else self.ema
 
 
 def init_state(
-  module: nn.Module, batch, optimizer: optax.GradientTransformation, key
+  module: nn.Module,
+  batch,
+  optimizer: optax.GradientTransformation,
+  key,
+  ema: float = 0.0,
 ) -> Callable[[], TrainState]:
   """A function that makes the state before the first step, with boxed parameters.
 
@@ -31,12 +43,17 @@ def init_state(
     batch: one batch, or its shapes.
     optimizer: from `Optimizer.transform`.
     key: fixes the parameters.
+    ema: the decay of the parameters' moving average; 0 keeps none.
   """
   batch = jax.tree.map(lambda leaf: jnp.zeros(leaf.shape, leaf.dtype), batch)
 
   def init() -> TrainState:
     params = module.init(key, batch)["params"]
-    return TrainState(jnp.zeros((), jnp.int32), params, optimizer.init(params))
+    # Copies, because a step gives its whole state away, each buffer once.
+    average = jax.tree.map(jnp.copy, params) if ema else None
+    zeros = (jnp.zeros((), jnp.int32) for _ in range(3))
+    step, skipped, running = zeros
+    return TrainState(step, params, optimizer.init(params), average, skipped, running)
 
   return init
 
