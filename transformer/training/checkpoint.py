@@ -1,6 +1,8 @@
 """Checkpoints through Orbax: atomic, asynchronous, checked, bound to no mesh."""
 
 import dataclasses
+import hashlib
+import json
 import os
 import sys
 from collections.abc import Callable, Sequence
@@ -117,7 +119,8 @@ class Checkpoints:
   def _save(self, step: int, note: dict[str, Any], **items) -> None:
     sums = {name: checksums(tree.paths(item)) for name, item in items.items()}
     args: dict[str, Any] = {n: ocp.args.StandardSave(item) for n, item in items.items()}
-    args["note"] = ocp.args.JsonSave({**note, "checksums": sums})
+    note = {**note, "checksums": sums}
+    args["note"] = ocp.args.JsonSave({**note, "sha256": _digest(note)})
     self._pending = step
     self._manager.save(step, args=ocp.args.Composite(**args), force=True)
 
@@ -179,8 +182,8 @@ class Checkpoints:
       found = self._manager.restore(step, args=args).note
     except Exception as error:
       raise ValueError(f"its note cannot be read ({_line(error)})") from error
-    if not isinstance(found, dict):
-      raise ValueError("its note is damaged")
+    if not isinstance(found, dict) or found.pop("sha256", None) != _digest(found):
+      raise ValueError("its note is not what was saved")
     return found
 
   def _restore(self, step: int, items: dict[str, Any]):
@@ -194,8 +197,8 @@ class Checkpoints:
       raise ValueError(f"it cannot be read ({_line(error)})") from error
     for name in items:
       leaves = tree.paths(found[name])
-      sums = note.get("checksums", {}).get(name, {})
-      wrong = [path for path, sum in checksums(leaves).items() if sums.get(path) != sum]
+      sums = note["checksums"].get(name, {})
+      wrong = [path for path, one in checksums(leaves).items() if sums.get(path) != one]
       if wrong:
         raise ValueError(
           f"{name}/{wrong[0]} is not what was saved (its checksum differs)"
@@ -281,6 +284,10 @@ class _Policy(policies.PreservationPolicy):
       return self._note(step).get("rank")
     except ValueError:
       return None
+
+
+def _digest(note: dict[str, Any]) -> str:
+  return hashlib.sha256(json.dumps(note, sort_keys=True).encode()).hexdigest()
 
 
 def _line(error: Exception) -> str:
