@@ -50,7 +50,8 @@ def main(argv: list[str], overrides: list[tuple[str, str]]) -> int:
 
 def entry() -> None:
   """Runs `main`; an error of the user's is one line and status 1."""
-  logging.set_verbosity(logging.WARNING)
+  # What goes wrong is raised; Orbax would also print it, with the traceback.
+  logging.set_verbosity(logging.FATAL)
   status = 1
   try:
     overrides, argv = configs.flags(sys.argv)

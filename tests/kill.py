@@ -20,6 +20,7 @@ from transformer.run import Run
 from transformer.watch import Metrics
 
 ROOT = Path(__file__).resolve().parent.parent
+BAR = "\rtrain:"  # the bar of the steps; that of the tokens says `tokenise train:`
 WAIT = 600  # seconds until a process that says nothing is given up
 
 CONFIG = """
@@ -61,7 +62,7 @@ class Process:
 
   def told(self) -> str:
     """Standard error so far."""
-    return self._log.read_text(errors="replace")
+    return self._log.read_bytes().decode(errors="replace")
 
   def wait_for(self, text: str) -> bool:
     """Waits until `text` was written; False if the process ended first."""
@@ -80,11 +81,26 @@ class Process:
     return status
 
 
+def wait_for_steps(process: Process, path: Path) -> bool:
+  """Waits until the first steps since the start are done: before, a process imports
+  and compiles. False if it ended first."""
+  if not process.wait_for(BAR):
+    return False
+  file, stop = path / "metrics.csv", time.monotonic() + WAIT
+  size = file.stat().st_size
+  while file.stat().st_size == size:
+    if process.process.poll() is not None:
+      return False
+    assert time.monotonic() < stop, process.told()[-500:]
+    time.sleep(0.005)
+  return True
+
+
 def torment(folder: Path, steps: int, kills: int, seed: int) -> dict:
   """Trains one run whole and one killed; what was seen of both."""
   rng = random.Random(seed)
   whole = Process(command(folder, "whole", steps), folder / "log")
-  assert whole.wait_for("train:"), whole.told()
+  assert wait_for_steps(whole, folder / "whole"), whole.told()
   start = time.monotonic()
   assert whole.wait() == 0, whole.told()
   spent = time.monotonic() - start
@@ -95,8 +111,9 @@ def torment(folder: Path, steps: int, kills: int, seed: int) -> dict:
     if interrupted.total() < kills:
       if rng.random() < 0.1:
         time.sleep(rng.uniform(0, 3))
-      elif process.wait_for("train:"):
-        time.sleep(rng.uniform(0, spent / kills))
+      elif wait_for_steps(process, path):
+        # Long enough to come forward between two kills, short enough for all of them.
+        time.sleep(rng.uniform(0, 1.6 * spent / kills))
       process.process.send_signal(signal.SIGKILL)
       if process.wait() == -signal.SIGKILL:
         interrupted[moment(process.told(), path)] += 1
@@ -117,11 +134,11 @@ def torment(folder: Path, steps: int, kills: int, seed: int) -> dict:
 
 def moment(told: str, path: Path) -> str:
   """What a kill interrupted."""
-  if "train:" not in told:
+  if BAR not in told:
     return "start-up"
-  if any((path / "checkpoints").glob("*tmp*")):
+  if any((path / "checkpoints").glob("*-tmp*")):
     return "save"
-  return "evaluation" if told.rstrip().split("\r")[-1].startswith("val:") else "step"
+  return "evaluation" if told.rfind("val:") > told.rfind("step ") else "step"
 
 
 def digest(path: Path) -> str:

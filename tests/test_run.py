@@ -5,14 +5,11 @@ import json
 import os
 import shutil
 import signal
-import subprocess
-import sys
 import time
 from pathlib import Path
 
 import pytest
 
-from transformer import config as configs
 from transformer import run as runs
 from transformer import tree
 from transformer.data.batching import Grouped, Packed
@@ -22,6 +19,8 @@ from transformer.data.tokenizer import SentencePiece
 from transformer.experiment import Config
 from transformer.models.seq2seq import Transformer
 from transformer.run import Metrics, Run
+from transformer.training.checkpoint import Keep
+from transformer.training.schedules import Schedule
 
 ROOT = Path(__file__).resolve().parent.parent
 
@@ -78,11 +77,15 @@ def test_a_run_is_complete_in_itself(whole, tmp_path):
   assert f"transformer average {whole} --last 3\n" in report
 
 
-def test_a_stopped_run_goes_on_as_the_same_run(whole, tmp_path, monkeypatch, capsys):
-  class Now(runs.Interrupt):
-    def __init__(self):
-      self.raised = True
+class Now(runs.Interrupt):
+  """SIGTERM before the first step."""
 
+  def __init__(self):
+    super().__init__()
+    self.raised = True
+
+
+def test_a_stopped_run_goes_on_as_the_same_run(whole, tmp_path, monkeypatch, capsys):
   with monkeypatch.context() as patch:
     patch.setattr(runs, "Interrupt", Now)
     assert train(tmp_path / "run") == runs.INTERRUPTED
@@ -206,63 +209,85 @@ def test_metrics_of_steps_to_come_again_are_taken_out(tmp_path):
   assert Metrics.read(tmp_path) == [(1, "train/loss", 1.0), (2, "train/loss", 0.5)]
 
 
-def command(path, *flags):
-  config = path.parent / "tiny.py"
-  config.write_text(
-    "from transformer import config\nfrom transformer.experiment import Config\n"
-    f"def get_config():\n  return config.loads(Config, {configs.dumps(TINY)!r})\n"
-  )
-  return [
-    sys.executable, str(ROOT / "train.py"), "--config", str(config),
-    "--workdir", str(path), "--config.steps=40", "--config.eval_every=40", *flags,
-  ]  # fmt: skip
-
-
-@pytest.mark.slow
-def test_killed_at_any_moment_it_ends_as_the_same_run(tmp_path):
-  def until_done(path, signals):
-    number = 0
-    while True:
-      process = subprocess.Popen(command(path), cwd=ROOT, stderr=subprocess.PIPE)
-      if number < len(signals):
-        kind, first = signals[number]
-        stop = time.monotonic() + 300
-        while not list((path / "checkpoints").glob("[0-9]*")) and number == 0:
-          assert process.poll() is None and time.monotonic() < stop
-          time.sleep(0.05)
-        time.sleep(first)
-        process.send_signal(kind)
-      number += 1
-      status = process.wait(timeout=300)
-      process.stderr.close()
-      if status == 0:
-        return number
-      assert status in (runs.INTERRUPTED, -signal.SIGKILL, -signal.SIGTERM)
-
-  until_done(tmp_path / "whole", [])
-  kills = [(signal.SIGKILL, 0.1), (signal.SIGKILL, 4.0), (signal.SIGTERM, 5.5),
-           (signal.SIGKILL, 6.5), (signal.SIGKILL, 5.0)]  # fmt: skip
-  assert until_done(tmp_path / "killed", kills) > 1
-  assert digest(tmp_path / "killed") == digest(tmp_path / "whole")
-  assert losses(tmp_path / "killed") == losses(tmp_path / "whole")
-
-
-@pytest.mark.parametrize(
-  "flag, message",
-  [
-    ("--config.model.layer=3", "did you mean model.layers"),
-    ("--config.steps=many", "expected a whole number"),
-    ("--config.model.position=Sinusoids()", "did you mean Sinusoid"),
-    ("--config.model.heads=3", "does not divide"),
-    ("steps=3", "settings are written --config.name=value"),
-  ],
-)
-def test_the_command_answers_a_bad_setting_with_one_line(tmp_path, flag, message):
-  done = subprocess.run(
-    command(tmp_path / "run", flag), cwd=ROOT, capture_output=True, text=True,
-    env={**os.environ, "PYTHONWARNINGS": "ignore"},
+def test_training_ends_when_patience_does_and_the_best_stays(tmp_path, capsys):
+  path = tmp_path / "run"
+  settings = dict(
+    steps=12, eval_every=1, save_every=12, patience=3, schedule=Schedule(rate=0.0),
+    keep=Keep(latest=1, best=1),
   )  # fmt: skip
-  assert done.returncode == 1
-  assert message in done.stderr
-  assert done.stderr.count("\n") == 1 and done.stderr.startswith("error: ")
-  assert not (tmp_path / "run").exists()
+  # With no rate nothing gets better: the first evaluation stays the best.
+  assert train(path, **settings) == 0
+  run = Run.open(path)
+  assert run.steps() == [1, 4]
+  with run.checkpoints() as checkpoints:
+    notes = [checkpoints.note(step) for step in run.steps()]
+  assert [note["progress"]["stale"] for note in notes] == [0, 3]
+  assert notes[1]["progress"]["best_step"] == 1
+  assert notes[0]["rank"] == notes[1]["rank"] == notes[1]["progress"]["best"] < 0
+  assert train(path, **settings) == 0
+  text = (
+    "stopped at step 4 of 12: loss is no better since step 1; raise --config.patien"
+  )
+  assert text in capsys.readouterr().out
+  assert train(path, **settings | {"patience": 5}) == 0
+  assert run.steps() == [1, 6]
+
+
+def test_the_best_by_a_score_that_rises(tmp_path):
+  """Ranks follow the score's own direction: a higher chrF, a lower loss."""
+  assert train(tmp_path / "run", eval_every=2, metric="chrf") == 0
+  rows = {(step, name): v for step, name, v in Metrics.read(tmp_path / "run")}
+  with Run.open(tmp_path / "run").checkpoints() as checkpoints:
+    for step in (2, 4, 6):
+      assert checkpoints.note(step)["rank"] == rows[step, "val/chrf"]
+
+
+def test_a_stop_within_an_evaluation_saves_at_once(tmp_path, monkeypatch):
+  """The evaluation is made up for after the stop, and the run is the same."""
+  settings = dict(steps=5, eval_every=2, save_every=5)
+  assert train(tmp_path / "whole", **settings) == 0
+  calls = []
+  real = type(TINY.task).evaluate
+
+  def evaluate(*args):
+    calls.append(1)
+    if len(calls) == 1:
+      os.kill(os.getpid(), signal.SIGTERM)
+      time.sleep(60)
+    return real(*args)
+
+  monkeypatch.setattr(type(TINY.task), "evaluate", evaluate)
+  begun = time.monotonic()
+  assert train(tmp_path / "run", **settings) == runs.INTERRUPTED
+  assert time.monotonic() - begun < 50
+  assert Run.open(tmp_path / "run").steps() == [2]
+  assert train(tmp_path / "run", **settings) == 0
+  assert digest(tmp_path / "run") == digest(tmp_path / "whole")
+  whole, resumed = (scores(tmp_path / name) for name in ("whole", "run"))
+  assert whole == resumed and {step for step, _, _ in whole} == {2, 4, 5}
+
+
+def scores(path):
+  return [row for row in Metrics.read(path) if row[1].startswith("val/")]
+
+
+def test_a_row_begun_before_a_stop_is_ended_after_it(tmp_path, monkeypatch):
+  assert train(tmp_path / "whole", log_every=4, eval_every=20) == 0
+  with monkeypatch.context() as patch:
+    patch.setattr(runs, "Interrupt", Now)
+    assert train(tmp_path / "run", log_every=4, eval_every=20) == runs.INTERRUPTED
+  assert train(tmp_path / "run", log_every=4, eval_every=20) == 0
+  assert losses(tmp_path / "run") == losses(tmp_path / "whole")
+  assert [step for step, _ in losses(tmp_path / "run")] == [4, 6]
+
+
+def test_a_run_with_a_moving_average_is_used_with_it(tmp_path):
+  assert train(tmp_path / "raw", steps=4, eval_every=4) == 0
+  assert train(tmp_path / "run", steps=2, eval_every=4, ema=0.5) == 0
+  assert train(tmp_path / "run", steps=4, eval_every=4, ema=0.5) == 0
+  assert train(tmp_path / "whole", steps=4, eval_every=4, ema=0.5) == 0
+  assert digest(tmp_path / "run") == digest(tmp_path / "whole")
+  # The average does not change what is trained, only what is used.
+  assert losses(tmp_path / "run") == losses(tmp_path / "raw")
+  assert digest(tmp_path / "run") != digest(tmp_path / "raw")
+  assert scores(tmp_path / "run") != scores(tmp_path / "raw")

@@ -34,7 +34,7 @@ FLOATS = {"inf": math.inf, "-inf": -math.inf, "nan": math.nan}
 
 def members(family: type) -> dict[str, type]:
   """The usable members of a recipe family by name: the class and all its subclasses
-  that are not abstract and not private.
+  that are not abstract and not private; of a class defined again, the newest.
 
   Raises:
     ValueError: two of them have one name.
@@ -47,7 +47,12 @@ def members(family: type) -> dict[str, type]:
     if inspect.isabstract(kind) or kind.__name__.startswith("_"):
       continue
     other = found.setdefault(kind.__name__, kind)
-    if other is not kind:
+    # A config file that is read again defines its classes again; the newest counts,
+    # and comes first here.
+    again = (other.__module__, other.__qualname__) == (
+      kind.__module__, kind.__qualname__
+    )  # fmt: skip
+    if other is not kind and not again:
       places = " and ".join(sorted((other.__module__, kind.__module__)))
       raise ValueError(
         f"{family.__name__}: two members are named {kind.__name__} (in {places}); "

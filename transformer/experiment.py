@@ -76,6 +76,11 @@ class Config:
     for name in ("steps", "log_every", "eval_every", "save_every", "skip_at_most"):
       if getattr(self, name) < 1:
         raise ValueError(f"{name}: {getattr(self, name)} is less than 1")
+    if self.metric not in self.task.scores:
+      raise ValueError(
+        f"metric: {self.metric!r} is no held-out score of {type(self.task).__name__}; "
+        f"there are: {', '.join(self.task.scores)}"
+      )
     for name in ("seed", "patience"):
       if getattr(self, name) < 0:
         raise ValueError(f"{name}: {getattr(self, name)} is negative")

@@ -257,6 +257,7 @@ class Training:
   def __init__(self, run: Run, mesh: jax.sharding.Mesh):
     self.run, self.config, self.mesh = run, run.config, mesh
     config, self.task, self.module = run.config, run.config.task, run.module()
+    self.data_sha256 = config.data.fingerprint("train")
     if first():
       self._features()
     meet("the corpus is tokenised")
@@ -297,6 +298,11 @@ class Training:
       if checkpoints.steps:
         state, note = checkpoints.restore(self.abstract)
         run.check_tokenizer(note)
+        if note["data_sha256"] != self.data_sha256:
+          raise ValueError(
+            f"{run.path}: the training text of {config.data} is not what it was at "
+            f"step {int(state.step)}; put it back, or choose another --workdir"
+          )
         progress = Progress.of(note)
       else:
         state, progress = create_state(self.init, self.abstract), Progress()
@@ -363,11 +369,6 @@ class Training:
     except InterruptedError:
       return None, None
     numbers = {k: v for k, v in scores.items() if not isinstance(v, str)}
-    if config.metric not in numbers:
-      raise ValueError(
-        f"--config.metric: {config.metric!r} is no held-out score of this task; there "
-        f"are: {', '.join(numbers)}"
-      )
     rank = numbers[config.metric] * (-1 if config.metric in LOWER else 1)
     progress.see(done, rank)
     watch.scores(done, numbers)
@@ -388,6 +389,7 @@ class Training:
     note = {
       "config_sha256": configs.digest(run.config),
       "tokenizer_sha256": run.tokenizer.sha256,
+      "data_sha256": self.data_sha256,
       "progress": dataclasses.asdict(progress),
     }
     checkpoints.save(state, note, rank)

@@ -8,6 +8,7 @@ import pytest
 
 from tests.oracles import loss as loss_oracle
 from tests.oracles import schedule as schedule_oracle
+from transformer import tree
 from transformer.training.checkpoint import average
 from transformer.training.losses import Mean, cross_entropy
 from transformer.training.mesh import Mesh
@@ -93,6 +94,64 @@ def test_each_step_draws_its_own_numbers_and_draws_them_again():
 
   assert numbers(0) == numbers(0)
   assert numbers(0) != numbers(1)
+
+
+def guarded(losses, ema=0.0):
+  """The states of steps whose losses are given, and their numbers."""
+  rule = Adam().transform(lambda count: 0.1)
+  params = {"x": jnp.ones(3)}
+  none = jnp.int32(0)
+  average = {"x": jnp.zeros(3)} if ema else None
+  state = TrainState(none, params, rule.init(params), average, none, none)
+
+  def loss(params, batch, key):
+    return Mean(jnp.sum(params["x"]) * batch, jnp.float32(2.0))
+
+  found = [(state, None)]
+  for value in losses:
+    state, numbers = train_step(
+      loss, rule, state, jnp.float32(value), jax.random.key(0), ema
+    )
+    found.append((state, numbers))
+  return found
+
+
+@pytest.mark.parametrize("bad", [np.nan, np.inf, -np.inf])
+def test_a_step_without_a_finite_loss_makes_no_update_and_is_counted(bad):
+  found = guarded([1.0, bad, bad, 2.0, bad], ema=0.5)
+  assert [int(n.skipped) for _, n in found[1:]] == [0, 1, 2, 2, 3]
+  assert [int(n.running) for _, n in found[1:]] == [0, 1, 2, 0, 1]
+  states = [state for state, _ in found]
+  assert [int(state.step) for state in states] == [0, 1, 2, 3, 4, 5]
+  kept = [tree.sha256((s.params, s.opt_state, s.ema)) for s in states]
+  assert kept[1] == kept[2] == kept[3] and kept[4] == kept[5]
+  assert len(set(kept)) == 3
+  assert all(np.isfinite(leaf).all() for leaf in jax.tree.leaves(states[-1]))
+
+
+def test_a_finite_loss_with_an_infinite_gradient_is_skipped_too():
+  rule = Sgd().transform(lambda count: 0.1)
+  params, none = {"x": jnp.zeros(3)}, jnp.int32(0)
+  state = TrainState(none, params, rule.init(params), None, none, none)
+
+  def loss(params, batch, key):
+    return Mean(jnp.sum(jnp.sqrt(params["x"])), jnp.float32(1.0))
+
+  after, numbers = train_step(loss, rule, state, None, jax.random.key(0))
+  assert float(numbers.loss.total) == 0.0 and int(numbers.running) == 1
+  assert np.all(np.asarray(after.params["x"]) == 0.0)
+
+
+def test_the_moving_average_follows_its_formula():
+  states = [state for state, _ in guarded([1.0] * 30, ema=0.5)]
+  average = np.zeros(3)
+  for number, state in enumerate(states[1:]):
+    decay = min(0.5, (1 + number) / (10 + number))
+    average = decay * average + (1 - decay) * np.asarray(state.params["x"], np.float64)
+    np.testing.assert_allclose(state.ema["x"], average, rtol=1e-5)
+  assert states[-1].used is states[-1].ema
+  plain = guarded([1.0])[-1][0]
+  assert plain.ema is None and plain.used is plain.params
 
 
 def test_average_is_the_mean():

@@ -70,6 +70,8 @@ class SentencePiece:
 
 
 def _explain(error: str, vocabulary: int) -> str:
+  if "sentences_.empty()" in error:
+    return "--config.data: the training text is empty"
   start = f"--config.tokenizer.vocabulary: {vocabulary:,}"
   if found := re.search(r"value <= (\d+)", error):
     most = int(found[1])

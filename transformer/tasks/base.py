@@ -4,7 +4,7 @@ import abc
 import dataclasses
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 from flax import linen as nn
@@ -41,7 +41,10 @@ class Samples:
 
 @dataclasses.dataclass(frozen=True)
 class Task(abc.ABC):
-  """The recipe of a task. Subclasses are frozen dataclasses."""
+  """The recipe of a task. Subclasses are frozen dataclasses; `scores` names the numbers
+  that `evaluate` gives."""
+
+  scores: ClassVar[tuple[str, ...]]
 
   @abc.abstractmethod
   def train_tokenizer(self, data: Source, recipe: SentencePiece) -> bytes:

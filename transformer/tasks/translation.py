@@ -28,6 +28,8 @@ class Translation(Task):
   training; greedy, because it is quick.
   """
 
+  scores = ("loss", "exact_match", "bleu", "chrf")
+
   smoothing: float = 0.1
   search: Search = Search(beam=1)
 

@@ -3,6 +3,7 @@
 import dataclasses
 import hashlib
 import json
+import logging
 import os
 import sys
 from collections.abc import Callable, Sequence
@@ -63,7 +64,7 @@ class Checkpoints:
     """Opens or makes a directory; `keep` says what stays at the next save."""
     self.directory = Path(directory).absolute()
     self._policy = _Policy(keep, self.note)
-    self._pending = 0
+    self._pending: int | None = None
     options = ocp.CheckpointManagerOptions(
       preservation_policy=self._policy, create=True
     )
@@ -194,6 +195,8 @@ class Checkpoints:
       found = self._manager.restore(step, args=ocp.args.Composite(**wanted))
     # Orbax and TensorStore raise nearly anything on files that are not theirs.
     except Exception as error:
+      # Of all the arrays that cannot be read, asyncio would report each at the end.
+      logging.getLogger("asyncio").setLevel(logging.CRITICAL)
       raise ValueError(f"it cannot be read ({_line(error)})") from error
     for name in items:
       leaves = tree.paths(found[name])
@@ -215,16 +218,21 @@ class Checkpoints:
       raise FileNotFoundError(
         f"{self.directory}: no checkpoint of step {step}; there are {steps}"
       )
+    damaged = []
     for one in [step] if step is not None else steps[::-1]:
       try:
-        return read(one)
+        found = read(one)
       except _NotTraining:
         raise
       except ValueError as error:
         reason = f"{self.directory / str(one)}: damaged: {error}"
-      if step is None and one != steps[0]:
-        print(f"warning: {reason}; trying the one before", file=sys.stderr)
-        skip(one)
+        damaged.append(one)
+        if step is None and one != steps[0]:
+          print(f"warning: {reason}; trying the one before", file=sys.stderr)
+        continue
+      for other in damaged:
+        skip(other)
+      return found
     raise ValueError(f"{reason}; no other checkpoint is left to fall back to")
 
   def _put_aside(self, step: int) -> None:
@@ -244,13 +252,18 @@ class Checkpoints:
     Raises:
       OSError: it failed.
     """
+    pending, self._pending = self._pending, None
+    reason = "is the disk full?"
     try:
       self._manager.wait_until_finished()
     except Exception as error:
+      reason = _line(error)
+    # Orbax does not always tell of a save that failed.
+    if pending is not None and not (self.directory / str(pending)).is_dir():
       raise OSError(
-        f"{self.directory}: the checkpoint of step {self._pending} could not be "
-        f"written ({_line(error)}); earlier ones are whole"
-      ) from error
+        f"{self.directory}: the checkpoint of step {pending} could not be written "
+        f"({reason}); earlier ones are whole"
+      )
 
   def close(self) -> None:
     """Waits and closes; raises as `wait`."""
