@@ -81,7 +81,7 @@ RANKS = {1: 0.3, 2: 0.9, 3: None, 4: 0.1, 5: 0.9, 6: 0.2}
   [
     (Keep(latest=2), [5, 6]),
     (Keep(latest=1, every=2), [2, 4, 6]),
-    (Keep(latest=1, best=1), [5, 6]),
+    (Keep(latest=1, best=1), [2, 6]),
     (Keep(latest=1, best=3), [1, 2, 5, 6]),
     (Keep(latest=1, every=3, best=2), [2, 3, 5, 6]),
   ],

@@ -1,6 +1,7 @@
 """Checkpoints through Orbax: atomic, asynchronous, checked, bound to no mesh."""
 
 import dataclasses
+import functools
 import hashlib
 import json
 import logging
@@ -41,11 +42,11 @@ class Keep:
       raise ValueError(f"{self}: latest is 1 or more, every and best 0 or more")
 
   def stay(self, ranks: dict[int, float | None]) -> list[int]:
-    """The steps that stay, of those in `ranks`; a higher rank is better, None was
-    never ranked."""
+    """The steps that stay, of those in `ranks`; a higher rank is better, of
+    equal ones the earlier; None was never ranked."""
     steps = sorted(ranks)
     known = [step for step in steps if ranks[step] is not None]
-    best = sorted(known, key=lambda step: (ranks[step], step))[::-1][: self.best]
+    best = sorted(known, key=lambda step: -ranks[step])[: self.best]  # type: ignore
     kept = {*steps[-self.latest :], *best}
     kept |= {step for step in steps if self.every and step % self.every == 0}
     return sorted(kept)
@@ -122,6 +123,7 @@ class Checkpoints:
     args: dict[str, Any] = {n: ocp.args.StandardSave(item) for n, item in items.items()}
     note = {**note, "checksums": sums}
     args["note"] = ocp.args.JsonSave({**note, "sha256": _digest(note)})
+    _hush()
     self._pending = step
     self._manager.save(step, args=ocp.args.Composite(**args), force=True)
 
@@ -297,6 +299,19 @@ class _Policy(policies.PreservationPolicy):
       return self._note(step).get("rank")
     except ValueError:
       return None
+
+
+@functools.cache
+def _hush() -> None:
+  """When a save fails, the writes under way end after Orbax has closed their event
+  loop; each would print a traceback beside the one line that says what happened."""
+  before = sys.unraisablehook
+
+  def hook(found) -> None:
+    if str(found.exc_value) != "Event loop is closed":
+      before(found)
+
+  sys.unraisablehook = hook
 
 
 def _digest(note: dict[str, Any]) -> str:
