@@ -38,6 +38,8 @@ class Config:
     optimizer, schedule: the update rule and its learning rate.
     precision: what the model computes in.
     mesh: how devices are arranged.
+    accumulate: how many parts of a batch are computed one after another, in less
+      memory.
     steps: how many updates to make.
     seed: fixes parameters, order of the data and dropout.
     log_every, eval_every, save_every: in steps.
@@ -53,6 +55,7 @@ class Config:
   schedule: Schedule = Noam()
   precision: Precision = Precision()
   mesh: Mesh = Mesh()
+  accumulate: int = 1
   steps: int = 100_000
   seed: int = 0
   log_every: int = 50
@@ -62,7 +65,7 @@ class Config:
 
   def __post_init__(self):
     configs.check(self)
-    for name in ("steps", "log_every", "eval_every", "save_every", "keep"):
+    for name in ("accumulate", "steps", "log_every", "eval_every", "save_every", "keep"):
       if getattr(self, name) < 1:
         raise ValueError(f"{name}: {getattr(self, name)} is less than 1")
     if self.seed < 0:
@@ -70,7 +73,10 @@ class Config:
 
 
 MAY_CHANGE = frozenset(
-  ("steps", "log_every", "eval_every", "save_every", "keep", "mesh", "data.directory")
+  (
+    *("steps", "log_every", "eval_every", "save_every", "keep", "mesh", "accumulate"),
+    "data.directory",
+  )
 )
 """Settings that may differ when a run is gone on with: they do not change what a step
 computes."""

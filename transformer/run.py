@@ -267,7 +267,12 @@ def train(config: Config, workdir: Path) -> int:
     say(run, features.notes, state, first)
     metrics = Metrics(run.path, first)
     step = jax.jit(
-      functools.partial(train_step, functools.partial(task.loss, module), optimizer),
+      functools.partial(
+        train_step,
+        functools.partial(task.loss, module),
+        optimizer,
+        accumulate=config.accumulate,
+      ),
       donate_argnums=0,
     )
     samples = None

@@ -10,21 +10,28 @@ from jax.sharding import AxisType, NamedSharding, PartitionSpec
 
 AXES = ("data", "fsdp", "tensor", "sequence")
 
-Rules = tuple[tuple[str, str | None], ...]
+Rules = tuple[tuple[str, str | tuple[str, ...] | None], ...]
 
 BATCH = ("data", "fsdp")
 """Mesh axes over which the rows of a batch are split."""
 
 RULES: Rules = (
+  ("b", BATCH),
+  ("t", "sequence"),
   ("h", "tensor"),
   ("f", "tensor"),
   ("v", "tensor"),
   ("d", "fsdp"),
 )
-"""Which letter of a weight is split over which mesh axis. Axes of size one split
-nothing, so one set of rules serves every mesh: heads, feed-forward channels and the
-vocabulary over `tensor` (Shoeybi et al. 2019), the model width over `fsdp` (Rajbhandari
-et al. 2020)."""
+"""Which letter of an array is split over which mesh axis; the first rule that applies
+has the axis. Axes of size one split nothing, so this one table is every set of rules
+and every product of them, and the mesh alone chooses: `Mesh(fsdp=4, tensor=2)`.
+
+Rows lie over `data` and `fsdp`; tokens of a row over `sequence`, where each device asks
+for its own tokens and gathers the keys and values of all (context parallelism); heads,
+feed-forward channels and the vocabulary over `tensor` (Shoeybi et al. 2019); the width
+of weights over `fsdp` (Rajbhandari et al. 2020), but not that of activations, whose rows
+have that axis already. Optimizer state lies as its parameters do."""
 
 
 @dataclasses.dataclass(frozen=True)
