@@ -79,7 +79,10 @@ MAY_CHANGE = frozenset(
   )
 )
 """Settings that may differ when a run is gone on with: they do not change what a step
-computes."""
+computes. `accumulate` draws other numbers for dropout, of the same distribution."""
+
+SPEED = frozenset(("unroll", "readout"))
+"""Settings, at any depth, that change speed and memory alone."""
 
 
 def conflicts(old: Config, new: Config) -> list[str]:
@@ -87,8 +90,8 @@ def conflicts(old: Config, new: Config) -> list[str]:
   setting."""
   found = []
   for path, was, now in configs.differences(old, new):
-    heads = {path, path.partition(".")[0]}
-    if not heads & MAY_CHANGE and not path.endswith(".unroll"):
+    names = path.split(".")
+    if not {path, names[0]} & MAY_CHANGE and not SPEED & set(names):
       found.append(f"{path}: {was!r} in the run, {now!r} now")
   return found
 

@@ -91,13 +91,20 @@ class Seq2Seq(nn.Module):
 
     With `train`, draws from the stream `dropout`.
     """
+    return self.logits(self.hidden(batch, train))
+
+  def logits(self, x_btd):
+    """The logits of hidden states `[b, t, d]`."""
+    return self.embedding.logits(x_btd)
+
+  def hidden(self, batch: Pairs, train: bool = False):
+    """What the decoder makes of every token of `batch.target`, `[b, t, d]`."""
     y_bsd = self.encode(batch.source, train)
     target = batch.target
     x_btd = self.embedding(shift_right(target), self.dtype)
-    x_btd = self.decoder(
+    return self.decoder(
       x_btd, target.pos_bt, target.seg_bt, y_bsd, batch.source.seg_bt, train
     )
-    return self.embedding.logits(x_btd)
 
   def encode(self, source: Tokens, train: bool = False):
     """The encoded source, `[b, s, d]`."""
