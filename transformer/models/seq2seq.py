@@ -13,6 +13,7 @@ from transformer.layers.embedding import Embedding
 from transformer.layers.feedforward import FeedForward
 from transformer.layers.norms import LayerNorm, Norm
 from transformer.layers.positions import Position, Sinusoid
+from transformer.layers.remat import Remat
 from transformer.layers.residual import Residual
 from transformer.layers.scores import Score
 from transformer.models.base import Model
@@ -23,8 +24,9 @@ from transformer.models.stack import Decoder, DecoderLayer, Encoder
 class Transformer(Model):
   """The encoder-decoder of Vaswani et al. 2017; the defaults are its base model.
 
-  `d_k` and `d_v` of 0 stand for d_model / heads (§3.2.2). `unroll` is a speed setting:
-  how many layers are compiled as one piece.
+  `d_k` and `d_v` of 0 stand for d_model / heads (§3.2.2). Speed settings: `unroll`, how
+  many layers are compiled as one piece, and `remat`, what they keep for the backward
+  pass.
   """
 
   layers: int = 6
@@ -41,6 +43,7 @@ class Transformer(Model):
   residual: Residual = Residual()
   feed_forward: FeedForward = FeedForward()
   unroll: int = 1
+  remat: Remat = Remat()
 
   def __post_init__(self):
     for name in ("layers", "d_model", "d_ff", "heads", "unroll"):

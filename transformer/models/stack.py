@@ -12,6 +12,7 @@ from transformer.layers.feedforward import FeedForward
 from transformer.layers.masks import causal, same_segment
 from transformer.layers.norms import Norm
 from transformer.layers.positions import Position
+from transformer.layers.remat import Remat
 from transformer.layers.residual import Residual
 from transformer.layers.scores import Score
 
@@ -31,6 +32,7 @@ class StackConfig(Protocol):
   residual: Residual
   feed_forward: FeedForward
   unroll: int
+  remat: Remat
 
   @property
   def key_width(self) -> int: ...
@@ -276,10 +278,11 @@ class Decoder(nn.Module):
 def scanned(layer, c: StackConfig, broadcasts: int):
   """`layer` repeated `c.layers` times, its parameters stacked along axis `l`.
 
-  `unroll` layers are compiled at a time; the parameters lie the same whatever it is.
+  `unroll` layers are compiled at a time, and `remat` says what they keep for the
+  backward pass; the parameters lie the same whatever these are.
   """
   return nn.scan(
-    layer,
+    c.remat(layer, static=(broadcasts + 1,)),  # the last argument, `train`
     variable_axes={"params": 0},
     split_rngs={"params": True, "dropout": True},
     in_axes=(nn.broadcast,) * broadcasts,
