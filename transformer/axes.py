@@ -6,6 +6,18 @@
 name, the letter of an einsum, and what sharding rules speak of.
 """
 
+from flax import linen as nn
+
+
+def lay(letters: str, x):
+  """`x`, laid over the mesh as the rules in force say for its axes; where none are
+  (decoding, evaluation) as the compiler likes. Changes no number.
+
+  An axis without a rule is whole on every device: keys and values, `bshk`, are gathered
+  over the tokens, and queries, `bthk`, are not.
+  """
+  return nn.with_logical_constraint(x, tuple(letters))
+
 
 def dims(**arrays) -> dict[str, int]:
   """Checks that arrays agree on their axes; free under jit, since shapes are static.

@@ -65,7 +65,14 @@ class Config:
 
   def __post_init__(self):
     configs.check(self)
-    for name in ("accumulate", "steps", "log_every", "eval_every", "save_every", "keep"):
+    for name in (
+      "accumulate",
+      "steps",
+      "log_every",
+      "eval_every",
+      "save_every",
+      "keep",
+    ):
       if getattr(self, name) < 1:
         raise ValueError(f"{name}: {getattr(self, name)} is less than 1")
     if self.seed < 0:

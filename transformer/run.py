@@ -33,7 +33,7 @@ from transformer.data.tokenizer import Tokenizer
 from transformer.experiment import Config, conflicts
 from transformer.report import write_report
 from transformer.training.checkpoint import Checkpoints
-from transformer.training.mesh import batch_sharding, put
+from transformer.training.mesh import batch_sharding, check_batches, put
 from transformer.training.state import (
   TrainState,
   abstract_state,
@@ -241,6 +241,7 @@ def train(config: Config, workdir: Path) -> int:
     ValueError, OSError: one line on what is wrong with the config, corpus or workdir.
   """
   mesh = config.mesh.build()
+  check_batches(mesh.shape, config.batching.shapes, config.accumulate)
   run = prepare(config, workdir)
   task, module = config.task, run.module()
   features = task.features(

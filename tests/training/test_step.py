@@ -97,5 +97,7 @@ def test_accumulation_lowers_the_peak_of_memory():
 
 
 def test_rows_that_do_not_divide_are_refused_with_sizes_that_would():
-  with pytest.raises(ValueError, match=r"accumulate: 5 .* 12 rows; .*1, 2, 3, 4, 6, 12"):
+  with pytest.raises(
+    ValueError, match=r"accumulate: 5 .* 12 rows; .*1, 2, 3, 4, 6, 12"
+  ):
     step(SMALL, ragged(12), 5)

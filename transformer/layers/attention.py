@@ -9,7 +9,7 @@ import jax
 import jax.numpy as jnp
 from flax import linen as nn
 
-from transformer.axes import dims
+from transformer.axes import dims, lay
 from transformer.layers.dropout import dropout
 from transformer.layers.linear import project
 from transformer.layers.scores import Score
@@ -57,6 +57,8 @@ class Attention(nn.Module):
     if rotate is not None:
       q_bthk = rotate(q_bthk)
     dims(q_bthk=q_bthk, k_bshk=k_bshk, mask_bts=mask_bts)
+    q_bthk = lay("bthk", q_bthk)
+    k_bshk, v_bshk = lay("bshk", k_bshk), lay("bshk", v_bshk)
     scores_bhts = self.score(self, q_bthk, k_bshk)
     if bias_bhts is not None:
       scores_bhts = scores_bhts + bias_bhts

@@ -6,6 +6,7 @@ import jax
 import jax.numpy as jnp
 from flax import linen as nn
 
+from transformer.axes import lay
 from transformer.layers.attention import Attention, Memory
 from transformer.layers.dropout import dropout
 from transformer.layers.feedforward import FeedForward
@@ -98,7 +99,7 @@ class EncoderLayer(nn.Module):
     x_btd = self.feed_forward_join(
       x_btd, lambda x_btd: self.feed_forward(x_btd, train), train
     )
-    return x_btd, None
+    return lay("btd", x_btd), None
 
 
 class DecoderLayer(nn.Module):
@@ -130,7 +131,8 @@ class DecoderLayer(nn.Module):
 
     x_btd = self.self_join(x_btd, attend, train)
     source = self.source_memory(y_bsd)
-    return self._source_and_feed_forward(x_btd, source, source_mask_bts, train), None
+    x_btd = self._source_and_feed_forward(x_btd, source, source_mask_bts, train)
+    return lay("btd", x_btd), None
 
   def remember(self, y_bsd):
     """Keys and values of the source, computed once per sentence."""
@@ -228,7 +230,7 @@ class Encoder(nn.Module):
     self.last = Last(self.c)
 
   def __call__(self, x_btd, pos_bt, seg_bt, train=False):
-    x_btd = self.place(x_btd, pos_bt, train)
+    x_btd = lay("btd", self.place(x_btd, pos_bt, train))
     mask_bts = same_segment(seg_bt, seg_bt)
     bias_bhts = self.bias(pos_bt, pos_bt)
     x_btd, _ = self.layers(x_btd, pos_bt, mask_bts, bias_bhts, train)
@@ -247,7 +249,7 @@ class Decoder(nn.Module):
     self.last = Last(self.c)
 
   def __call__(self, x_btd, pos_bt, seg_bt, y_bsd, source_seg_bs, train=False):
-    x_btd = self.place(x_btd, pos_bt, train)
+    x_btd = lay("btd", self.place(x_btd, pos_bt, train))
     mask_bts = causal(pos_bt, pos_bt) & same_segment(seg_bt, seg_bt)
     source_mask_bts = same_segment(seg_bt, source_seg_bs)
     bias_bhts = self.bias(pos_bt, pos_bt)

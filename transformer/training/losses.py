@@ -7,9 +7,8 @@ from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
-from flax import linen as nn
 
-from transformer.axes import dims
+from transformer.axes import dims, lay
 
 
 class Mean(NamedTuple):
@@ -90,7 +89,7 @@ class Chunked(Readout):
       padding = [(0, 0)] * array.ndim
       padding[1] = (0, count * slots - t)
       array = jnp.pad(array, padding).reshape(b, slots, count, *array.shape[2:])
-      return nn.with_logical_constraint(jnp.moveaxis(array, 2, 0), (None, *axes))
+      return lay("n" + axes, jnp.moveaxis(array, 2, 0))
 
     @functools.partial(jax.checkpoint, prevent_cse=False)
     def add(sums, chunk):

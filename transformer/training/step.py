@@ -8,6 +8,7 @@ import jax.numpy as jnp
 import optax
 from flax import linen as nn
 
+from transformer.axes import lay
 from transformer.training.losses import Mean
 from transformer.training.mesh import RULES
 from transformer.training.state import TrainState
@@ -50,7 +51,8 @@ def train_step(
   key = jax.random.fold_in(seed_key, state.step)
 
   def total(params, part, key):
-    sums = loss(params, lay(part), key)
+    part = jax.tree.map(lambda leaf: lay("bt"[: leaf.ndim], leaf), part)
+    sums = loss(params, part, key)
     return sums.total, sums
 
   with nn.logical_axis_rules(RULES):
@@ -75,15 +77,6 @@ def train_step(
   params = optax.apply_updates(state.params, updates)
   numbers = Numbers(sums, optax.global_norm(gradient), sums.count)
   return TrainState(state.step + 1, params, opt_state), numbers
-
-
-def lay(batch):
-  """A batch whose rows, and tokens of a row, lie over the axes of the mesh."""
-
-  def leaf(array):
-    return nn.with_logical_constraint(array, ("b", "t")[: array.ndim])
-
-  return jax.tree.map(leaf, batch)
 
 
 def split(batch, parts: int):
