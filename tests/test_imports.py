@@ -11,11 +11,11 @@ import pytest
 ROOT = Path(__file__).resolve().parent.parent
 
 FLOORS = [
-  {"config", "axes", "batch", "tree", "platform"},
+  {"config", "axes", "batch", "tree", "platform", "program"},
   {"layers", "data", "training", "decoding"},
   {"models"},
   {"tasks"},
-  {"experiment", "run", "report", "translator", "cli", "studies", "interop"},
+  {"experiment", "run", "report", "translator", "plan", "cli", "studies", "interop"},
   {"__init__", "__main__"},
 ]
 TOP = 4  # the floor whose rooms may import each other, as long as it goes in no circle

@@ -6,6 +6,9 @@
 name, the letter of an einsum, and what sharding rules speak of.
 """
 
+import math
+
+import jax
 from flax import linen as nn
 
 
@@ -17,6 +20,14 @@ def lay(letters: str, x):
   over the tokens, and queries, `bthk`, are not.
   """
   return nn.with_logical_constraint(x, tuple(letters))
+
+
+def ways(letter: str) -> int:
+  """Over how many devices the rules in force spread an axis."""
+  spec = nn.logical_to_mesh_axes((letter,)) or (None,)
+  axes = (spec[0],) if isinstance(spec[0], str) else spec[0] or ()
+  sizes = jax.sharding.get_abstract_mesh().shape
+  return math.prod(sizes.get(axis, 1) for axis in axes)
 
 
 def dims(**arrays) -> dict[str, int]:

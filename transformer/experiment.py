@@ -88,7 +88,7 @@ MAY_CHANGE = frozenset(
 """Settings that may differ when a run is gone on with: they do not change what a step
 computes. `accumulate` draws other numbers for dropout, of the same distribution."""
 
-SPEED = frozenset(("unroll", "remat", "readout"))
+SPEED = frozenset(("unroll", "remat", "kernel", "readout"))
 """Settings, at any depth, that change speed and memory alone."""
 
 

@@ -11,6 +11,7 @@ from transformer.batch import BOS, Pairs, Tokens
 from transformer.decoding.state import DecodeState
 from transformer.layers.embedding import Embedding
 from transformer.layers.feedforward import FeedForward
+from transformer.layers.kernels import Kernel
 from transformer.layers.norms import LayerNorm, Norm
 from transformer.layers.positions import Position, Sinusoid
 from transformer.layers.remat import Remat
@@ -25,8 +26,8 @@ class Transformer(Model):
   """The encoder-decoder of Vaswani et al. 2017; the defaults are its base model.
 
   `d_k` and `d_v` of 0 stand for d_model / heads (§3.2.2). Speed settings: `unroll`, how
-  many layers are compiled as one piece, and `remat`, what they keep for the backward
-  pass.
+  many layers are compiled as one piece; `remat`, what they keep for the backward pass;
+  `kernel`, what computes attention in training.
   """
 
   layers: int = 6
@@ -44,6 +45,7 @@ class Transformer(Model):
   feed_forward: FeedForward = FeedForward()
   unroll: int = 1
   remat: Remat = Remat()
+  kernel: Kernel = Kernel()
 
   def __post_init__(self):
     for name in ("layers", "d_model", "d_ff", "heads", "unroll"):

@@ -10,7 +10,8 @@ import numpy as np
 import sacrebleu
 import tqdm
 
-from transformer.data.batching import Batching, Grouped
+from transformer.batch import Pairs, Tokens
+from transformer.data.batching import Batching, Grouped, Shape
 from transformer.data.corpus import Corpus
 from transformer.data.pipeline import assemble, batches, evaluation_batches, fill
 from transformer.data.sources.base import Source
@@ -69,6 +70,12 @@ class Translation(Task):
       plan.batches,
       tuple(notes),
     )
+
+  def example(self, shape: Shape) -> Pairs:
+    def side(slots: int) -> Tokens:
+      return Tokens(*(np.zeros((shape.rows, slots), np.int32),) * 3)
+
+    return Pairs(side(shape.source), side(shape.target))
 
   def loss(self, module, params, batch, key) -> Mean:
     variables = {"params": params}

@@ -99,7 +99,7 @@ def check_weights(sizes: Mapping[str, int], boxed, rules: Rules = RULES) -> None
       axes = (axes,) if isinstance(axes, str) else axes or ()
       ways = math.prod(sizes[axis] for axis in axes)
       if size % ways:
-        what = NAMES.get(letter, f"the axis {letter}")
+        what = NAMES.get(str(letter), f"the axis {letter}")
         over = " x ".join(f"{axis}={sizes[axis]}" for axis in axes)
         below = size // ways * ways
         near = [n for n in (below, below + ways) if n]
