@@ -235,7 +235,7 @@ def measure(config: Config, device: Device, count: int) -> dict:
   memory = compiled.memory_analysis()
   held = {
     "parameters": per_device(state.params),
-    "optimizer": per_device((state.opt_state, state.step)),
+    "optimizer": per_device(state) - per_device(state.params),
     "gradients": per_device(state.params),
     "batch": per_device(batch),
   }

@@ -7,11 +7,10 @@ import jax.numpy as jnp
 import pytest
 
 from tests.models.test_seq2seq import SMALL, V, variables
-from tests.training.test_step import RULE, ragged
+from tests.training.test_step import RULE, ragged, start
 from transformer import config as configs
 from transformer.tasks.translation import Translation
 from transformer.training.precision import Bfloat16, Float32, Precision
-from transformer.training.state import TrainState
 from transformer.training.step import train_step
 
 
@@ -19,8 +18,7 @@ def step(precision):
   """A step's program as text, and what it gives, shapes alone."""
   module = SMALL.module(V, precision.on("gpu"))
   loss = functools.partial(Translation().loss, module)
-  params = variables(SMALL)["params"]
-  state = TrainState(jnp.int32(0), params, RULE.init(params))
+  state = start(variables(SMALL)["params"])
   run = functools.partial(train_step, loss, RULE)
   arguments = state, ragged(4), jax.random.key(1)
   return str(jax.make_jaxpr(run)(*arguments)), jax.eval_shape(run, *arguments)

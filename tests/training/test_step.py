@@ -33,11 +33,16 @@ def ragged(rows):
   return Pairs(tokens([s for s, _ in sides], 17), tokens([t for _, t in sides], 16))
 
 
+def start(params, number=0):
+  """The state before an update of a model with these parameters."""
+  return TrainState(jnp.int32(number), params, RULE.init(params))
+
+
 def step(model, batch, parts):
   """Gradients (by one step of SGD at rate one) and numbers of an update."""
   loss = functools.partial(Translation().loss, model.module(V))
   params = variables(SMALL)["params"]
-  state = TrainState(jnp.int32(3), params, RULE.init(params))
+  state = start(params, 3)
   run = jax.jit(functools.partial(train_step, loss, RULE, accumulate=parts))
   new, numbers = run(state, batch, jax.random.key(5))
   return jax.tree.map(jnp.subtract, params, new.params), numbers
@@ -56,7 +61,7 @@ def test_four_times_eight_is_thirty_two_on_ragged_batches():
   parts, found = step(SMALL, batch, 4)
   assert max(np.abs(leaf).max() for leaf in jax.tree.leaves(whole)) > 0.01
   assert largest_difference(whole, parts) < 1e-6
-  assert float(found.tokens) == float(numbers.tokens) == sum(counts)
+  assert float(found.loss.count) == float(numbers.loss.count) == sum(counts)
   np.testing.assert_allclose(found.loss.value, numbers.loss.value, rtol=1e-6)
   np.testing.assert_allclose(found.gradient_norm, numbers.gradient_norm, rtol=1e-6)
 
@@ -85,7 +90,7 @@ def test_accumulation_lowers_the_peak_of_memory():
   batch = ragged(32)
   loss = functools.partial(Translation().loss, SMALL.module(V))
   params = variables(SMALL)["params"]
-  state = TrainState(jnp.int32(0), params, RULE.init(params))
+  state = start(params)
 
   def peak(parts):
     run = jax.jit(functools.partial(train_step, loss, RULE, accumulate=parts))
