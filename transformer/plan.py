@@ -273,6 +273,8 @@ def measure(config: Config, device: Device, count: int) -> dict:
       "the CPU's compiler holds bfloat16 as float32: activations and collectives are "
       "upper bounds, up to twice what the device needs"
     )
+  elif device.platform != "cpu":
+    notes.append("peak FLOP/s are those of bfloat16; float32 products are slower")
   return {
     "devices": count,
     "mesh": written(Mesh(*mesh.devices.shape)),
