@@ -104,6 +104,7 @@ def test_one_device_has_no_collectives_and_everything_fits():
   assert record["seconds"]["step"] == max(record["seconds"].values()) > 0
 
 
+@pytest.mark.slow
 def test_what_does_not_fit_is_told_what_would(monkeypatch):
   record = planned(Mesh(data=4))
   total = record["bytes"]["total"]
@@ -238,7 +239,9 @@ def use(name):
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="reads /proc")
-@pytest.mark.parametrize("name", SETTINGS)
+@pytest.mark.parametrize(
+  "name", ["plain", pytest.param("memory", marks=pytest.mark.slow)]
+)
 def test_planned_memory_is_what_a_real_step_takes(name):
   config = dataclasses.replace(LARGER, **SETTINGS[name])
   done = subprocess.run(

@@ -64,7 +64,7 @@ def measure():
       program = step.lower(state, placed, jax.random.key(2)).compile()
       temporary = program.memory_analysis().temp_size_in_bytes
       for _ in range(20):
-        state, numbers = step(state, placed, jax.random.key(2))
+        state, numbers = program(state, placed, jax.random.key(2))
         losses.append(float(numbers.loss.value))
       adam = Adam().transform(lambda count: Schedule()(count, 16))
       init = init_state(module, batch, adam, jax.random.key(1))
