@@ -56,3 +56,31 @@ def test_read_names_what_is_wrong(tmp_path):
   )
   with pytest.raises(ValueError, match="log_every"):
     experiment.read(tmp_path / "x.py")
+
+
+@pytest.mark.parametrize(
+  "name, text, free",
+  [
+    ("accumulate", "4", True),
+    ("mesh", "Mesh(fsdp=2)", True),
+    ("model.unroll", "3", True),
+    ("model.remat", "Full()", True),
+    ("model.kernel", "Plain()", True),
+    ("task.readout", "Chunked(512)", True),
+    ("steps", "7", True),
+    ("model.layers", "3", False),
+    ("task.smoothing", "0.2", False),
+    ("precision", "Bfloat16()", False),
+    ("batching.tokens", "512", False),
+  ],
+)
+def test_what_changes_speed_alone_may_change_when_a_run_goes_on(name, text, free):
+  old = experiment.read(next(path for path in FILES if path.stem == "dates"))
+  new = configs.override(old, name, text)
+  assert new != old
+  wrong = experiment.conflicts(old, new)
+  assert (wrong == []) == free
+  assert all(name.split(".")[-1] in line for line in wrong)
+  if name in ("model.remat", "task.readout"):
+    other = configs.override(new, name, text.replace("Full", "Projections"))
+    assert experiment.conflicts(new, configs.override(other, "steps", "9")) == []

@@ -11,7 +11,7 @@ import pytest
 ROOT = Path(__file__).resolve().parent.parent
 
 FLOORS = [
-  {"config", "axes", "batch", "tree", "hashing", "platform", "processes"},
+  {"config", "axes", "batch", "tree", "hashing", "platform", "processes", "program"},
   {"layers", "data", "training", "decoding"},
   {"models"},
   {"tasks"},
@@ -22,6 +22,7 @@ FLOORS = [
     "diagnose",
     "report",
     "translator",
+    "plan",
     "cli",
     "studies",
     "interop",

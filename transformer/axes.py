@@ -6,6 +6,29 @@
 name, the letter of an einsum, and what sharding rules speak of.
 """
 
+import math
+
+import jax
+from flax import linen as nn
+
+
+def lay(letters: str, x):
+  """`x`, laid over the mesh as the rules in force say for its axes; where none are
+  (decoding, evaluation) as the compiler likes. Changes no number.
+
+  An axis without a rule is whole on every device: keys and values, `bshk`, are gathered
+  over the tokens, and queries, `bthk`, are not.
+  """
+  return nn.with_logical_constraint(x, tuple(letters))
+
+
+def ways(letter: str) -> int:
+  """Over how many devices the rules in force spread an axis."""
+  spec = nn.logical_to_mesh_axes((letter,)) or (None,)
+  axes = (spec[0],) if isinstance(spec[0], str) else spec[0] or ()
+  sizes = jax.sharding.get_abstract_mesh().shape
+  return math.prod(sizes.get(axis, 1) for axis in axes)
+
 
 def dims(**arrays) -> dict[str, int]:
   """Checks that arrays agree on their axes; free under jit, since shapes are static.

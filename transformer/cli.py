@@ -18,6 +18,10 @@ def main(argv: list[str] | None = None) -> int:
   """Runs one verb; an error of the user's is one line and status 1."""
   verbs = parser()
   arguments, rest = verbs.parse_known_args(argv)
+  if hasattr(arguments, "overrides"):
+    from transformer import config as configs
+
+    arguments.overrides, rest = configs.flags(rest)
   # argparse takes no further texts after a flag by itself.
   if rest and (not hasattr(arguments, "texts") or rest[0].startswith("--")):
     verbs.error(f"unrecognized arguments: {' '.join(rest)}")
@@ -67,7 +71,24 @@ def parser() -> argparse.ArgumentParser:
   new.add_argument("--output", type=Path, help="the new run; default RUN-averaged")
 
   verb(info, checkpoint_flag, json_flag)
+  plan_flags(verbs)
   return top
+
+
+def plan_flags(verbs) -> None:
+  """`plan`, which takes an experiment and no run."""
+  summary = (plan.__doc__ or "").split("\n\n")[0].replace("\n", " ")
+  new = verbs.add_parser("plan", help=summary, description=summary)
+  new.add_argument(
+    "config", metavar="CONFIG", type=Path, help="as in train.py --config"
+  )
+  new.add_argument("--mesh", help="'Mesh(fsdp=4, tensor=2)'; default: the config's")
+  new.add_argument("--devices", type=int, default=8, help="how many (default 8)")
+  new.add_argument(
+    "--device", default="h200", help="h200 (default), a100, v5p, or cpu, this machine"
+  )
+  json_flag(new)
+  new.set_defaults(verb=plan, overrides=[])
 
 
 def search_flags(new: argparse.ArgumentParser) -> None:
@@ -227,6 +248,23 @@ def info(arguments) -> None:
     },
     arguments.json,
   )
+
+
+def plan(arguments) -> None:
+  """Tells what a training step takes on some devices, before anything runs; settings
+  as in train.py, --config.name=value."""
+  from transformer import config as configs
+  from transformer import experiment
+  from transformer import plan as plans
+
+  config = experiment.read(arguments.config)
+  for name, text in arguments.overrides:
+    config = configs.override(config, name, text)
+  mesh = None
+  if arguments.mesh:
+    mesh = configs.override(config, "mesh", arguments.mesh).mesh
+  record = plans.plan(config, arguments.devices, arguments.device, mesh)
+  print(json.dumps(record) if arguments.json else plans.text(record))
 
 
 def search_of(arguments):

@@ -39,6 +39,8 @@ class Config:
     optimizer, schedule: the update rule and its learning rate.
     precision: what the model computes in.
     mesh: how devices are arranged.
+    accumulate: how many parts of a batch are computed one after another, in less
+      memory.
     steps: how many updates to make.
     seed: fixes parameters, order of the data and dropout.
     log_every, eval_every, save_every: in steps.
@@ -60,6 +62,7 @@ class Config:
   schedule: Schedule = Noam()
   precision: Precision = Precision()
   mesh: Mesh = Mesh()
+  accumulate: int = 1
   steps: int = 100_000
   seed: int = 0
   log_every: int = 50
@@ -73,7 +76,14 @@ class Config:
 
   def __post_init__(self):
     configs.check(self)
-    for name in ("steps", "log_every", "eval_every", "save_every", "skip_at_most"):
+    for name in (
+      "accumulate",
+      "steps",
+      "log_every",
+      "eval_every",
+      "save_every",
+      "skip_at_most",
+    ):
       if getattr(self, name) < 1:
         raise ValueError(f"{name}: {getattr(self, name)} is less than 1")
     if self.metric not in self.task.scores:
@@ -90,12 +100,15 @@ class Config:
 
 MAY_CHANGE = frozenset(
   (
-    "steps", "log_every", "eval_every", "save_every", "keep", "patience",
-    "skip_at_most", "mesh", "data.directory",
+    *("steps", "log_every", "eval_every", "save_every", "keep", "patience"),
+    *("skip_at_most", "mesh", "accumulate", "data.directory"),
   )
-)  # fmt: skip
+)
 """Settings that may differ when a run is gone on with: they do not change what a step
-computes."""
+computes. `accumulate` draws other numbers for dropout, of the same distribution."""
+
+SPEED = frozenset(("unroll", "remat", "kernel", "readout"))
+"""Settings, at any depth, that change speed and memory alone."""
 
 
 def conflicts(old: Config, new: Config) -> list[str]:
@@ -103,8 +116,8 @@ def conflicts(old: Config, new: Config) -> list[str]:
   setting."""
   found = []
   for path, was, now in configs.differences(old, new):
-    heads = {path, path.partition(".")[0]}
-    if not heads & MAY_CHANGE and not path.endswith(".unroll"):
+    names = path.split(".")
+    if not {path, names[0]} & MAY_CHANGE and not SPEED & set(names):
       found.append(f"{path}: {was!r} in the run, {now!r} now")
   return found
 

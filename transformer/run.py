@@ -32,7 +32,7 @@ from transformer.experiment import Config, conflicts
 from transformer.processes import INTERRUPTED, Interrupt, Lock, first, meet
 from transformer.report import write_report
 from transformer.training.checkpoint import Checkpoints
-from transformer.training.mesh import batch_sharding, own_rows, put
+from transformer.training.mesh import batch_sharding, check_batches, own_rows, put
 from transformer.training.state import (
   TrainState,
   abstract_state,
@@ -235,6 +235,7 @@ def train(config: Config, workdir: Path) -> int:
   """
   path = Path(workdir)
   mesh = config.mesh.build()
+  check_batches(mesh.shape, config.batching.shapes, config.accumulate)
   if foreign(path):
     raise ValueError(
       f"{path}: not a run and not empty; choose another --workdir or empty it"
@@ -272,9 +273,10 @@ class Training:
     self.abstract = abstract_state(self.init, mesh)
     self.sharding = batch_sharding(mesh)
     loss = functools.partial(self.task.loss, self.module)
-    self.step = jax.jit(
-      functools.partial(train_step, loss, optimizer, ema=config.ema), donate_argnums=0
+    step = functools.partial(
+      train_step, loss, optimizer, ema=config.ema, accumulate=config.accumulate
     )
+    self.step = jax.jit(step, donate_argnums=0)
 
   def _features(self):
     config, run = self.config, self.run

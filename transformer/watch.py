@@ -128,7 +128,7 @@ class Watch:
     if self._waiting is None:
       return
     (done, numbers), self._waiting = self._waiting, None
-    if int(numbers.running):
+    if int(numbers.in_a_row):
       self._skip(done, numbers)
     else:
       self._total += float(numbers.loss.total)
@@ -160,9 +160,9 @@ class Watch:
       f"step {done}: the {what} is not finite; no update is made ({numbers.skipped} "
       f"skipped so far); its {len(known)} examples: {named}"
     )
-    if int(numbers.running) >= self._config.skip_at_most:
+    if int(numbers.in_a_row) >= self._config.skip_at_most:
       raise ValueError(
-        f"step {done}: {numbers.running} steps in a row without a finite loss and "
+        f"step {done}: {numbers.in_a_row} steps in a row without a finite loss and "
         "gradient; the last checkpoint is good: lower --config.schedule.rate, clip the "
         "gradient (--config.optimizer.clip=1), look at the examples named above, or "
         f"raise --config.skip_at_most from {self._config.skip_at_most}"

@@ -23,8 +23,7 @@ def state_at(step, ema=True):
     "b": jnp.float32(rng.normal(size=7)),
   }
   average = jax.tree.map(lambda leaf: leaf * 0.5, params) if ema else None
-  none = jnp.int32(0)
-  return TrainState(jnp.int32(step), params, RULE.init(params), average, none, none)
+  return TrainState.start(params, RULE).replace(step=jnp.int32(step), ema=average)
 
 
 def shapes(state):

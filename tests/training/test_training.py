@@ -86,8 +86,7 @@ def test_each_step_draws_its_own_numbers_and_draws_them_again():
     return Mean(jnp.sum(params["x"] * drawn), jnp.float32(3.0))
 
   def numbers(step):
-    none = jnp.int32(0)
-    state = TrainState(jnp.int32(step), params, rule.init(params), None, none, none)
+    state = TrainState.start(params, rule).replace(step=jnp.int32(step))
     state, found = train_step(loss, rule, state, None, jax.random.key(5))
     assert int(state.step) == step + 1
     return float(found.loss.value), state.params["x"].tolist()
@@ -100,9 +99,8 @@ def guarded(losses, ema=0.0):
   """The states of steps whose losses are given, and their numbers."""
   rule = Adam().transform(lambda count: 0.1)
   params = {"x": jnp.ones(3)}
-  none = jnp.int32(0)
   average = {"x": jnp.zeros(3)} if ema else None
-  state = TrainState(none, params, rule.init(params), average, none, none)
+  state = TrainState.start(params, rule).replace(ema=average)
 
   def loss(params, batch, key):
     return Mean(jnp.sum(params["x"]) * batch, jnp.float32(2.0))
@@ -120,7 +118,7 @@ def guarded(losses, ema=0.0):
 def test_a_step_without_a_finite_loss_makes_no_update_and_is_counted(bad):
   found = guarded([1.0, bad, bad, 2.0, bad], ema=0.5)
   assert [int(n.skipped) for _, n in found[1:]] == [0, 1, 2, 2, 3]
-  assert [int(n.running) for _, n in found[1:]] == [0, 1, 2, 0, 1]
+  assert [int(n.in_a_row) for _, n in found[1:]] == [0, 1, 2, 0, 1]
   states = [state for state, _ in found]
   assert [int(state.step) for state in states] == [0, 1, 2, 3, 4, 5]
   kept = [tree.sha256((s.params, s.opt_state, s.ema)) for s in states]
@@ -131,14 +129,14 @@ def test_a_step_without_a_finite_loss_makes_no_update_and_is_counted(bad):
 
 def test_a_finite_loss_with_an_infinite_gradient_is_skipped_too():
   rule = Sgd().transform(lambda count: 0.1)
-  params, none = {"x": jnp.zeros(3)}, jnp.int32(0)
-  state = TrainState(none, params, rule.init(params), None, none, none)
+  params = {"x": jnp.zeros(3)}
+  state = TrainState.start(params, rule)
 
   def loss(params, batch, key):
     return Mean(jnp.sum(jnp.sqrt(params["x"])), jnp.float32(1.0))
 
   after, numbers = train_step(loss, rule, state, None, jax.random.key(0))
-  assert float(numbers.loss.total) == 0.0 and int(numbers.running) == 1
+  assert float(numbers.loss.total) == 0.0 and int(numbers.in_a_row) == 1
   assert np.all(np.asarray(after.params["x"]) == 0.0)
 
 

@@ -73,6 +73,11 @@ class Batching(abc.ABC):
 
   tokens: int = 4096
 
+  @property
+  @abc.abstractmethod
+  def shapes(self) -> tuple[Shape, ...]:
+    """Every shape that a batch may have, whatever the corpus."""
+
   @abc.abstractmethod
   def plan(self, lengths_n2: np.ndarray, seed: int) -> Plan:
     """A plan over examples of these source and target lengths.
@@ -102,15 +107,19 @@ class Grouped(Batching):
         f"Grouped.tokens: {self.tokens} slots do not hold one row of {self.lengths[-1]}"
       )
 
+  @property
+  def shapes(self) -> tuple[Shape, ...]:
+    return tuple(Shape(self.tokens // n, n, n) for n in self.lengths)
+
   def plan(self, lengths_n2: np.ndarray, seed: int) -> Plan:
     usable, longest = _usable(lengths_n2, self.lengths[-1])
     kind = np.searchsorted(self.lengths, longest[usable])
     rows, shapes = [], []
-    for k, length in enumerate(self.lengths):
+    for k, shape in enumerate(self.shapes):
       members = usable[kind == k]
       if len(members):
         rows.append(members[:, None])
-        shapes.append(Shape(self.tokens // length, length, length))
+        shapes.append(shape)
     _enough(len(usable), min((s.rows for s in shapes), default=1), lengths_n2, self)
     return Plan(rows, shapes, seed, len(lengths_n2) - len(usable))
 
@@ -128,9 +137,13 @@ class Packed(Batching):
         f"Packed.tokens: {self.tokens} slots do not hold one row of {self.length}"
       )
 
+  @property
+  def shapes(self) -> tuple[Shape, ...]:
+    return (Shape(self.tokens // self.length, self.length, self.length),)
+
   def plan(self, lengths_n2: np.ndarray, seed: int) -> Plan:
     usable, _ = _usable(lengths_n2, self.length)
-    shape = Shape(self.tokens // self.length, self.length, self.length)
+    (shape,) = self.shapes
     _enough(len(usable), shape.rows, lengths_n2, self)
     order = np.random.default_rng([seed]).permutation(usable)
     packed = pack(lengths_n2[order], self.length)

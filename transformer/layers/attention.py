@@ -9,8 +9,9 @@ import jax
 import jax.numpy as jnp
 from flax import linen as nn
 
-from transformer.axes import dims
+from transformer.axes import dims, lay
 from transformer.layers.dropout import dropout
+from transformer.layers.kernels import Kernel, Segments, Work
 from transformer.layers.linear import project
 from transformer.layers.scores import Score
 
@@ -37,10 +38,19 @@ class Attention(nn.Module):
   d_k: int
   score: Score = Score()
   dropout: float = 0.0
+  kernel: Kernel = Kernel()
 
   @nn.compact
   def __call__(
-    self, x_btd, k_bshk, v_bshk, mask_bts, bias_bhts=None, rotate=None, train=False
+    self,
+    x_btd,
+    k_bshk,
+    v_bshk,
+    mask_bts,
+    bias_bhts=None,
+    rotate=None,
+    train=False,
+    segments: Segments | None = None,
   ):
     """What each query token finds, `[b, t, d]`.
 
@@ -51,18 +61,30 @@ class Attention(nn.Module):
         all values, finite but meaningless: nothing real may read it.
       bias_bhts: added to the scores.
       rotate: applied to the queries, `[b, t, h, k]` to the same.
-      train: turns dropout on the weights on.
+      train: turns dropout on the weights on, and lets `kernel` choose a program.
+      segments: how the mask came about, if it came from segments alone.
     """
     q_bthk = project(self, "q", "btd,dhk->bthk", x_btd, h=self.heads, k=self.d_k)
     if rotate is not None:
       q_bthk = rotate(q_bthk)
     dims(q_bthk=q_bthk, k_bshk=k_bshk, mask_bts=mask_bts)
+    q_bthk = lay("bthk", q_bthk)
+    k_bshk, v_bshk = lay("bshk", k_bshk), lay("bshk", v_bshk)
+    work = Work(
+      q_bthk, k_bshk, v_bshk, mask_bts, bias_bhts, segments, self.score, self.dropout
+    )
+    program = self.kernel.program(work) if train else None
+    y_bthk = self.plain(work, train) if program is None else program()
+    return project(self, "o", "bthk,hkd->btd", y_bthk, d=x_btd.shape[-1])
+
+  def plain(self, work: Work, train: bool):
+    """Attention as the paper writes it, `[b, t, h, k]`."""
+    q_bthk, k_bshk, v_bshk, mask_bts, bias_bhts, *_ = work
     scores_bhts = self.score(self, q_bthk, k_bshk)
     if bias_bhts is not None:
       scores_bhts = scores_bhts + bias_bhts
     worst = jnp.finfo(jnp.float32).min
     scores_bhts = jnp.where(mask_bts[:, None], scores_bhts, worst)
-    weights_bhts = jax.nn.softmax(scores_bhts, axis=-1).astype(x_btd.dtype)
+    weights_bhts = jax.nn.softmax(scores_bhts, axis=-1).astype(q_bthk.dtype)
     weights_bhts = dropout(self, weights_bhts, self.dropout, train)
-    y_bthk = jnp.einsum("bhts,bshk->bthk", weights_bhts, v_bshk)
-    return project(self, "o", "bthk,hkd->btd", y_bthk, d=x_btd.shape[-1])
+    return jnp.einsum("bhts,bshk->bthk", weights_bhts, v_bshk)

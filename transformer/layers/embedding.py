@@ -3,6 +3,7 @@
 import jax.numpy as jnp
 from flax import linen as nn
 
+from transformer.axes import lay
 from transformer.layers.linear import weight
 
 
@@ -25,6 +26,7 @@ class Embedding(nn.Module):
   def logits(self, x_btd):
     """The pre-softmax linear map, by the same matrix and with no bias; float32."""
     table_vd = self.table_vd.astype(x_btd.dtype)
-    return jnp.einsum(
+    logits_btv = jnp.einsum(
       "btd,vd->btv", x_btd, table_vd, preferred_element_type=jnp.float32
     )
+    return lay("btv", logits_btv)

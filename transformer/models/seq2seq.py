@@ -11,8 +11,10 @@ from transformer.batch import BOS, Pairs, Tokens
 from transformer.decoding.state import DecodeState
 from transformer.layers.embedding import Embedding
 from transformer.layers.feedforward import FeedForward
+from transformer.layers.kernels import Kernel
 from transformer.layers.norms import LayerNorm, Norm
 from transformer.layers.positions import Position, Sinusoid
+from transformer.layers.remat import Remat
 from transformer.layers.residual import Residual
 from transformer.layers.scores import Score
 from transformer.models.base import Model
@@ -23,8 +25,9 @@ from transformer.models.stack import Decoder, DecoderLayer, Encoder
 class Transformer(Model):
   """The encoder-decoder of Vaswani et al. 2017; the defaults are its base model.
 
-  `d_k` and `d_v` of 0 stand for d_model / heads (§3.2.2). `unroll` is a speed setting:
-  how many layers are compiled as one piece.
+  `d_k` and `d_v` of 0 stand for d_model / heads (§3.2.2). Speed settings: `unroll`, how
+  many layers are compiled as one piece; `remat`, what they keep for the backward pass;
+  `kernel`, what computes attention in training.
   """
 
   layers: int = 6
@@ -41,6 +44,8 @@ class Transformer(Model):
   residual: Residual = Residual()
   feed_forward: FeedForward = FeedForward()
   unroll: int = 1
+  remat: Remat = Remat()
+  kernel: Kernel = Kernel()
 
   def __post_init__(self):
     for name in ("layers", "d_model", "d_ff", "heads", "unroll"):
@@ -91,13 +96,20 @@ class Seq2Seq(nn.Module):
 
     With `train`, draws from the stream `dropout`.
     """
+    return self.logits(self.hidden(batch, train))
+
+  def logits(self, x_btd):
+    """The logits of hidden states `[b, t, d]`."""
+    return self.embedding.logits(x_btd)
+
+  def hidden(self, batch: Pairs, train: bool = False):
+    """What the decoder makes of every token of `batch.target`, `[b, t, d]`."""
     y_bsd = self.encode(batch.source, train)
     target = batch.target
     x_btd = self.embedding(shift_right(target), self.dtype)
-    x_btd = self.decoder(
+    return self.decoder(
       x_btd, target.pos_bt, target.seg_bt, y_bsd, batch.source.seg_bt, train
     )
-    return self.embedding.logits(x_btd)
 
   def encode(self, source: Tokens, train: bool = False):
     """The encoded source, `[b, s, d]`."""

@@ -6,12 +6,15 @@ import jax
 import jax.numpy as jnp
 from flax import linen as nn
 
+from transformer.axes import lay
 from transformer.layers.attention import Attention, Memory
 from transformer.layers.dropout import dropout
 from transformer.layers.feedforward import FeedForward
+from transformer.layers.kernels import Kernel, Segments
 from transformer.layers.masks import causal, same_segment
 from transformer.layers.norms import Norm
 from transformer.layers.positions import Position
+from transformer.layers.remat import Remat
 from transformer.layers.residual import Residual
 from transformer.layers.scores import Score
 
@@ -31,6 +34,8 @@ class StackConfig(Protocol):
   residual: Residual
   feed_forward: FeedForward
   unroll: int
+  remat: Remat
+  kernel: Kernel
 
   @property
   def key_width(self) -> int: ...
@@ -67,7 +72,7 @@ def memory(c: StackConfig) -> Memory:
 
 def attention(c: StackConfig) -> Attention:
   """Attention of `c`'s sizes."""
-  return Attention(c.heads, c.key_width, c.score, c.attention_dropout)
+  return Attention(c.heads, c.key_width, c.score, c.attention_dropout, c.kernel)
 
 
 class EncoderLayer(nn.Module):
@@ -82,21 +87,28 @@ class EncoderLayer(nn.Module):
     self.feed_forward = PositionWise(self.c)
     self.feed_forward_join = Join(self.c)
 
-  def __call__(self, x_btd, pos_bt, mask_bts, bias_bhts, train=False):
+  def __call__(self, x_btd, pos_bt, seg_bt, mask_bts, bias_bhts, train=False):
     """One layer over `[b, t, d]`; the second result is scan's, and empty."""
 
     def attend(x_btd):
       k_bshk, v_bshk = self.self_memory(x_btd)
       rotate = rotation(self.c, pos_bt)
       return self.self_attention(
-        x_btd, rotate(k_bshk), v_bshk, mask_bts, bias_bhts, rotate, train
+        x_btd,
+        rotate(k_bshk),
+        v_bshk,
+        mask_bts,
+        bias_bhts,
+        rotate,
+        train,
+        Segments(seg_bt, seg_bt, causal=False),
       )
 
     x_btd = self.self_join(x_btd, attend, train)
     x_btd = self.feed_forward_join(
       x_btd, lambda x_btd: self.feed_forward(x_btd, train), train
     )
-    return x_btd, None
+    return lay("btd", x_btd), None
 
 
 class DecoderLayer(nn.Module):
@@ -115,7 +127,16 @@ class DecoderLayer(nn.Module):
     self.feed_forward_join = Join(self.c)
 
   def __call__(
-    self, x_btd, y_bsd, pos_bt, mask_bts, bias_bhts, source_mask_bts, train=False
+    self,
+    x_btd,
+    y_bsd,
+    pos_bt,
+    seg_bt,
+    source_seg_bs,
+    mask_bts,
+    bias_bhts,
+    source_mask_bts,
+    train=False,
   ):
     """One layer over whole targets `[b, t, d]` and sources `[b, s, d]`."""
 
@@ -123,12 +144,23 @@ class DecoderLayer(nn.Module):
       k_bshk, v_bshk = self.self_memory(x_btd)
       rotate = rotation(self.c, pos_bt)
       return self.self_attention(
-        x_btd, rotate(k_bshk), v_bshk, mask_bts, bias_bhts, rotate, train
+        x_btd,
+        rotate(k_bshk),
+        v_bshk,
+        mask_bts,
+        bias_bhts,
+        rotate,
+        train,
+        Segments(seg_bt, seg_bt, causal=True),
       )
 
     x_btd = self.self_join(x_btd, attend, train)
     source = self.source_memory(y_bsd)
-    return self._source_and_feed_forward(x_btd, source, source_mask_bts, train), None
+    segments = Segments(seg_bt, source_seg_bs, causal=False)
+    x_btd = self._source_and_feed_forward(
+      x_btd, source, source_mask_bts, train, segments
+    )
+    return lay("btd", x_btd), None
 
   def remember(self, y_bsd):
     """Keys and values of the source, computed once per sentence."""
@@ -172,10 +204,14 @@ class DecoderLayer(nn.Module):
     x_bwd = self._source_and_feed_forward(x_bwd, source, source_mask_bws, False)
     return x_bwd, tuple(written)
 
-  def _source_and_feed_forward(self, x_btd, source, source_mask_bts, train):
+  def _source_and_feed_forward(
+    self, x_btd, source, source_mask_bts, train, segments=None
+  ):
     def attend(x_btd):
       k_bshk, v_bshk = source
-      return self.source_attention(x_btd, k_bshk, v_bshk, source_mask_bts, train=train)
+      return self.source_attention(
+        x_btd, k_bshk, v_bshk, source_mask_bts, train=train, segments=segments
+      )
 
     x_btd = self.source_join(x_btd, attend, train)
     return self.feed_forward_join(
@@ -222,14 +258,14 @@ class Encoder(nn.Module):
   def setup(self):
     self.place = Place(self.c)
     self.bias = Bias(self.c)
-    self.layers = scanned(EncoderLayer, self.c, 4)(self.c)
+    self.layers = scanned(EncoderLayer, self.c, 5)(self.c)
     self.last = Last(self.c)
 
   def __call__(self, x_btd, pos_bt, seg_bt, train=False):
-    x_btd = self.place(x_btd, pos_bt, train)
+    x_btd = lay("btd", self.place(x_btd, pos_bt, train))
     mask_bts = same_segment(seg_bt, seg_bt)
     bias_bhts = self.bias(pos_bt, pos_bt)
-    x_btd, _ = self.layers(x_btd, pos_bt, mask_bts, bias_bhts, train)
+    x_btd, _ = self.layers(x_btd, pos_bt, seg_bt, mask_bts, bias_bhts, train)
     return self.last(x_btd)
 
 
@@ -241,16 +277,24 @@ class Decoder(nn.Module):
   def setup(self):
     self.place = Place(self.c)
     self.bias = Bias(self.c)
-    self.layers = scanned(DecoderLayer, self.c, 6)(self.c)
+    self.layers = scanned(DecoderLayer, self.c, 8)(self.c)
     self.last = Last(self.c)
 
   def __call__(self, x_btd, pos_bt, seg_bt, y_bsd, source_seg_bs, train=False):
-    x_btd = self.place(x_btd, pos_bt, train)
+    x_btd = lay("btd", self.place(x_btd, pos_bt, train))
     mask_bts = causal(pos_bt, pos_bt) & same_segment(seg_bt, seg_bt)
     source_mask_bts = same_segment(seg_bt, source_seg_bs)
     bias_bhts = self.bias(pos_bt, pos_bt)
     x_btd, _ = self.layers(
-      x_btd, y_bsd, pos_bt, mask_bts, bias_bhts, source_mask_bts, train
+      x_btd,
+      y_bsd,
+      pos_bt,
+      seg_bt,
+      source_seg_bs,
+      mask_bts,
+      bias_bhts,
+      source_mask_bts,
+      train,
     )
     return self.last(x_btd)
 
@@ -276,10 +320,11 @@ class Decoder(nn.Module):
 def scanned(layer, c: StackConfig, broadcasts: int):
   """`layer` repeated `c.layers` times, its parameters stacked along axis `l`.
 
-  `unroll` layers are compiled at a time; the parameters lie the same whatever it is.
+  `unroll` layers are compiled at a time, and `remat` says what they keep for the
+  backward pass; the parameters lie the same whatever these are.
   """
   return nn.scan(
-    layer,
+    c.remat(layer, static=(broadcasts + 1,)),  # the last argument, `train`
     variable_axes={"params": 0},
     split_rngs={"params": True, "dropout": True},
     in_axes=(nn.broadcast,) * broadcasts,

@@ -9,7 +9,7 @@ from typing import Any, ClassVar
 import numpy as np
 from flax import linen as nn
 
-from transformer.data.batching import Batching
+from transformer.data.batching import Batching, Shape
 from transformer.data.sources.base import Source
 from transformer.data.tokenizer import SentencePiece, Tokenizer
 from transformer.training.losses import Mean
@@ -60,6 +60,10 @@ class Task(abc.ABC):
     cache: Path,
   ) -> Features:
     """Opens the training data; tokenised text is kept under `cache`."""
+
+  @abc.abstractmethod
+  def example(self, shape: Shape) -> Any:
+    """A batch of a shape with nothing in it: what `loss` takes, without any data."""
 
   @abc.abstractmethod
   def loss(self, module: nn.Module, params, batch, key) -> Mean:

@@ -10,14 +10,15 @@ import numpy as np
 import sacrebleu
 import tqdm
 
-from transformer.data.batching import Batching, Grouped
+from transformer.batch import Pairs, Tokens
+from transformer.data.batching import Batching, Grouped, Shape
 from transformer.data.corpus import Corpus
 from transformer.data.pipeline import assemble, batches, evaluation_batches, fill
 from transformer.data.sources.base import Source
 from transformer.data.tokenizer import SentencePiece, Tokenizer
 from transformer.tasks.base import Features, Samples, Task
 from transformer.tasks.search import Search, Searcher
-from transformer.training.losses import Mean, cross_entropy
+from transformer.training.losses import Mean, Readout
 
 
 @dataclasses.dataclass(frozen=True)
@@ -25,13 +26,15 @@ class Translation(Task):
   """One text in, another out.
 
   `smoothing` is epsilon_ls of §5.4. `search` is how held-out text is decoded while
-  training; greedy, because it is quick.
+  training; greedy, because it is quick. `readout` is a memory setting: how much of the
+  logits exists at a time.
   """
 
   scores = ("loss", "exact_match", "bleu", "chrf")
 
   smoothing: float = 0.1
   search: Search = Search(beam=1)
+  readout: Readout = Readout()
 
   def train_tokenizer(self, data: Source, recipe: SentencePiece) -> bytes:
     pairs = data.open("train")
@@ -71,16 +74,25 @@ class Translation(Task):
       tuple(notes),
     )
 
+  def example(self, shape: Shape) -> Pairs:
+    def side(slots: int) -> Tokens:
+      return Tokens(*(np.zeros((shape.rows, slots), np.int32),) * 3)
+
+    return Pairs(side(shape.source), side(shape.target))
+
   def loss(self, module, params, batch, key) -> Mean:
-    logits_btv = module.apply(
-      {"params": params},
+    variables = {"params": params}
+    x_btd = module.apply(
+      variables,
       batch,
       train=key is not None,
       rngs={} if key is None else {"dropout": key},
+      method="hidden",
     )
+    logits = functools.partial(module.apply, variables, method="logits")
     weight_bt = batch.target.seg_bt != 0
     smoothing = 0.0 if key is None else self.smoothing
-    return cross_entropy(logits_btv, batch.target.id_bt, weight_bt, smoothing)
+    return self.readout(logits, x_btd, batch.target.id_bt, weight_bt, smoothing)
 
   def evaluate(
     self,

@@ -1,11 +1,14 @@
 """Losses as sums and counts, divided once at the end."""
 
+import dataclasses
+import functools
+from collections.abc import Callable
 from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
 
-from transformer.axes import dims
+from transformer.axes import dims, lay
 
 
 class Mean(NamedTuple):
@@ -43,3 +46,57 @@ def cross_entropy(logits_btv, target_bt, weight_bt, smoothing: float = 0.0) -> M
     loss_bt = loss_bt - smoothing * jnp.mean(logits_btv, axis=-1)
   weight_bt = weight_bt.astype(jnp.float32)
   return Mean(jnp.sum(loss_bt * weight_bt), jnp.sum(weight_bt))
+
+
+@dataclasses.dataclass(frozen=True)
+class Readout:
+  """How hidden states become a loss over the vocabulary: the logits of all tokens at
+  once, `[b, t, v]`."""
+
+  def __call__(
+    self, logits: Callable, x_btd, target_bt, weight_bt, smoothing: float = 0.0
+  ) -> Mean:
+    """`cross_entropy` of `logits(x_btd)`, a pure function from `[b, t, d]`."""
+    return cross_entropy(logits(x_btd), target_bt, weight_bt, smoothing)
+
+
+@dataclasses.dataclass(frozen=True)
+class Chunked(Readout):
+  """The logits of about `tokens` tokens of the global batch at a time: at no time are
+  there more, forward or backward. The backward pass makes each chunk's again, one more
+  product with the vocabulary.
+
+  A chunk is some slots of every row, and at least one, so that rows stay on their
+  devices.
+  """
+
+  tokens: int = 4096
+
+  def __post_init__(self):
+    if self.tokens < 1:
+      raise ValueError(f"Chunked.tokens: {self.tokens} is less than 1")
+
+  def __call__(
+    self, logits: Callable, x_btd, target_bt, weight_bt, smoothing: float = 0.0
+  ) -> Mean:
+    b, t = target_bt.shape
+    slots = min(t, max(1, self.tokens // b))
+    count = -(-t // slots)
+
+    def chunks(array, axes):
+      """`[count, b, slots, …]`: chunk `i` has the slots `i, i + count, …`, so that
+      each has its share of every stretch of a row."""
+      padding = [(0, 0)] * array.ndim
+      padding[1] = (0, count * slots - t)
+      array = jnp.pad(array, padding).reshape(b, slots, count, *array.shape[2:])
+      return lay("n" + axes, jnp.moveaxis(array, 2, 0))
+
+    @functools.partial(jax.checkpoint, prevent_cse=False)
+    def add(sums, chunk):
+      x_btd, target_bt, weight_bt = chunk
+      found = cross_entropy(logits(x_btd), target_bt, weight_bt, smoothing)
+      return sums + found, None
+
+    nothing = Mean(jnp.zeros(()), jnp.zeros(()))
+    arrays = chunks(x_btd, "btd"), chunks(target_bt, "bt"), chunks(weight_bt, "bt")
+    return jax.lax.scan(add, nothing, arrays)[0]

@@ -2,6 +2,7 @@
 
 import dataclasses
 import math
+from collections.abc import Mapping, Sequence
 
 import jax
 import numpy as np
@@ -10,21 +11,32 @@ from jax.sharding import AxisType, NamedSharding, PartitionSpec
 
 AXES = ("data", "fsdp", "tensor", "sequence")
 
-Rules = tuple[tuple[str, str | None], ...]
+Rules = tuple[tuple[str, str | tuple[str, ...] | None], ...]
 
 BATCH = ("data", "fsdp")
 """Mesh axes over which the rows of a batch are split."""
 
 RULES: Rules = (
+  ("b", BATCH),
+  ("t", "sequence"),
   ("h", "tensor"),
   ("f", "tensor"),
   ("v", "tensor"),
   ("d", "fsdp"),
 )
-"""Which letter of a weight is split over which mesh axis. Axes of size one split
-nothing, so one set of rules serves every mesh: heads, feed-forward channels and the
-vocabulary over `tensor` (Shoeybi et al. 2019), the model width over `fsdp` (Rajbhandari
-et al. 2020)."""
+"""Which letter of an array is split over which mesh axis; the first rule that applies
+has the axis. Axes of size one split nothing, so this one table is every set of rules
+and every product of them, and the mesh alone chooses: `Mesh(fsdp=4, tensor=2)`.
+
+Rows lie over `data` and `fsdp`; tokens of a row over `sequence`, where each device asks
+for its own tokens and gathers the keys and values of all (context parallelism); heads,
+feed-forward channels and the vocabulary over `tensor` (Shoeybi et al. 2019); the width
+of weights over `fsdp` (Rajbhandari et al. 2020), but not that of activations, whose
+rows have that axis already. Optimizer state lies as its parameters do."""
+
+
+NAMES = {"h": "heads", "f": "d_ff", "v": "the vocabulary", "d": "d_model"}
+"""What users call the axes of weights."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -52,10 +64,9 @@ class Mesh:
       )
     fits = count % known == 0 if -1 in sizes else known == count
     if not fits:
-      divisors = [n for n in range(1, count + 1) if count % n == 0]
       raise ValueError(
         f"mesh: {self} does not fit {count} devices; the product of the sizes must "
-        f"be {count}, from the divisors {divisors}"
+        f"be {count}, from the divisors {listed(divisors(count))}"
       )
     sizes = [count // known if size == -1 else size for size in sizes]
     return jax.sharding.Mesh(
@@ -64,9 +75,94 @@ class Mesh:
 
 
 def state_shardings(mesh: jax.sharding.Mesh, boxed, rules: Rules = RULES):
-  """A sharding for every leaf of an abstract state whose weights are still boxed."""
+  """A sharding for every leaf of an abstract state whose weights are still boxed.
+
+  Raises:
+    ValueError: a size does not divide by the axes it lies over.
+  """
   specs = nn.get_partition_spec(boxed)
+  check_weights(mesh.shape, boxed, rules)
   return nn.unbox(nn.logical_to_mesh_sharding(specs, mesh, list(rules)))
+
+
+def check_weights(sizes: Mapping[str, int], boxed, rules: Rules = RULES) -> None:
+  """Raises ValueError where a weight's axis does not divide over the mesh axes that
+  the rules give it; `sizes` are those of the mesh."""
+  weights = jax.tree.leaves(
+    boxed, is_leaf=lambda leaf: isinstance(leaf, nn.Partitioned)
+  )
+  for leaf in weights:
+    if not isinstance(leaf, nn.Partitioned):
+      continue
+    spec = nn.logical_to_mesh_axes(leaf.names, rules) or ()
+    for letter, size, axes in zip(leaf.names, leaf.value.shape, spec, strict=True):
+      axes = (axes,) if isinstance(axes, str) else axes or ()
+      ways = math.prod(sizes[axis] for axis in axes)
+      if size % ways:
+        what = NAMES.get(str(letter), f"the axis {letter}")
+        over = " x ".join(f"{axis}={sizes[axis]}" for axis in axes)
+        below = size // ways * ways
+        near = [n for n in (below, below + ways) if n]
+        raise ValueError(
+          f"mesh: {what} {size:,} does not divide over {over}; it divides over "
+          f"{listed(divisors(size))} devices, or choose "
+          f"{' or '.join(f'{n:,}' for n in near)}"
+        )
+
+
+def check_batches(
+  sizes: Mapping[str, int], shapes: Sequence[tuple[int, ...]], accumulate: int = 1
+) -> None:
+  """Raises ValueError where batches of these shapes, `(rows, slots, …)`, do not divide
+  over a mesh of `sizes` in `accumulate` parts.
+
+  The global batch is fixed by the config, in tokens, so that a result never depends on
+  the number of devices; it is refused rather than changed.
+  """
+  ways = math.prod(sizes[axis] for axis in BATCH)
+  for rows, *slots in shapes:
+    if rows % (ways * accumulate):
+      length = max(slots, default=1)
+      every = math.lcm(*(max(shape[1:], default=1) for shape in shapes))
+      step = every * ways * accumulate
+      below = rows * length // step * step
+      parts = f" in {accumulate} parts" if accumulate > 1 else ""
+      near = [n for n in (below, below + step) if n]
+      raise ValueError(
+        f"mesh: a batch of {rows:,} rows of {length} slots does not divide over {ways} "
+        f"devices (data x fsdp){parts}; choose batching.tokens "
+        f"{' or '.join(f'{n:,}' for n in near)}, or data x fsdp from "
+        f"{listed(common_divisors(shapes, accumulate))}"
+      )
+    for size in slots:
+      if size % sizes["sequence"]:
+        every_slot = math.gcd(*(n for shape in shapes for n in shape[1:]))
+        raise ValueError(
+          f"mesh: rows of {size} slots do not divide over sequence="
+          f"{sizes['sequence']}; choose sequence from {listed(divisors(every_slot))}, "
+          "or other lengths in batching"
+        )
+
+
+def common_divisors(shapes: Sequence[tuple[int, ...]], accumulate: int) -> list[int]:
+  """Over how many devices the rows of all shapes divide, in so many parts; none where
+  the parts alone do not divide them."""
+  rows = math.gcd(*(shape[0] for shape in shapes))
+  return [] if rows % accumulate else divisors(rows // accumulate)
+
+
+def divisors(number: int) -> list[int]:
+  """What divides a number, ascending."""
+  return [n for n in range(1, number + 1) if number % n == 0]
+
+
+def listed(numbers: Sequence[int]) -> str:
+  """Numbers for a reader, the middle of many left out."""
+  if not numbers:
+    return "none"
+  if len(numbers) > 12:
+    return f"{listed(numbers[:8])}, … {numbers[-1]}"
+  return ", ".join(map(str, numbers))
 
 
 def batch_sharding(mesh: jax.sharding.Mesh) -> NamedSharding:
@@ -75,17 +171,7 @@ def batch_sharding(mesh: jax.sharding.Mesh) -> NamedSharding:
 
 
 def own_rows(sharding: NamedSharding, rows: int) -> np.ndarray:
-  """Which of a batch's rows this process' devices hold, `[rows]` of bool.
-
-  Raises:
-    ValueError: the rows do not divide by the batch axes of the mesh.
-  """
-  ways = math.prod(sharding.mesh.shape[axis] for axis in BATCH)
-  if rows % ways:
-    raise ValueError(
-      f"mesh: a batch of {rows} rows does not divide over {ways} devices "
-      f"(data x fsdp); choose batching sizes whose rows are multiples of {ways}"
-    )
+  """Which of a batch's rows this process' devices hold, `[rows]` of bool."""
   own = np.zeros(rows, bool)
   for index in sharding.addressable_devices_indices_map((rows,)).values():
     own[index] = True

@@ -12,16 +12,19 @@ class Precision:
 
   @property
   def dtype(self):
-    """The dtype of activations and of weights in matrix products."""
-    return jnp.float32 if jax.default_backend() == "cpu" else jnp.bfloat16
+    """The dtype of activations and of weights in matrix products, on this machine."""
+    return self.on(jax.default_backend())
+
+  def on(self, platform: str):
+    """The same on `cpu`, `gpu` or `tpu`."""
+    return jnp.float32 if platform == "cpu" else jnp.bfloat16
 
 
 @dataclasses.dataclass(frozen=True)
 class Float32(Precision):
   """Single precision everywhere."""
 
-  @property
-  def dtype(self):
+  def on(self, platform: str):
     return jnp.float32
 
 
@@ -29,6 +32,5 @@ class Float32(Precision):
 class Bfloat16(Precision):
   """bfloat16 activations on any device."""
 
-  @property
-  def dtype(self):
+  def on(self, platform: str):
     return jnp.bfloat16

@@ -21,7 +21,17 @@ class TrainState:
   opt_state: Any
   ema: Any  # moving average of the parameters; None where it is not kept
   skipped: jax.Array  # int32: steps without an update, so far
-  running: jax.Array  # int32: of these, the newest without a break
+  in_a_row: jax.Array  # int32: of these, the newest without a break
+
+  @classmethod
+  def start(
+    cls, params: Any, optimizer: optax.GradientTransformation, ema: bool = False
+  ) -> "TrainState":
+    """The state before the first step."""
+    # Copies, because a step gives its whole state away, each buffer once.
+    average = jax.tree.map(jnp.copy, params) if ema else None
+    step, skipped, in_a_row = (jnp.zeros((), jnp.int32) for _ in range(3))
+    return cls(step, params, optimizer.init(params), average, skipped, in_a_row)
 
   @property
   def used(self) -> Any:
@@ -48,12 +58,7 @@ def init_state(
   batch = jax.tree.map(lambda leaf: jnp.zeros(leaf.shape, leaf.dtype), batch)
 
   def init() -> TrainState:
-    params = module.init(key, batch)["params"]
-    # Copies, because a step gives its whole state away, each buffer once.
-    average = jax.tree.map(jnp.copy, params) if ema else None
-    zeros = (jnp.zeros((), jnp.int32) for _ in range(3))
-    step, skipped, running = zeros
-    return TrainState(step, params, optimizer.init(params), average, skipped, running)
+    return TrainState.start(module.init(key, batch)["params"], optimizer, ema > 0)
 
   return init
 

@@ -6,8 +6,11 @@ from typing import NamedTuple
 import jax
 import jax.numpy as jnp
 import optax
+from flax import linen as nn
 
+from transformer.axes import lay
 from transformer.training.losses import Mean
+from transformer.training.mesh import RULES
 from transformer.training.state import TrainState
 
 
@@ -17,7 +20,7 @@ class Numbers(NamedTuple):
   loss: Mean
   gradient_norm: jax.Array
   skipped: jax.Array  # so far
-  running: jax.Array  # in a row, this one included; 0 if it was an update
+  in_a_row: jax.Array  # in a row, this one included; 0 if it was an update
 
 
 def train_step(
@@ -27,6 +30,7 @@ def train_step(
   batch,
   seed_key,
   ema: float = 0.0,
+  accumulate: int = 1,
 ) -> tuple[TrainState, Numbers]:
   """Differentiates a loss and applies the optimizer.
 
@@ -34,7 +38,7 @@ def train_step(
   were: the batch is skipped, and counted.
 
   Args:
-    loss: `loss(params, batch, key) -> Mean`; its gradient is that of total / count.
+    loss: `loss(params, batch, key) -> Mean`; the gradient is that of total / count.
     optimizer: the update rule.
     state: before the update.
     batch: one global batch.
@@ -42,14 +46,40 @@ def train_step(
       resumed run draws what the first would have drawn.
     ema: decay of the moving average of the parameters; the first steps, n of them,
       use at most (1 + n) / (10 + n), so that the average soon leaves the start.
+    accumulate: how many parts of the batch go through the model one after another.
+      Losses, token counts and gradients are summed over them and divided once, so it
+      is the update of the whole batch, up to rounding, in the memory of one part.
+      Dropout draws other numbers for each part than for the whole, of the same
+      distribution.
+
+  Raises:
+    ValueError: the rows of the batch do not divide by `accumulate`.
   """
   key = jax.random.fold_in(seed_key, state.step)
 
-  def mean(params):
-    sums = loss(params, batch, key)
-    return sums.total / jnp.maximum(sums.count, 1.0), sums
+  def total(params, part, key):
+    part = jax.tree.map(lambda leaf: lay("bt"[: leaf.ndim], leaf), part)
+    sums = loss(params, part, key)
+    return sums.total, sums
 
-  (_, sums), gradient = jax.value_and_grad(mean, has_aux=True)(state.params)
+  with nn.logical_axis_rules(RULES):
+    differentiate = jax.grad(total, has_aux=True)
+    if accumulate == 1:
+      gradient, sums = differentiate(state.params, batch, key)
+    else:
+
+      def add(sofar, part):
+        number, rows = part
+        key_of_part = jax.random.fold_in(key, number)
+        found = differentiate(state.params, rows, key_of_part)
+        return jax.tree.map(jnp.add, sofar, found), None
+
+      zeros = jax.tree.map(jnp.zeros_like, state.params)
+      nothing = zeros, Mean(jnp.zeros(()), jnp.zeros(()))
+      parts = jnp.arange(accumulate), split(batch, accumulate)
+      (gradient, sums), _ = jax.lax.scan(add, nothing, parts)
+  count = jnp.maximum(sums.count, 1.0)
+  gradient = jax.tree.map(lambda leaf: leaf / count, gradient)
   norm = optax.global_norm(gradient)
   good = jnp.isfinite(sums.total) & jnp.isfinite(norm)
   updates, opt_state = optimizer.update(gradient, state.opt_state, state.params)
@@ -64,7 +94,30 @@ def train_step(
     lambda one, other: jnp.where(good, one, other), new, old
   )
   skipped = state.skipped + jnp.where(good, 0, 1)
-  running = jnp.where(good, 0, state.running + 1)
-  numbers = Numbers(sums, norm, skipped, running)
-  after = TrainState(state.step + 1, params, opt_state, average, skipped, running)
+  in_a_row = jnp.where(good, 0, state.in_a_row + 1)
+  numbers = Numbers(sums, norm, skipped, in_a_row)
+  after = TrainState(state.step + 1, params, opt_state, average, skipped, in_a_row)
   return after, numbers
+
+
+def split(batch, parts: int):
+  """`[b, …]` as `[parts, b / parts, …]`, every part with rows from all over the batch.
+
+  Part `i` has the rows `i, i + parts, …`: rows that lie on a device stay there.
+
+  Raises:
+    ValueError: the rows do not divide by `parts`.
+  """
+
+  def leaf(array):
+    rows = array.shape[0]
+    if rows % parts:
+      divisors = [n for n in range(1, rows + 1) if rows % n == 0]
+      raise ValueError(
+        f"accumulate: {parts} parts do not divide a batch of {rows:,} rows; sizes that "
+        f"would: {', '.join(map(str, divisors))}"
+      )
+    array = array.reshape(rows // parts, parts, *array.shape[1:])
+    return jnp.moveaxis(array, 1, 0)
+
+  return jax.tree.map(leaf, batch)

@@ -1,0 +1,200 @@
+"""Fused attention against our plain one; what cannot run is said, never passed over.
+
+The TPU kernel runs in Pallas' interpret mode. cuDNN needs an NVIDIA GPU: here its
+refusals alone are tested, and its numbers where there is one.
+"""
+
+import dataclasses
+import functools
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+from flax import linen as nn
+from jax.experimental.pallas import tpu
+
+from tests.models.test_seq2seq import SMALL, V, variables
+from tests.training.test_step import largest_difference, ragged
+from transformer.layers import kernels
+from transformer.layers.attention import Attention
+from transformer.layers.kernels import Cudnn, Flash, Kernel, Plain, Segments
+from transformer.layers.masks import causal, same_segment
+from transformer.layers.scores import Dot
+from transformer.tasks.translation import Translation
+from transformer.training.mesh import RULES, Mesh
+
+B, T, S, D, H, K = 2, 9, 150, 12, 3, 4
+
+
+@pytest.fixture
+def on_tpu(monkeypatch):
+  """The process believes itself on a TPU, and kernels for it are interpreted."""
+  monkeypatch.setattr(kernels, "platform", lambda: "tpu")
+  kernels.announce.cache_clear()
+  with tpu.force_tpu_interpret_mode():
+    yield
+
+
+def inputs(s=S, causal_too=False):
+  """Arguments of attention over packed rows with padding at their ends."""
+  rng = np.random.default_rng(0)
+  x_btd, k_bshk, v_bshk = (
+    jnp.asarray(rng.normal(size=shape), jnp.float32)
+    for shape in ((B, T, D), (B, s, H, K), (B, s, H, K))
+  )
+
+  def segments(size):
+    cuts = np.sort(rng.integers(1, size, (B, 3)), axis=1)
+    seg = (np.arange(size)[None, :, None] >= cuts[:, None, :-1]).sum(axis=-1) + 1
+    return jnp.asarray(np.where(np.arange(size) < cuts[:, -1:], seg, 0), jnp.int32)
+
+  q_seg_bt = segments(T)
+  k_seg_bs = q_seg_bt if causal_too else segments(s)
+  mask_bts = same_segment(q_seg_bt, k_seg_bs)
+  if causal_too:
+    place = jnp.broadcast_to(jnp.arange(T), (B, T))
+    mask_bts = mask_bts & causal(place, place)
+  return (x_btd, k_bshk, v_bshk, mask_bts), Segments(q_seg_bt, k_seg_bs, causal_too)
+
+
+def gradients(kernel, arrays, segments, **settings):
+  """Outputs of rows that see something, and gradients by inputs and parameters."""
+  module = Attention(H, K, kernel=kernel, **settings)
+  params = jax.jit(Attention(H, K).init)(jax.random.key(0), *arrays)
+  seen_bt = arrays[3].any(axis=-1) & (segments.q_seg_bt > 0)
+
+  def run(params, *arrays):
+    y_btd = module.apply(params, *arrays, train=True, segments=segments)
+    y_btd = jnp.where(seen_bt[:, :, None], y_btd, 0.0)
+    return jnp.sum(jnp.sin(y_btd)), y_btd
+
+  call = jax.value_and_grad(run, argnums=(0, 1, 2, 3), has_aux=True)
+  return functools.partial(jax.jit(call), params, *arrays), jax.make_jaxpr(call)(
+    params, *arrays
+  )
+
+
+@pytest.mark.parametrize("causal_too", [False, True])
+def test_the_tpu_kernel_is_our_plain_attention(on_tpu, causal_too):
+  arrays, segments = inputs(T if causal_too else S, causal_too)
+  flash, program = gradients(Flash(), arrays, segments)
+  plain, other = gradients(Plain(), arrays, segments)
+  assert "pallas_call" in str(program) and "pallas_call" not in str(other)
+  assert largest_difference(flash(), plain()) < 5e-6
+
+
+def test_the_tpu_kernel_is_neutral_in_the_whole_model(on_tpu):
+  model = dataclasses.replace(SMALL, layers=2, d_v=8)
+  batch, params = ragged(3), variables(model)["params"]
+
+  def gradient(kernel):
+    module = dataclasses.replace(model, kernel=kernel).module(V)
+
+    def loss(params):
+      return Translation().loss(module, params, batch, jax.random.key(3)).value
+
+    return jax.jit(jax.value_and_grad(loss))(params)
+
+  assert largest_difference(gradient(Flash()), gradient(Plain())) < 5e-6
+
+
+def test_the_tpu_kernel_is_divided_by_hand_under_a_mesh(on_tpu):
+  arrays, segments = inputs(T, True)
+  alone, _ = gradients(Plain(), arrays, segments)
+  with jax.set_mesh(Mesh().build(jax.devices()[:1])), nn.logical_axis_rules(RULES):
+    flash, program = gradients(Flash(), arrays, segments)
+    assert "shard_map" in str(program) and "pallas_call" in str(program)
+    assert largest_difference(flash(), alone()) < 5e-6
+
+
+def test_what_computes_is_said_once(on_tpu, capsys):
+  arrays, segments = inputs()
+  for _ in range(2):
+    _, program = gradients(Kernel(), arrays, segments)
+    assert "pallas_call" in str(program)
+  assert capsys.readouterr().err == "attention: Flash\n"
+
+
+def test_inference_is_plain_whatever_the_machine_offers(on_tpu):
+  arrays, segments = inputs()
+  module = Attention(H, K, kernel=Flash())
+  params = module.init(jax.random.key(0), *arrays)
+  run = functools.partial(module.apply, segments=segments)
+  assert "pallas_call" not in str(jax.make_jaxpr(run)(params, *arrays))
+
+
+@pytest.mark.parametrize(
+  "settings, reason",
+  [
+    (dict(dropout=0.1), "dropout on the weights"),
+    (dict(score=Dot()), r"the score is Dot\(\)"),
+  ],
+)
+def test_what_a_kernel_lacks_makes_it_plain_visibly(on_tpu, capsys, settings, reason):
+  arrays, segments = inputs()
+  module = Attention(H, K, **settings)
+  params = module.init(jax.random.key(0), *arrays)
+  rngs = {"dropout": jax.random.key(1)}
+  run = functools.partial(module.apply, train=True, segments=segments, rngs=rngs)
+  assert "pallas_call" not in str(jax.make_jaxpr(run)(params, *arrays))
+  said = capsys.readouterr().err
+  assert said.startswith("attention: plain XLA (") and said.count("\n") == 1
+  with pytest.raises(ValueError, match=f"model.kernel: Flash.. cannot run .*{reason}"):
+    Attention(H, K, kernel=Flash(), **settings).apply(
+      params, *arrays, train=True, segments=segments, rngs=rngs
+    )
+
+
+def test_a_bias_or_an_unknown_mask_makes_it_plain(on_tpu, capsys):
+  arrays, segments = inputs()
+  module = Attention(H, K)
+  params = module.init(jax.random.key(0), *arrays)
+  bias_bhts = jnp.ones((B, H, T, S))
+  module.apply(params, *arrays, bias_bhts, train=True, segments=segments)
+  assert "the scores have a bias" in capsys.readouterr().err
+  module.apply(params, *arrays, train=True)
+  assert "the mask is not one of segments" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+  "kernel, reason", [(Cudnn(), "needs an NVIDIA GPU"), (Flash(), "needs a TPU")]
+)
+def test_a_kernel_that_cannot_run_here_is_an_error_that_says_why(kernel, reason):
+  if kernels.platform() != "cpu":
+    pytest.skip("not on a CPU")
+  with pytest.raises(ValueError, match=f"{reason}, this is cpu; choose another"):
+    gradients(kernel, *inputs())
+
+
+def test_cudnn_is_asked_and_its_answer_is_the_reason(monkeypatch):
+  """On a machine without cuDNN, JAX itself says so, and nothing is computed."""
+  if kernels.platform() == "gpu":
+    pytest.skip("on a GPU")
+  monkeypatch.setattr(kernels, "platform", lambda: "gpu")
+  with pytest.raises(ValueError, match=r"cannot run here: .*(cuDNN|fp16|bf16)"):
+    gradients(Cudnn(), *inputs_even())
+
+
+def inputs_even():
+  """Packed rows of an even number of slots on either side."""
+  (x_btd, k_bshk, v_bshk, mask_bts), segments = inputs()
+  even = segments._replace(q_seg_bt=segments.q_seg_bt[:, :8])
+  return (x_btd[:, :8], k_bshk, v_bshk, mask_bts[:, :8]), even
+
+
+@pytest.mark.skipif(kernels.platform() != "gpu", reason="cuDNN needs an NVIDIA GPU")
+def test_cudnn_is_our_plain_attention():
+  (x_btd, k_bshk, v_bshk, mask_bts), segments = inputs_even()
+  half = tuple(jnp.pad(x, [(0, 0)] * (x.ndim - 1) + [(0, 4)]).astype(jnp.bfloat16)
+               for x in (k_bshk, v_bshk))  # fmt: skip
+  arrays = (x_btd.astype(jnp.bfloat16), *half, mask_bts)
+
+  def run(kernel):
+    module = Attention(H, 8, kernel=kernel)
+    params = Attention(H, 8).init(jax.random.key(0), *arrays)
+    return module.apply(params, *arrays, train=True, segments=segments)
+
+  seen = mask_bts.any(axis=-1)
+  found, expected = (np.asarray(run(k), np.float32)[seen] for k in (Cudnn(), Plain()))
+  np.testing.assert_allclose(found, expected, atol=0.02)
