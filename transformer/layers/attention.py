@@ -12,6 +12,7 @@ from flax import linen as nn
 from transformer.axes import dims
 from transformer.layers.dropout import dropout
 from transformer.layers.linear import project
+from transformer.layers.positions import Position
 from transformer.layers.scores import Score
 
 
@@ -37,10 +38,19 @@ class Attention(nn.Module):
   d_k: int
   score: Score = Score()
   dropout: float = 0.0
+  position: Position = Position()
 
   @nn.compact
   def __call__(
-    self, x_btd, k_bshk, v_bshk, mask_bts, bias_bhts=None, rotate=None, train=False
+    self,
+    x_btd,
+    k_bshk,
+    v_bshk,
+    mask_bts,
+    bias_bhts=None,
+    q_pos_bt=None,
+    k_pos_bs=None,
+    train=False,
   ):
     """What each query token finds, `[b, t, d]`.
 
@@ -50,19 +60,22 @@ class Attention(nn.Module):
       mask_bts: True where attention is allowed. A row with no True gives the mean of
         all values, finite but meaningless: nothing real may read it.
       bias_bhts: added to the scores.
-      rotate: applied to the queries, `[b, t, h, k]` to the same.
+      q_pos_bt, k_pos_bs: where the tokens stand, if the position recipe asks.
       train: turns dropout on the weights on.
     """
     q_bthk = project(self, "q", "btd,dhk->bthk", x_btd, h=self.heads, k=self.d_k)
-    if rotate is not None:
-      q_bthk = rotate(q_bthk)
+    q_bthk = self.position.rotate(q_bthk, q_pos_bt)
     dims(q_bthk=q_bthk, k_bshk=k_bshk, mask_bts=mask_bts)
     scores_bhts = self.score(self, q_bthk, k_bshk)
-    if bias_bhts is not None:
-      scores_bhts = scores_bhts + bias_bhts
+    relation = self.position.relate(self, q_bthk, k_bshk, v_bshk, q_pos_bt, k_pos_bs)
+    for added_bhts in (bias_bhts, relation.bias_bhts):
+      if added_bhts is not None:
+        scores_bhts = scores_bhts + added_bhts
     worst = jnp.finfo(jnp.float32).min
     scores_bhts = jnp.where(mask_bts[:, None], scores_bhts, worst)
     weights_bhts = jax.nn.softmax(scores_bhts, axis=-1).astype(x_btd.dtype)
     weights_bhts = dropout(self, weights_bhts, self.dropout, train)
     y_bthk = jnp.einsum("bhts,bshk->bthk", weights_bhts, v_bshk)
+    if relation.value_btsk is not None:
+      y_bthk += jnp.einsum("bhts,btsk->bthk", weights_bhts, relation.value_btsk)
     return project(self, "o", "bthk,hkd->btd", y_bthk, d=x_btd.shape[-1])

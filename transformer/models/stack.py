@@ -65,8 +65,13 @@ def memory(c: StackConfig) -> Memory:
   return Memory(c.heads, c.key_width, c.value_width)
 
 
-def attention(c: StackConfig) -> Attention:
-  """Attention of `c`'s sizes."""
+def self_attention(c: StackConfig) -> Attention:
+  """Attention of `c`'s sizes among tokens of one sequence, whose places count."""
+  return Attention(c.heads, c.key_width, c.score, c.attention_dropout, c.position)
+
+
+def source_attention(c: StackConfig) -> Attention:
+  """Attention of `c`'s sizes to another sequence."""
   return Attention(c.heads, c.key_width, c.score, c.attention_dropout)
 
 
@@ -77,7 +82,7 @@ class EncoderLayer(nn.Module):
 
   def setup(self):
     self.self_memory = memory(self.c)
-    self.self_attention = attention(self.c)
+    self.self_attention = self_attention(self.c)
     self.self_join = Join(self.c)
     self.feed_forward = PositionWise(self.c)
     self.feed_forward_join = Join(self.c)
@@ -87,9 +92,9 @@ class EncoderLayer(nn.Module):
 
     def attend(x_btd):
       k_bshk, v_bshk = self.self_memory(x_btd)
-      rotate = rotation(self.c, pos_bt)
+      k_bshk = self.c.position.rotate(k_bshk, pos_bt)
       return self.self_attention(
-        x_btd, rotate(k_bshk), v_bshk, mask_bts, bias_bhts, rotate, train
+        x_btd, k_bshk, v_bshk, mask_bts, bias_bhts, pos_bt, pos_bt, train
       )
 
     x_btd = self.self_join(x_btd, attend, train)
@@ -106,10 +111,10 @@ class DecoderLayer(nn.Module):
 
   def setup(self):
     self.self_memory = memory(self.c)
-    self.self_attention = attention(self.c)
+    self.self_attention = self_attention(self.c)
     self.self_join = Join(self.c)
     self.source_memory = memory(self.c)
-    self.source_attention = attention(self.c)
+    self.source_attention = source_attention(self.c)
     self.source_join = Join(self.c)
     self.feed_forward = PositionWise(self.c)
     self.feed_forward_join = Join(self.c)
@@ -121,9 +126,9 @@ class DecoderLayer(nn.Module):
 
     def attend(x_btd):
       k_bshk, v_bshk = self.self_memory(x_btd)
-      rotate = rotation(self.c, pos_bt)
+      k_bshk = self.c.position.rotate(k_bshk, pos_bt)
       return self.self_attention(
-        x_btd, rotate(k_bshk), v_bshk, mask_bts, bias_bhts, rotate, train
+        x_btd, k_bshk, v_bshk, mask_bts, bias_bhts, pos_bt, pos_bt, train
       )
 
     x_btd = self.self_join(x_btd, attend, train)
@@ -156,15 +161,15 @@ class DecoderLayer(nn.Module):
 
     def attend(x_bwd):
       x_ntd = x_bwd.reshape(b * w, 1, d)
-      rotate = rotation(self.c, pos_nt)
       k_nshk, v_nshk = self.self_memory(x_ntd)
-      for old, new in zip(cache, (rotate(k_nshk), v_nshk), strict=True):
+      k_nshk = self.c.position.rotate(k_nshk, pos_nt)
+      for old, new in zip(cache, (k_nshk, v_nshk), strict=True):
         new = new.reshape(b, w, 1, *new.shape[2:])
         written.append(_write(old, new, index))
       keys, values = (leaf.reshape(b * w, *leaf.shape[2:]) for leaf in written)
       slot_ns = jnp.broadcast_to(jnp.arange(keys.shape[1]), keys.shape[:2])
       y_ntd = self.self_attention(
-        x_ntd, keys, values, causal(pos_nt, slot_ns), bias_bhts, rotate
+        x_ntd, keys, values, causal(pos_nt, slot_ns), bias_bhts, pos_nt, slot_ns
       )
       return y_ntd.reshape(b, w, d)
 
@@ -198,10 +203,11 @@ class Bias(nn.Module):
   """The position bias that all layers of a stack share."""
 
   c: Any
+  causal: bool
 
   @nn.compact
   def __call__(self, q_pos_bt, k_pos_bs):
-    return self.c.position.bias(self, self.c.heads, q_pos_bt, k_pos_bs)
+    return self.c.position.bias(self, self.c.heads, q_pos_bt, k_pos_bs, self.causal)
 
 
 class Last(nn.Module):
@@ -221,7 +227,7 @@ class Encoder(nn.Module):
 
   def setup(self):
     self.place = Place(self.c)
-    self.bias = Bias(self.c)
+    self.bias = Bias(self.c, causal=False)
     self.layers = scanned(EncoderLayer, self.c, 4)(self.c)
     self.last = Last(self.c)
 
@@ -240,7 +246,7 @@ class Decoder(nn.Module):
 
   def setup(self):
     self.place = Place(self.c)
-    self.bias = Bias(self.c)
+    self.bias = Bias(self.c, causal=True)
     self.layers = scanned(DecoderLayer, self.c, 6)(self.c)
     self.last = Last(self.c)
 
@@ -287,11 +293,6 @@ def scanned(layer, c: StackConfig, broadcasts: int):
     unroll=min(c.unroll, c.layers),
     metadata_params={nn.PARTITION_NAME: "l"},
   )
-
-
-def rotation(c: StackConfig, pos_bt):
-  """The position recipe's rotation of queries and keys at `pos_bt`."""
-  return lambda x_bthk: c.position.rotate(x_bthk, pos_bt)
 
 
 def _write(leaf_bwshk, new_bwshk, index):
