@@ -117,7 +117,7 @@ def test_t5_biases_are_a_number_for_each_bucket_and_head(causal):
     assert found[b, h, t, s] == params["table"][bucket, h]
 
 
-@pytest.mark.parametrize("buckets, farthest", [(32, 128), (16, 100), (8, 5)])
+@pytest.mark.parametrize("buckets, farthest", [(32, 128), (16, 128), (16, 100), (8, 5)])
 def test_t5_buckets_lose_no_edge_to_rounding(buckets, farthest):
   gaps = np.arange(300)
   found = T5Bias(buckets, farthest).bucket(gaps, buckets)

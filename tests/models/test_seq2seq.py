@@ -17,12 +17,13 @@ from tests.oracles import transformer as oracle
 from transformer import config as configs
 from transformer import tree
 from transformer.batch import BOS, EOS, Pairs, Tokens
+from transformer.layers.positions import Position, T5Bias
 from transformer.layers.residual import PreNorm
 from transformer.models.seq2seq import Transformer, shift_right
 
 SMALL = Transformer(layers=3, d_model=16, d_ff=24, heads=4, d_k=8, d_v=6, dropout=0.0)
 V = 11
-FAMILIES = ("position", "score", "norm", "residual", "feed_forward")
+FAMILIES = ("position", "score", "norm", "residual", "feed_forward", "tying")
 
 
 def variants():
@@ -167,12 +168,13 @@ def test_padding_packing_and_company_change_nothing(model):
   pairs = [(example(rng, s), example(rng, t)) for s, t in ((6, 4), (3, 5), (4, 2))]
   (s0, t0), (s1, t1), (s2, t2) = pairs
   alone = logits(model, tokens([[s0]]), tokens([[t0]]))[0]
-  padded = logits(model, tokens([[s0]], 9), tokens([[t0]], 8))[0, :4]
-  company = logits(model, tokens([[s1], [s0]]), tokens([[t1], [t0]]))[1, :4]
-  packed = logits(
-    model, tokens([[s1, s0, s2]], 15), tokens([[t1, t0, t2]], 14)
-  )[0, 5:9]  # fmt: skip
-  for found in (padded, company, packed):
+  together = logits(
+    model,
+    tokens([[s1], [s0], [s1, s0, s2]], 15),
+    tokens([[t1], [t0], [t1, t0, t2]], 14),
+  )
+  padded, packed = together[1, :4], together[2, 5:9]
+  for found in (padded, packed):
     # Without any norm the logits are in the hundreds, hence the relative part.
     np.testing.assert_allclose(found, alone, rtol=1e-5, atol=1e-5 * np.abs(alone).max())
 
@@ -185,7 +187,7 @@ def test_cached_steps_are_the_full_pass(model):
   full = logits(model, sources, tokens([[t] for t in targets]))
   module = model.module(V)
   params = module.unstack(variables(model)["params"])
-  state = module.start(params, sources, capacity=9)
+  state = jax.jit(module.start, static_argnums=2)(params, sources, 9)
   step, token = jax.jit(module.step), np.full((2, 1), BOS, np.int32)
   for t in range(6):
     found, state = step(params, token, state)
@@ -217,8 +219,6 @@ def test_hypotheses_of_a_sentence_do_not_see_each_other():
 
 
 def test_without_positions_self_attention_is_permutation_equivariant():
-  from transformer.layers.positions import Position
-
   model = dataclasses.replace(SMALL, position=Position())
   source = tokens([[[4, 5, 6, 7, 8, 9, EOS]]])
   order = np.array([3, 0, 6, 1, 5, 2, 4])
@@ -227,6 +227,17 @@ def test_without_positions_self_attention_is_permutation_equivariant():
   np.testing.assert_allclose(encode(shuffled), encode(source)[:, order], atol=1e-5)
   placed = functools.partial(SMALL.module(V).apply, variables(SMALL), method="encode")
   assert np.abs(placed(shuffled) - placed(source)[:, order]).max() > 0.1
+
+
+def test_a_stack_tells_its_position_bias_whether_it_looks_ahead():
+  model = dataclasses.replace(SMALL, position=T5Bias(buckets=8, farthest=9))
+  pos_bt = jnp.arange(5)[None]
+  params = variables(model)
+  for stack, query, key, bucket in (("encoder", 1, 2, 5), ("decoder", 3, 0, 3)):
+    found = nn.apply(lambda m, s=stack: getattr(m, s).bias(pos_bt, pos_bt),
+                     model.module(V))(params)  # fmt: skip
+    table_rh = params["params"][stack]["bias"]["table"]
+    np.testing.assert_array_equal(found[0, :, query, key], table_rh[bucket])
 
 
 @pytest.mark.parametrize("unroll", [2, 3])

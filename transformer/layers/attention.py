@@ -32,13 +32,17 @@ class Memory(nn.Module):
 
 
 class Attention(nn.Module):
-  """Multi-head attention to given keys and values, without biases (§3.2.2)."""
+  """Multi-head attention to given keys and values, without biases (§3.2.2).
+
+  `memory` made the keys; a score recipe may have it make the queries too.
+  """
 
   heads: int
   d_k: int
   score: Score = Score()
   dropout: float = 0.0
   position: Position = Position()
+  memory: Memory | None = None
 
   @nn.compact
   def __call__(
@@ -63,7 +67,7 @@ class Attention(nn.Module):
       q_pos_bt, k_pos_bs: where the tokens stand, if the position recipe asks.
       train: turns dropout on the weights on.
     """
-    q_bthk = project(self, "q", "btd,dhk->bthk", x_btd, h=self.heads, k=self.d_k)
+    q_bthk = self.score.queries(self, x_btd)
     q_bthk = self.position.rotate(q_bthk, q_pos_bt)
     dims(q_bthk=q_bthk, k_bshk=k_bshk, mask_bts=mask_bts)
     scores_bhts = self.score(self, q_bthk, k_bshk)

@@ -33,3 +33,18 @@ class LayerNorm(Norm):
     variance = jnp.mean(jnp.square(x), axis=-1, keepdims=True)
     y = x * jax.lax.rsqrt(variance + self.epsilon)
     return (y * scale_d[None, None, :] + bias_d[None, None, :]).astype(x_btd.dtype)
+
+
+@dataclasses.dataclass(frozen=True)
+class RmsNorm(Norm):
+  """Root mean square 1 over the width, then a scale (Zhang & Sennrich 2019, eq. 4)."""
+
+  epsilon: float = 1e-6
+
+  def __call__(self, mod, x_btd):
+    d = x_btd.shape[-1]
+    scale_d = weight(mod, "scale", "d", (d,), nn.initializers.ones)
+    x = x_btd.astype(jnp.float32)
+    square = jnp.mean(jnp.square(x), axis=-1, keepdims=True)
+    y = x * jax.lax.rsqrt(square + self.epsilon)
+    return (y * scale_d[None, None, :]).astype(x_btd.dtype)

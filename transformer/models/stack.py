@@ -65,14 +65,10 @@ def memory(c: StackConfig) -> Memory:
   return Memory(c.heads, c.key_width, c.value_width)
 
 
-def self_attention(c: StackConfig) -> Attention:
-  """Attention of `c`'s sizes among tokens of one sequence, whose places count."""
-  return Attention(c.heads, c.key_width, c.score, c.attention_dropout, c.position)
-
-
-def source_attention(c: StackConfig) -> Attention:
-  """Attention of `c`'s sizes to another sequence."""
-  return Attention(c.heads, c.key_width, c.score, c.attention_dropout)
+def attention(c: StackConfig, memory: Memory, position=Position()) -> Attention:
+  """Attention of `c`'s sizes to keys from `memory`; among the tokens of one sequence,
+  where places count, with a position recipe."""
+  return Attention(c.heads, c.key_width, c.score, c.attention_dropout, position, memory)
 
 
 class EncoderLayer(nn.Module):
@@ -82,7 +78,7 @@ class EncoderLayer(nn.Module):
 
   def setup(self):
     self.self_memory = memory(self.c)
-    self.self_attention = self_attention(self.c)
+    self.self_attention = attention(self.c, self.self_memory, self.c.position)
     self.self_join = Join(self.c)
     self.feed_forward = PositionWise(self.c)
     self.feed_forward_join = Join(self.c)
@@ -98,10 +94,8 @@ class EncoderLayer(nn.Module):
       )
 
     x_btd = self.self_join(x_btd, attend, train)
-    x_btd = self.feed_forward_join(
-      x_btd, lambda x_btd: self.feed_forward(x_btd, train), train
-    )
-    return x_btd, None
+    feed = self.c.feed_forward.sublayer
+    return feed(self.feed_forward_join, self.feed_forward, x_btd, train), None
 
 
 class DecoderLayer(nn.Module):
@@ -111,10 +105,10 @@ class DecoderLayer(nn.Module):
 
   def setup(self):
     self.self_memory = memory(self.c)
-    self.self_attention = self_attention(self.c)
+    self.self_attention = attention(self.c, self.self_memory, self.c.position)
     self.self_join = Join(self.c)
     self.source_memory = memory(self.c)
-    self.source_attention = source_attention(self.c)
+    self.source_attention = attention(self.c, self.source_memory)
     self.source_join = Join(self.c)
     self.feed_forward = PositionWise(self.c)
     self.feed_forward_join = Join(self.c)
@@ -183,9 +177,8 @@ class DecoderLayer(nn.Module):
       return self.source_attention(x_btd, k_bshk, v_bshk, source_mask_bts, train=train)
 
     x_btd = self.source_join(x_btd, attend, train)
-    return self.feed_forward_join(
-      x_btd, lambda x_btd: self.feed_forward(x_btd, train), train
-    )
+    feed = self.c.feed_forward.sublayer
+    return feed(self.feed_forward_join, self.feed_forward, x_btd, train)
 
 
 class Place(nn.Module):
