@@ -282,7 +282,7 @@ def train(config: Config, workdir: Path) -> int:
           watch.flush()
           with watch.paused():
             scores, samples = task.evaluate(
-              module, state.params, config.data, run.tokenizer, "val", run.cache, True
+              module, state.weights, config.data, run.tokenizer, "val", run.cache, True
             )
           metrics.write(done, {f"val/{k}": v for k, v in scores.items()
                                if not isinstance(v, str)})  # fmt: skip

@@ -21,7 +21,7 @@ from transformer.layers.embedding import (
   Untied,
 )
 from transformer.layers.feedforward import FeedForward, Gelu, NoFeedForward, SwiGlu
-from transformer.layers.norms import LayerNorm, Norm, RmsNorm
+from transformer.layers.norms import BatchNorm, LayerNorm, Norm, RmsNorm
 from transformer.layers.residual import NoResidual, PreNorm, Residual
 from transformer.layers.scores import Additive, Bilinear, Dot, Score, SharedQueryKey
 
@@ -97,6 +97,30 @@ def test_norms_are_the_oracles():
   expected = norm_oracle.rms_norm(x, np.asarray(params["scale"]), 1e-6)
   np.testing.assert_allclose(layer.apply({"params": params}, x), expected, atol=1e-5)
   assert Norm()(None, x) is x
+
+
+def test_batch_norm_is_the_papers_over_real_tokens_alone():
+  real = np.random.default_rng(1).random((B, T)) < 0.7
+  layer = Holder(BatchNorm(momentum=0.8))
+  x = random(2, B, T, D)
+  made = nn.unbox(layer.init(jax.random.key(0), x))
+  params = made["params"] | {"scale": random(3, D), "bias": random(4, D)}
+  assert tree.paths(made["running"]).keys() == {"mean", "variance"}
+  seen = []
+  for seed in (5, 6, 7):
+    x = random(seed, B, T, D) * 3 + 1
+    seen.append(x[real])
+    found, changed = layer.apply({"params": params}, x, real, True, mutable=["running"])
+    expected = norm_oracle.batch_norm(x[real], params["scale"], params["bias"], 1e-5)
+    np.testing.assert_allclose(found[real], expected, atol=1e-5)
+    params |= changed["running"]
+  mean, variance = norm_oracle.batch_averages(seen, 0.8)
+  np.testing.assert_allclose(params["mean"], mean, atol=1e-5)
+  np.testing.assert_allclose(params["variance"], variance, rtol=1e-5)
+  used, changed = layer.apply({"params": params}, x, mutable=["running"])
+  expected = (x - mean) / np.sqrt(variance + 1e-5) * params["scale"] + params["bias"]
+  np.testing.assert_allclose(used, expected, atol=1e-5)
+  assert not changed
 
 
 @pytest.mark.parametrize(

@@ -91,7 +91,7 @@ def updates_of_models():
         step = jax.jit(functools.partial(train_step, loss, rule))
         after, _ = step(state, put(batch, batch_sharding(mesh)), jax.random.key(2))
       moved.append(
-        jax.tree.map(lambda a, b: np.asarray(a - b), state.params, after.params)
+        jax.tree.map(lambda a, b: np.asarray(a - b), state.weights, after.weights)
       )
     found.append([repr(model), *differences(*moved)])
   print(json.dumps(found))

@@ -82,10 +82,10 @@ def test_each_step_draws_its_own_numbers_and_draws_them_again():
 
   def loss(params, batch, key):
     drawn = jax.random.uniform(key, (3,))
-    return Mean(jnp.sum(params["x"] * drawn), jnp.float32(3.0))
+    return Mean(jnp.sum(params["x"] * drawn), jnp.float32(3.0)), {}
 
   def numbers(step):
-    state = TrainState(jnp.int32(step), params, rule.init(params))
+    state = TrainState(jnp.int32(step), params, {}, rule.init(params))
     state, found = train_step(loss, rule, state, None, jax.random.key(5))
     assert int(state.step) == step + 1
     return float(found.loss.value), state.params["x"].tolist()

@@ -1,5 +1,6 @@
 """Stacks of encoder and decoder layers (§3.1), scanned over their depth."""
 
+import functools
 from typing import Any, Protocol
 
 import jax
@@ -45,9 +46,10 @@ class Join(nn.Module):
   c: Any
 
   @nn.compact
-  def __call__(self, x_btd, sublayer, train=False):
+  def __call__(self, x_btd, sublayer, train=False, real_bt=None):
     c = self.c
-    return c.residual(self, c.norm, x_btd, sublayer, c.dropout, train)
+    norm = functools.partial(c.norm, real_bt=real_bt, train=train)
+    return c.residual(self, norm, x_btd, sublayer, c.dropout, train)
 
 
 class PositionWise(nn.Module):
@@ -71,6 +73,12 @@ def attention(c: StackConfig, memory: Memory, position=Position()) -> Attention:
   return Attention(c.heads, c.key_width, c.score, c.attention_dropout, position, memory)
 
 
+def feed_forward(layer: "EncoderLayer | DecoderLayer", x_btd, train, real_bt):
+  """The feed-forward sublayer of a layer, if its recipe has one."""
+  join = functools.partial(layer.feed_forward_join, real_bt=real_bt)
+  return layer.c.feed_forward.sublayer(join, layer.feed_forward, x_btd, train)
+
+
 class EncoderLayer(nn.Module):
   """Self-attention and feed-forward."""
 
@@ -83,7 +91,7 @@ class EncoderLayer(nn.Module):
     self.feed_forward = PositionWise(self.c)
     self.feed_forward_join = Join(self.c)
 
-  def __call__(self, x_btd, pos_bt, mask_bts, bias_bhts, train=False):
+  def __call__(self, x_btd, pos_bt, seg_bt, mask_bts, bias_bhts, train=False):
     """One layer over `[b, t, d]`; the second result is scan's, and empty."""
 
     def attend(x_btd):
@@ -93,9 +101,9 @@ class EncoderLayer(nn.Module):
         x_btd, k_bshk, v_bshk, mask_bts, bias_bhts, pos_bt, pos_bt, train
       )
 
-    x_btd = self.self_join(x_btd, attend, train)
-    feed = self.c.feed_forward.sublayer
-    return feed(self.feed_forward_join, self.feed_forward, x_btd, train), None
+    real_bt = seg_bt != 0
+    x_btd = self.self_join(x_btd, attend, train, real_bt)
+    return feed_forward(self, x_btd, train, real_bt), None
 
 
 class DecoderLayer(nn.Module):
@@ -114,7 +122,15 @@ class DecoderLayer(nn.Module):
     self.feed_forward_join = Join(self.c)
 
   def __call__(
-    self, x_btd, y_bsd, pos_bt, mask_bts, bias_bhts, source_mask_bts, train=False
+    self,
+    x_btd,
+    y_bsd,
+    pos_bt,
+    seg_bt,
+    mask_bts,
+    bias_bhts,
+    source_mask_bts,
+    train=False,
   ):
     """One layer over whole targets `[b, t, d]` and sources `[b, s, d]`."""
 
@@ -125,9 +141,12 @@ class DecoderLayer(nn.Module):
         x_btd, k_bshk, v_bshk, mask_bts, bias_bhts, pos_bt, pos_bt, train
       )
 
-    x_btd = self.self_join(x_btd, attend, train)
-    source = self.source_memory(y_bsd)
-    return self._source_and_feed_forward(x_btd, source, source_mask_bts, train), None
+    real_bt = seg_bt != 0
+    x_btd = self.self_join(x_btd, attend, train, real_bt)
+    x_btd = self._source_and_feed_forward(
+      x_btd, self.source_memory(y_bsd), source_mask_bts, train, real_bt
+    )
+    return x_btd, None
 
   def remember(self, y_bsd):
     """Keys and values of the source, computed once per sentence."""
@@ -171,14 +190,15 @@ class DecoderLayer(nn.Module):
     x_bwd = self._source_and_feed_forward(x_bwd, source, source_mask_bws, False)
     return x_bwd, tuple(written)
 
-  def _source_and_feed_forward(self, x_btd, source, source_mask_bts, train):
+  def _source_and_feed_forward(
+    self, x_btd, source, source_mask_bts, train, real_bt=None
+  ):
     def attend(x_btd):
       k_bshk, v_bshk = source
       return self.source_attention(x_btd, k_bshk, v_bshk, source_mask_bts, train=train)
 
-    x_btd = self.source_join(x_btd, attend, train)
-    feed = self.c.feed_forward.sublayer
-    return feed(self.feed_forward_join, self.feed_forward, x_btd, train)
+    x_btd = self.source_join(x_btd, attend, train, real_bt)
+    return feed_forward(self, x_btd, train, real_bt)
 
 
 class Place(nn.Module):
@@ -209,8 +229,9 @@ class Last(nn.Module):
   c: Any
 
   @nn.compact
-  def __call__(self, x_btd):
-    return self.c.residual.last(self, self.c.norm, x_btd)
+  def __call__(self, x_btd, real_bt=None, train=False):
+    norm = functools.partial(self.c.norm, real_bt=real_bt, train=train)
+    return self.c.residual.last(self, norm, x_btd)
 
 
 class Encoder(nn.Module):
@@ -221,15 +242,15 @@ class Encoder(nn.Module):
   def setup(self):
     self.place = Place(self.c)
     self.bias = Bias(self.c, causal=False)
-    self.layers = scanned(EncoderLayer, self.c, 4)(self.c)
+    self.layers = scanned(EncoderLayer, self.c, 5)(self.c)
     self.last = Last(self.c)
 
   def __call__(self, x_btd, pos_bt, seg_bt, train=False):
     x_btd = self.place(x_btd, pos_bt, train)
     mask_bts = same_segment(seg_bt, seg_bt)
     bias_bhts = self.bias(pos_bt, pos_bt)
-    x_btd, _ = self.layers(x_btd, pos_bt, mask_bts, bias_bhts, train)
-    return self.last(x_btd)
+    x_btd, _ = self.layers(x_btd, pos_bt, seg_bt, mask_bts, bias_bhts, train)
+    return self.last(x_btd, seg_bt != 0, train)
 
 
 class Decoder(nn.Module):
@@ -240,7 +261,7 @@ class Decoder(nn.Module):
   def setup(self):
     self.place = Place(self.c)
     self.bias = Bias(self.c, causal=True)
-    self.layers = scanned(DecoderLayer, self.c, 6)(self.c)
+    self.layers = scanned(DecoderLayer, self.c, 7)(self.c)
     self.last = Last(self.c)
 
   def __call__(self, x_btd, pos_bt, seg_bt, y_bsd, source_seg_bs, train=False):
@@ -249,9 +270,9 @@ class Decoder(nn.Module):
     source_mask_bts = same_segment(seg_bt, source_seg_bs)
     bias_bhts = self.bias(pos_bt, pos_bt)
     x_btd, _ = self.layers(
-      x_btd, y_bsd, pos_bt, mask_bts, bias_bhts, source_mask_bts, train
+      x_btd, y_bsd, pos_bt, seg_bt, mask_bts, bias_bhts, source_mask_bts, train
     )
-    return self.last(x_btd)
+    return self.last(x_btd, seg_bt != 0, train)
 
   def step(self, layers, x_bwd, caches, sources, pos_bw, source_seg_bs):
     """One token through all layers, whose parameters come one by one in `layers`, so
@@ -279,7 +300,7 @@ def scanned(layer, c: StackConfig, broadcasts: int):
   """
   return nn.scan(
     layer,
-    variable_axes={"params": 0},
+    variable_axes={"params": 0, "running": 0},
     split_rngs={"params": True, "dropout": True},
     in_axes=(nn.broadcast,) * broadcasts,
     length=c.layers,

@@ -56,8 +56,9 @@ class Task(abc.ABC):
     """Opens the training data; tokenised text is kept under `cache`."""
 
   @abc.abstractmethod
-  def loss(self, module: nn.Module, params, batch, key) -> Mean:
-    """The training loss of one batch; `key` drives dropout, None turns it off."""
+  def loss(self, module: nn.Module, params, batch, key) -> tuple[Mean, Any]:
+    """The training loss of one batch, and the model's next running averages; `key`
+    drives dropout, None turns training off."""
 
   @abc.abstractmethod
   def evaluate(

@@ -3,6 +3,7 @@
 import dataclasses
 import functools
 from pathlib import Path
+from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -68,16 +69,18 @@ class Translation(Task):
       tuple(notes),
     )
 
-  def loss(self, module, params, batch, key) -> Mean:
-    logits_btv = module.apply(
+  def loss(self, module, params, batch, key) -> tuple[Mean, Any]:
+    logits_btv, changed = module.apply(
       {"params": params},
       batch,
       train=key is not None,
       rngs={} if key is None else {"dropout": key},
+      mutable=["running"],
     )
     weight_bt = batch.target.seg_bt != 0
     smoothing = 0.0 if key is None else self.smoothing
-    return cross_entropy(logits_btv, batch.target.id_bt, weight_bt, smoothing)
+    sums = cross_entropy(logits_btv, batch.target.id_bt, weight_bt, smoothing)
+    return sums, changed.get("running", {})
 
   def evaluate(
     self,
@@ -115,7 +118,7 @@ class Translation(Task):
 @functools.partial(jax.jit, static_argnames=("task", "module"))
 def plain_loss(task: Translation, module, params, batch) -> Mean:
   """Loss sums of one batch, without smoothing and dropout."""
-  return task.loss(module, params, batch, None)
+  return task.loss(module, params, batch, None)[0]
 
 
 def corpus_of(

@@ -1,5 +1,6 @@
 """Checkpoints through Orbax: atomic, asynchronous, bound to no mesh."""
 
+import dataclasses
 from pathlib import Path
 from typing import Any
 
@@ -14,9 +15,10 @@ from transformer.training.state import TrainState
 class Checkpoints:
   """The checkpoints of one run, in a directory of their own.
 
-  A checkpoint has the parameters and, beside them, whatever else training needs, so
-  that using a run reads the parameters alone. Use as a context manager: leaving it
-  waits for a save under way, which would otherwise be lost.
+  A checkpoint has the weights (parameters, and running averages if there are any) and,
+  beside them, whatever else training needs, so that using a run reads the weights
+  alone. Use as a context manager: leaving it waits for a save under way, which would
+  otherwise be lost.
   """
 
   def __init__(self, directory: Path, keep: int = 5):
@@ -51,7 +53,7 @@ class Checkpoints:
       return
     self._manager.wait_until_finished()
     rest = {"step": state.step, "opt_state": state.opt_state}
-    self._save(step, params=state.params, rest=rest)
+    self._save(step, params=state.weights, rest=rest)
 
   def save_params(self, step: int, params: Any) -> None:
     """Saves parameters alone: enough to use a run, not to go on training it."""
@@ -75,8 +77,8 @@ class Checkpoints:
         "it can be used, but not trained on"
       )
     rest = {"step": abstract.step, "opt_state": abstract.opt_state}
-    found = self._restore(step, params=abstract.params, rest=rest)
-    return TrainState(found.rest["step"], found.params, found.rest["opt_state"])
+    found = self._restore(step, params=abstract.weights, rest=rest)
+    return dataclasses.replace(abstract, **found.rest).with_weights(found.params)
 
   def restore_params(self, abstract: Any, step: int | None = None) -> Any:
     """The parameters at `step` (the newest if None); errors as in `restore`."""

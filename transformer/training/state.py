@@ -1,5 +1,6 @@
 """Everything that a step changes, in one value."""
 
+import dataclasses
 from collections.abc import Callable
 from typing import Any
 
@@ -10,15 +11,28 @@ from flax import linen as nn
 from flax import struct
 
 from transformer.training.mesh import state_shardings
+from transformer.tree import divide, merge
 
 
 @struct.dataclass
 class TrainState:
-  """Parameters, optimizer state and the number of updates made."""
+  """Parameters, what runs along with them without being differentiated (averages of
+  batch norm; mostly nothing), optimizer state and the number of updates made."""
 
   step: jax.Array
   params: Any
+  running: Any
   opt_state: Any
+
+  @property
+  def weights(self) -> Any:
+    """Parameters and running averages as the one tree that a model is used with."""
+    return merge(self.params, self.running)
+
+  def with_weights(self, weights: Any) -> "TrainState":
+    """The state with what lies in a tree like `weights` in its place."""
+    params, running = divide(weights, self.running)
+    return dataclasses.replace(self, params=params, running=running)
 
 
 def init_state(
@@ -35,8 +49,9 @@ def init_state(
   batch = jax.tree.map(lambda leaf: jnp.zeros(leaf.shape, leaf.dtype), batch)
 
   def init() -> TrainState:
-    params = module.init(key, batch)["params"]
-    return TrainState(jnp.zeros((), jnp.int32), params, optimizer.init(params))
+    made = module.init(key, batch)
+    params, running = divide(made["params"], made.get("running", {}))
+    return TrainState(jnp.zeros((), jnp.int32), params, running, optimizer.init(params))
 
   return init
 

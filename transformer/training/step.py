@@ -9,6 +9,7 @@ import optax
 
 from transformer.training.losses import Mean
 from transformer.training.state import TrainState
+from transformer.tree import merge
 
 
 class Numbers(NamedTuple):
@@ -29,7 +30,8 @@ def train_step(
   """Differentiates a loss and applies the optimizer.
 
   Args:
-    loss: `loss(params, batch, key) -> Mean`; its gradient is that of total / count.
+    loss: `loss(weights, batch, key) -> Mean, running`, with the state's weights and
+      its next running averages; the gradient is that of total / count.
     optimizer: the update rule.
     state: before the update.
     batch: one global batch.
@@ -39,11 +41,11 @@ def train_step(
   key = jax.random.fold_in(seed_key, state.step)
 
   def mean(params):
-    sums = loss(params, batch, key)
-    return sums.total / jnp.maximum(sums.count, 1.0), sums
+    sums, running = loss(merge(params, state.running), batch, key)
+    return sums.total / jnp.maximum(sums.count, 1.0), (sums, running)
 
-  (_, sums), gradient = jax.value_and_grad(mean, has_aux=True)(state.params)
+  (_, (sums, running)), gradient = jax.value_and_grad(mean, has_aux=True)(state.params)
   updates, opt_state = optimizer.update(gradient, state.opt_state, state.params)
   params = optax.apply_updates(state.params, updates)
   numbers = Numbers(sums, optax.global_norm(gradient), sums.count)
-  return TrainState(state.step + 1, params, opt_state), numbers
+  return TrainState(state.step + 1, params, running, opt_state), numbers
