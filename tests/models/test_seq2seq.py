@@ -18,7 +18,16 @@ from tests.oracles import transformer as oracle
 from transformer import config as configs
 from transformer import tree
 from transformer.batch import BOS, EOS, Pairs, Tokens
-from transformer.layers.positions import Learned, Position, Sinusoid, T5Bias
+from transformer.layers.positions import (
+  Alibi,
+  Learned,
+  Position,
+  Rope,
+  Shaw,
+  Sinusoid,
+  T5Bias,
+  TransformerXl,
+)
 from transformer.layers.residual import PreNorm
 from transformer.models.seq2seq import Transformer, shift_right
 
@@ -237,6 +246,37 @@ def test_without_positions_self_attention_is_permutation_equivariant():
   np.testing.assert_allclose(encode(shuffled), encode(source)[:, order], atol=1e-5)
   placed = functools.partial(SMALL.module(V).apply, variables(SMALL), method="encode")
   assert np.abs(placed(shuffled) - placed(source)[:, order]).max() > 0.1
+
+
+RELATIVE = {Alibi, Rope, Shaw, T5Bias, TransformerXl}
+
+
+@pytest.mark.parametrize(
+  "scheme",
+  [kind for kind in configs.members(Position).values() if kind is not Position],
+)
+def test_both_stacks_heed_places_and_relative_schemes_their_distances_alone(scheme):
+  model = dataclasses.replace(SMALL, position=scheme())
+  rng = np.random.default_rng(8)
+  x, y = (jnp.asarray(rng.normal(size=(1, n, 16)), jnp.float32) for n in (5, 7))
+  seg, source_seg = jnp.ones((1, 5), jnp.int32), jnp.ones((1, 7), jnp.int32)
+
+  @quick
+  def stacks(pos):
+    def run(module):
+      return (
+        module.encoder(x, pos, seg),
+        module.decoder(x, pos, seg, y, source_seg),
+      )
+
+    return nn.apply(run, model.module(V))(variables(model))
+
+  pos = jnp.arange(5)[None]
+  for near, later, far in zip(
+    stacks(pos), stacks(pos + 9), stacks(3 * pos), strict=True
+  ):
+    assert np.abs(far - near).max() > 1e-3
+    assert (np.abs(later - near).max() < 1e-4) == (scheme in RELATIVE)
 
 
 def test_a_stack_tells_its_position_bias_whether_it_looks_ahead():

@@ -13,6 +13,7 @@ from tests.models.test_seq2seq import SMALL, V, example, tokens
 from transformer import tree
 from transformer.batch import Pairs
 from transformer.layers.norms import BatchNorm
+from transformer.layers.residual import PreNorm
 from transformer.tasks.translation import Translation
 from transformer.training.checkpoint import Checkpoints
 from transformer.training.mesh import Mesh
@@ -33,7 +34,9 @@ def test_merge_and_divide_are_inverse():
 @pytest.fixture(scope="module")
 def trained():
   """Module, abstract state, and the states before and after two updates."""
-  module = dataclasses.replace(SMALL, norm=BatchNorm(), layers=2).module(V)
+  module = dataclasses.replace(
+    SMALL, norm=BatchNorm(), residual=PreNorm(), layers=2
+  ).module(V)
   rng = np.random.default_rng(0)
   batch = Pairs(
     tokens([[example(rng, 7)], [example(rng, 4)]]),
@@ -62,13 +65,30 @@ def test_they_are_no_parameters_and_move_with_the_batches(trained):
   assert jax.tree.structure(before) == jax.tree.structure(later)
   for path, leaf in tree.paths(before.running).items():
     start = 0.0 if path.endswith("mean") else 1.0
-    assert np.all(leaf == start) and leaf.shape == (2, 16), path
+    assert np.all(leaf == start) and leaf.shape[-1] == 16, path
     assert np.abs(tree.paths(after.running)[path] - leaf).max() > 1e-4, path
     now, then = (tree.paths(s.running)[path] for s in (after, later))
     assert np.abs(now - then).max() > 1e-4, path
   # Not in the optimizer's state either.
   kept = optax.tree.get(later.opt_state, "mu")
   assert jax.tree.structure(kept) == jax.tree.structure(later.params)
+
+
+def test_padding_does_not_count(trained):
+  module, batch, _, (state, *_) = trained
+
+  def running(batch):
+    return module.apply(
+      {"params": state.weights}, batch, train=True, mutable=["running"],
+      rngs={"dropout": jax.random.key(0)},
+    )[1]  # fmt: skip
+
+  def wider(leaf):
+    return jnp.pad(leaf, ((0, 3), (0, 2)))
+
+  one, other = running(batch), running(jax.tree.map(wider, batch))
+  for path, leaf in tree.paths(one).items():
+    np.testing.assert_allclose(leaf, tree.paths(other)[path], atol=1e-5, err_msg=path)
 
 
 def test_a_checkpoint_keeps_them_and_a_run_is_used_with_them(trained, tmp_path):

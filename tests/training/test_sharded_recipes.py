@@ -50,6 +50,15 @@ def meshes():
   )
 
 
+QUICK = {"xla_backend_optimization_level": 0}
+
+
+def shardings(abstract):
+  import jax
+
+  return jax.tree.map(lambda leaf: leaf.sharding, abstract)
+
+
 def differences(one, other):
   """The largest difference of two trees, and the largest number."""
   import jax
@@ -84,11 +93,16 @@ def updates_of_models():
     module = dataclasses.replace(model, dropout=0.1).module(32)
     init = init_state(module, batch, rule, jax.random.key(1))
     loss = functools.partial(Translation().loss, module)
+    one, many = meshes()
+    with jax.set_mesh(many):
+      start = create_state(init, abstract_state(init, many))
     moved = []
-    for mesh in meshes():
+    for mesh in (one, many):
       with jax.set_mesh(mesh):
-        state = create_state(init, abstract_state(init, mesh))
-        step = jax.jit(functools.partial(train_step, loss, rule))
+        state = jax.device_put(start, shardings(abstract_state(init, mesh)))
+        step = jax.jit(
+          functools.partial(train_step, loss, rule), compiler_options=QUICK
+        )
         after, _ = step(state, put(batch, batch_sharding(mesh)), jax.random.key(2))
       moved.append(
         jax.tree.map(lambda a, b: np.asarray(a - b), state.weights, after.weights)
@@ -136,11 +150,15 @@ def updates_of_optimizers(directory):
         params = optax.apply_updates(params, change)
       return state.replace(params=params, opt_state=memory)
 
+    one, many = meshes()
+    with jax.set_mesh(many):
+      start = create_state(init, abstract_state(init, many))
     ends, same = [], True
-    for number, mesh in enumerate(meshes()):
+    for number, mesh in enumerate((one, many)):
       with jax.set_mesh(mesh):
         abstract = abstract_state(init, mesh)
-        state = jax.jit(update)(create_state(init, abstract))
+        state = jax.device_put(start, shardings(abstract))
+        state = jax.jit(update, compiler_options=QUICK)(state)
       ends.append(jax.tree.map(np.asarray, (state.params, state.opt_state)))
       with Checkpoints(Path(directory) / f"{name}{number}") as checkpoints:
         checkpoints.save(state)
