@@ -8,10 +8,13 @@ import numpy as np
 import optax
 import pytest
 
+from tests.models.test_seq2seq import SMALL
 from tests.oracles import optimizers as oracle
 from tests.oracles import schedule as schedule_oracle
 from transformer import config as configs
 from transformer import tree
+from transformer.batch import Pairs, Tokens
+from transformer.training.mesh import Mesh
 from transformer.training.optimizers import (
   Adafactor,
   Adam,
@@ -19,8 +22,10 @@ from transformer.training.optimizers import (
   Lion,
   Muon,
   Optimizer,
+  Sgd,
 )
 from transformer.training.schedules import Cosine, InverseRoot, Linear, Schedule
+from transformer.training.state import abstract_state, init_state
 
 L, D, H, K, F, V = 3, 6, 2, 4, 5, 7
 MEMBERS = [member() for member in configs.members(Optimizer).values()]
@@ -144,3 +149,26 @@ def test_adafactor_keeps_rows_and_columns_of_each_layers_weights():
   shapes = {leaf.shape for leaf in jax.tree.leaves(state)}
   assert {(L, D), (L, H * K), (1, V), (1, D)} <= shapes
   assert (L, D, H * K) not in shapes and (L, D, H, K) not in shapes
+
+
+@pytest.mark.parametrize("recipe", MEMBERS, ids=lambda member: type(member).__name__)
+def test_what_an_optimizer_keeps_of_a_weight_lies_as_the_weight_does(recipe):
+  batch = Pairs(*(Tokens(*(jnp.ones((2, 3), jnp.int32),) * 3),) * 2)
+  rule = recipe.transform(lambda count: 0.1)
+  init = init_state(SMALL.module(32), batch, rule, jax.random.key(0))
+  mesh = Mesh(data=2, fsdp=2, tensor=2).build([jax.devices()[0]] * 8)
+  state = abstract_state(init, mesh)
+  params = tree.paths(state.params)
+  q = params["encoder/layers/self_attention/q"]
+  assert tuple(q.sharding.spec) == (None, "fsdp", "tensor", None)
+  kept = tree.paths(state.opt_state)
+  same = [
+    (path, leaf, params[name])
+    for path, leaf in kept.items()
+    for name in params
+    if path.endswith("/" + name)
+  ]
+  for path, leaf, param in same:
+    assert leaf.shape == param.shape and leaf.sharding == param.sharding, path
+  nothing_of_that_shape = isinstance(recipe, (Sgd, Adafactor))
+  assert bool(same) != nothing_of_that_shape

@@ -15,6 +15,8 @@ import optax
 from flax import linen as nn
 from optax import contrib
 
+from transformer.tree import merge
+
 STACK = "layers"
 """In a path: the axis in front is that of the layers."""
 
@@ -134,11 +136,8 @@ class Muon(Optimizer):
       contrib.scale_by_muon(beta=self.beta, weight_dimension_numbers=dimensions),
       optax.stateless(widen),
     )
-    rules = {
-      True: orthogonal,
-      False: optax.scale_by_adam(self.beta1, self.beta2, self.epsilon),
-    }
-    return whole(optax.partition(rules, matrices), rate, self.clip, self.decay)
+    adam = optax.scale_by_adam(self.beta1, self.beta2, self.epsilon)
+    return whole(apart(orthogonal, adam), rate, self.clip, self.decay)
 
 
 def whole(
@@ -159,15 +158,38 @@ def names(path) -> list[str]:
   return [key.key for key in path if isinstance(key, jax.tree_util.DictKey)]
 
 
-def is_matrix(path) -> bool:
-  """Whether a parameter is a weight of a layer that maps vectors to vectors."""
-  found = names(path)
+def is_matrix(found: list[str]) -> bool:
+  """Whether a parameter, by its names, is a weight of a layer that maps vectors to
+  vectors."""
   return STACK in found and found[-1] in INPUTS
 
 
-def matrices(params):
-  """`is_matrix` of every parameter."""
-  return jax.tree_util.tree_map_with_path(lambda path, _: is_matrix(path), params)
+def apart(
+  rule: optax.GradientTransformation, other: optax.GradientTransformation
+) -> optax.GradientTransformation:
+  """`rule` for the weights of layers and `other` for all else, each on a tree that has
+  nothing but its own."""
+
+  def split(params, above=()):
+    own, rest = {}, {}
+    for name, part in params.items():
+      found = [*above, name]
+      if isinstance(part, dict):
+        own[name], rest[name] = split(part, found)
+      else:
+        (own if is_matrix(found) else rest)[name] = part
+    return own, rest
+
+  def init(params):
+    own, rest = split(params)
+    return rule.init(own), other.init(rest)
+
+  def update(updates, state, params):
+    trees = zip((rule, other), split(updates), state, split(params), strict=True)
+    (own, rest), states = zip(*(r.update(*given) for r, *given in trees), strict=True)
+    return merge(own, rest), states
+
+  return optax.GradientTransformation(init, update)
 
 
 def dimensions(params):
@@ -198,7 +220,7 @@ def each_alone(rule: optax.GradientTransformation) -> optax.GradientTransformati
   def shape(path, leaf):
     layers = leaf.shape[:1] if STACK in names(path) else (1,)
     own = leaf.shape[1:] if STACK in names(path) else leaf.shape
-    if is_matrix(path):
+    if is_matrix(names(path)):
       middle = INPUTS[names(path)[-1]]
       own = math.prod(own[:middle]), math.prod(own[middle:])
     return layers + own
