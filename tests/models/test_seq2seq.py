@@ -71,10 +71,12 @@ quick = functools.partial(
 
 
 @functools.cache
-def variables(model):
+def variables(model, vocabulary=V):
   """Random ones; norms and biases away from one and zero, so that each can be wrong."""
   batch = Pairs(tokens([[[4, 5, EOS]]]), tokens([[[6, EOS]]]))
-  shapes = nn.unbox(jax.eval_shape(model.module(V).init, jax.random.key(0), batch))
+  shapes = nn.unbox(
+    jax.eval_shape(model.module(vocabulary).init, jax.random.key(0), batch)
+  )
   rng = np.random.default_rng(0)
 
   def fill(path, leaf):

@@ -7,9 +7,38 @@ import subprocess
 import sys
 from pathlib import Path
 
+import jax
+import jax.numpy as jnp
+import numpy as np
+import optax
 import pytest
 
+from tests.models.test_seq2seq import FAMILIES, SMALL, example, tokens, variables
+from transformer import config as configs
+from transformer import tree
+from transformer.batch import Pairs
+from transformer.models.seq2seq import Transformer
+from transformer.tasks.translation import Translation
+from transformer.training.checkpoint import Checkpoints
+from transformer.training.mesh import Mesh, batch_sharding, put
+from transformer.training.optimizers import Optimizer, Sgd
+from transformer.training.state import abstract_state, create_state, init_state
+
 ROOT = Path(__file__).resolve().parents[2]
+QUICK = {"xla_backend_optimization_level": 0}
+VOCABULARY = 11 + 1  # divides over the mesh
+
+
+def mixtures():
+  """Models that between them have every member of every family."""
+  kinds = configs.annotations(Transformer)
+  families = {f: list(configs.members(kinds[f]).values()) for f in FAMILIES}
+  for number in range(max(map(len, families.values()))):
+    chosen = {f: family[number % len(family)]() for f, family in families.items()}
+    yield dataclasses.replace(SMALL, layers=2, **chosen)
+
+
+MIXTURES = list(mixtures())
 
 
 def apart(function, *arguments):
@@ -26,151 +55,95 @@ def apart(function, *arguments):
   return json.loads(done.stdout.splitlines()[-1])
 
 
-def mixtures():
-  """Models that between them have every member of every family, one of each a time."""
-  from tests.models.test_seq2seq import FAMILIES, SMALL
-  from transformer import config as configs
-  from transformer.models.seq2seq import Transformer
-
-  kinds = configs.annotations(Transformer)
-  families = {f: list(configs.members(kinds[f]).values()) for f in FAMILIES}
-  for number in range(max(map(len, families.values()))):
-    chosen = {f: kinds[number % len(kinds)]() for f, kinds in families.items()}
-    yield dataclasses.replace(SMALL, layers=2, **chosen)
-
-
 def meshes():
-  import jax
-
-  from transformer.training.mesh import Mesh
-
+  """One device, and eight that split rows, widths, and heads."""
   return (
     Mesh(data=1).build(jax.devices()[:1]),
     Mesh(data=2, fsdp=2, tensor=2).build(),
   )
 
 
-QUICK = {"xla_backend_optimization_level": 0}
-
-
-def shardings(abstract):
-  import jax
-
-  return jax.tree.map(lambda leaf: leaf.sharding, abstract)
-
-
-def differences(one, other):
+def difference(one, other):
   """The largest difference of two trees, and the largest number."""
-  import jax
-  import numpy as np
-
   flat = [np.concatenate([np.asarray(x).ravel() for x in jax.tree.leaves(tree)])
           for tree in (one, other)]  # fmt: skip
   return float(np.abs(flat[0] - flat[1]).max()), float(np.abs(flat[0]).max())
 
 
-def updates_of_models():
-  """For every mixture: its name, and how one update differs between the meshes."""
-  import functools
+def shardings(abstract):
+  return jax.tree.map(lambda leaf: leaf.sharding, abstract)
 
-  import jax
-  import numpy as np
 
-  from tests.models.test_seq2seq import example, tokens
-  from transformer.batch import Pairs
-  from transformer.tasks.translation import Translation
-  from transformer.training.mesh import batch_sharding, put
-  from transformer.training.optimizers import Sgd
-  from transformer.training.state import abstract_state, create_state, init_state
-  from transformer.training.step import train_step
-
+def gradients(number):
+  """How gradient and running averages of a mixture differ between the meshes."""
   rng = np.random.default_rng(0)
   rows = [([example(rng, s)], [example(rng, t)]) for s, t in rng.integers(3, 9, (8, 2))]
   batch = Pairs(tokens([s for s, _ in rows], 9), tokens([t for _, t in rows], 10))
-  rule = Sgd().transform(lambda count: 1.0)
+  model = dataclasses.replace(MIXTURES[number], dropout=0.1)
+  module, weights = model.module(VOCABULARY), variables(model, VOCABULARY)["params"]
+  init = init_state(
+    module, batch, Sgd().transform(lambda count: 1.0), jax.random.key(1)
+  )
+
+  def loss(weights, batch):
+    sums, running = Translation().loss(module, weights, batch, jax.random.key(2))
+    return sums.total / sums.count, running
+
   found = []
-  for model in mixtures():
-    module = dataclasses.replace(model, dropout=0.1).module(32)
-    init = init_state(module, batch, rule, jax.random.key(1))
-    loss = functools.partial(Translation().loss, module)
-    one, many = meshes()
-    with jax.set_mesh(many):
-      start = create_state(init, abstract_state(init, many))
-    moved = []
-    for mesh in (one, many):
-      with jax.set_mesh(mesh):
-        state = jax.device_put(start, shardings(abstract_state(init, mesh)))
-        step = jax.jit(
-          functools.partial(train_step, loss, rule), compiler_options=QUICK
-        )
-        after, _ = step(state, put(batch, batch_sharding(mesh)), jax.random.key(2))
-      moved.append(
-        jax.tree.map(lambda a, b: np.asarray(a - b), state.weights, after.weights)
-      )
-    found.append([repr(model), *differences(*moved)])
-  print(json.dumps(found))
+  for mesh in meshes():
+    with jax.set_mesh(mesh):
+      placed = jax.device_put(weights, shardings(abstract_state(init, mesh).weights))
+      run = jax.jit(jax.grad(loss, has_aux=True), compiler_options=QUICK)
+      found.append(run(placed, put(batch, batch_sharding(mesh))))
+  print(json.dumps(difference(*found)))
 
 
 @pytest.mark.slow
-def test_an_update_of_every_model_recipe_is_that_of_one_device():
-  found = apart("updates_of_models")
-  assert len(found) >= 11
-  for model, difference, size in found:
-    assert size > 1e-3, model
-    assert difference < 1e-4 * size, model
+@pytest.mark.parametrize(
+  "number", range(len(MIXTURES)), ids=lambda n: repr(MIXTURES[n])
+)
+def test_the_gradient_of_every_model_recipe_is_that_of_one_device(number):
+  error, size = apart("gradients", number)
+  assert size > 1e-3
+  assert error < 2e-5 * size
 
 
-def updates_of_optimizers(directory):
-  """For every optimizer: its name, how three updates by given gradients differ between
-  the meshes, and whether a checkpoint gives the whole state back."""
-  import jax
-  import jax.numpy as jnp
-  import numpy as np
-  import optax
-
-  from tests.models.test_seq2seq import SMALL, tokens
-  from transformer import config as configs
-  from transformer import tree
-  from transformer.batch import Pairs
-  from transformer.training.checkpoint import Checkpoints
-  from transformer.training.optimizers import Optimizer
-  from transformer.training.state import abstract_state, create_state, init_state
-
+def updates(name, directory):
+  """How three updates by given gradients differ between the meshes, and whether a
+  checkpoint gives the whole state back."""
   batch = Pairs(tokens([[[4, 1]]]), tokens([[[5, 1]]]))
-  found = []
-  for name, member in configs.members(Optimizer).items():
-    rule = member().transform(lambda count: 0.1)
-    init = init_state(SMALL.module(32), batch, rule, jax.random.key(1))
+  rule = configs.members(Optimizer)[name]().transform(lambda count: 0.1)
+  init = init_state(SMALL.module(VOCABULARY), batch, rule, jax.random.key(1))
 
-    def update(state, rule=rule):
-      params, memory = state.params, state.opt_state
-      for number in range(1, 4):
-        gradient = jax.tree.map(lambda x, n=number: jnp.sin(n * 9 * x) + 0.1, params)
-        change, memory = rule.update(gradient, memory, params)
-        params = optax.apply_updates(params, change)
-      return state.replace(params=params, opt_state=memory)
+  def update(state):
+    params, memory = state.params, state.opt_state
+    for number in range(1, 4):
+      gradient = jax.tree.map(lambda x, n=number: jnp.sin(n * 9 * x) + 0.1, params)
+      change, memory = rule.update(gradient, memory, params)
+      params = optax.apply_updates(params, change)
+    return dataclasses.replace(state, params=params, opt_state=memory)
 
-    one, many = meshes()
-    with jax.set_mesh(many):
-      start = create_state(init, abstract_state(init, many))
-    ends, same = [], True
-    for number, mesh in enumerate((one, many)):
-      with jax.set_mesh(mesh):
-        abstract = abstract_state(init, mesh)
-        state = jax.device_put(start, shardings(abstract))
-        state = jax.jit(update, compiler_options=QUICK)(state)
-      ends.append(jax.tree.map(np.asarray, (state.params, state.opt_state)))
-      with Checkpoints(Path(directory) / f"{name}{number}") as checkpoints:
-        checkpoints.save(state)
-        checkpoints.wait()
-        again = checkpoints.restore(abstract)
-      same = same and tree.sha256(again) == tree.sha256(state)
-    found.append([name, *differences(*ends), same])
-  print(json.dumps(found))
+  one, many = meshes()
+  with jax.set_mesh(many):
+    start = create_state(init, abstract_state(init, many))
+  ends, same = [], True
+  for number, mesh in enumerate((one, many)):
+    with jax.set_mesh(mesh):
+      abstract = abstract_state(init, mesh)
+      state = jax.device_put(start, shardings(abstract))
+      state = jax.jit(update, compiler_options=QUICK)(state)
+    ends.append((state.params, state.opt_state))
+    with Checkpoints(Path(directory) / str(number)) as checkpoints:
+      checkpoints.save(state)
+      checkpoints.wait()
+      again = checkpoints.restore(abstract)
+    same = same and tree.sha256(again) == tree.sha256(state)
+  print(json.dumps([*difference(*ends), same]))
 
 
 @pytest.mark.slow
-def test_every_optimizer_shards_and_is_kept(tmp_path):
-  for name, difference, size, same in apart("updates_of_optimizers", str(tmp_path)):
-    assert same, f"{name}: a checkpoint gave back another state"
-    assert difference < 1e-4 * size, f"{name}: {difference} of {size}"
+@pytest.mark.parametrize("name", configs.members(Optimizer))
+def test_every_optimizer_shards_and_is_kept(name, tmp_path):
+  error, size, same = apart("updates", name, str(tmp_path))
+  assert same, "a checkpoint gave back another state"
+  assert error < 2e-5 * size
