@@ -8,12 +8,14 @@ import numpy as np
 import optax
 import pytest
 
-from tests.models.test_seq2seq import SMALL
+from tests.models.test_seq2seq import SMALL, variables
 from tests.oracles import optimizers as oracle
 from tests.oracles import schedule as schedule_oracle
+from tests.training.test_sharded_recipes import MIXTURES
 from transformer import config as configs
 from transformer import tree
 from transformer.batch import Pairs, Tokens
+from transformer.training.matrices import INPUTS, STACK
 from transformer.training.mesh import Mesh
 from transformer.training.optimizers import (
   Adafactor,
@@ -172,3 +174,16 @@ def test_what_an_optimizer_keeps_of_a_weight_lies_as_the_weight_does(recipe):
     assert leaf.shape == param.shape and leaf.sharding == param.sharding, path
   nothing_of_that_shape = isinstance(recipe, (Sgd, Adafactor))
   assert bool(same) != nothing_of_that_shape
+
+
+def test_every_weight_of_a_layer_is_known_to_be_a_matrix_or_not():
+  """A new one fails here until it is entered in `INPUTS`, or below if it is none."""
+  tables_and_vectors = {
+    "relative_k", "relative_v", "score", "content_bias", "distance_bias",
+  }  # fmt: skip
+  found = set()
+  for model in MIXTURES:
+    for path, leaf in tree.paths(variables(model)["params"]).items():
+      if f"/{STACK}/" in path and leaf.ndim > 2:
+        found.add(path.rpartition("/")[2])
+  assert found == set(INPUTS) | tables_and_vectors
