@@ -45,9 +45,9 @@ class Poisoned(Translation):
   every: int = 1
 
   def loss(self, module, params, batch, key):
-    found = super().loss(module, params, batch, key)
+    found, running = super().loss(module, params, batch, key)
     bad = jnp.sum(batch.source.id_bt[0]) % self.every == 0
-    return found._replace(total=jnp.where(bad, jnp.nan, found.total))
+    return found._replace(total=jnp.where(bad, jnp.nan, found.total)), running
 
 def get_config():
   return dataclasses.replace(config.loads(Config, BASE), task=Poisoned())
@@ -66,10 +66,10 @@ class Hungry(Translation):
   """Its loss needs 40 TB."""
 
   def loss(self, module, params, batch, key):
-    found = super().loss(module, params, batch, key)
+    found, running = super().loss(module, params, batch, key)
     one = found.count * jax.lax.stop_gradient(found.total)
     large = jnp.sort(jnp.arange(10**13, dtype=jnp.float32) * one)
-    return found._replace(total=found.total + large[7])
+    return found._replace(total=found.total + large[7]), running
 
 def get_config():
   return dataclasses.replace(config.loads(Config, BASE), task=Hungry())

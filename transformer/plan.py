@@ -234,7 +234,7 @@ def measure(config: Config, device: Device, count: int) -> dict:
     traced = jax.jit(step, donate_argnums=0).trace(state, batch, key)
     compiled = traced.lower().compile()
   with nn.logical_axis_rules(RULES), jax.set_mesh(mesh):
-    forward = jax.make_jaxpr(loss)(state.params, batch, key)
+    forward = jax.make_jaxpr(loss)(state.used, batch, key)
   memory = compiled.memory_analysis()
   held = {
     "parameters": per_device(state.params),

@@ -31,3 +31,25 @@ def sha256(tree: Any) -> str:
     digest.update(f"{path} {array.dtype} {array.shape}\n".encode())
     digest.update(array.tobytes())
   return digest.hexdigest()
+
+
+def merge(tree: dict, other: dict) -> dict:
+  """Two trees of dicts as one; no leaf is in both."""
+  found = dict(tree)
+  for name, part in other.items():
+    found[name] = merge(found[name], part) if name in found else part
+  return found
+
+
+def divide(tree: dict, other: dict) -> tuple[dict, dict]:
+  """The leaves of `tree` where `other` has none, and those where it has one: the
+  inverse of `merge`, given the second of the two."""
+  rest, chosen = {}, {}
+  for name, part in tree.items():
+    if name not in other:
+      rest[name] = part
+    elif isinstance(part, dict):
+      rest[name], chosen[name] = divide(part, other[name])
+    else:
+      chosen[name] = part
+  return rest, chosen

@@ -8,7 +8,6 @@ from flax import linen as nn
 
 from tests.oracles import attention as attention_oracle
 from tests.oracles import norm as norm_oracle
-from tests.oracles import positions as positions_oracle
 from transformer.axes import dims
 from transformer.layers.attention import Attention, Memory
 from transformer.layers.dropout import dropout, hashed_bits
@@ -16,7 +15,6 @@ from transformer.layers.embedding import Embedding
 from transformer.layers.linear import project
 from transformer.layers.masks import causal, same_segment
 from transformer.layers.norms import LayerNorm
-from transformer.layers.positions import Sinusoid
 
 
 class Holder(nn.Module):
@@ -108,17 +106,6 @@ def test_masks_are_literal():
                         [[[True, True, False, False]]])  # fmt: skip
   same = same_segment(np.array([[1, 2, 0]]), np.array([[1, 1, 2, 0]]))
   assert np.array_equal(same[0], [[1, 1, 0, 0], [0, 0, 1, 0], [0, 0, 0, 1]])
-
-
-def test_sinusoids_are_the_papers_at_any_position():
-  pos_bt = np.array([[0, 1, 2, 3, 4], [7, 3, 0, 511, 2]])
-  zeros = np.zeros((2, 5, 16), np.float32)
-  found = Sinusoid().embed(None, zeros, jnp.asarray(pos_bt))
-  for i in range(2):
-    expected = positions_oracle.sinusoids(pos_bt[i], 16)
-    np.testing.assert_allclose(found[i], expected, atol=1e-4)
-  with pytest.raises(ValueError, match="odd"):
-    Sinusoid().embed(None, zeros[:, :, :5], jnp.asarray(pos_bt))
 
 
 def test_layer_norm_is_the_oracles():

@@ -23,7 +23,7 @@ def gradient(remat):
   module = dataclasses.replace(MODEL, remat=remat).module(V)
 
   def loss(params):
-    return Translation().loss(module, params, ragged(12), jax.random.key(3)).value
+    return Translation().loss(module, params, ragged(12), jax.random.key(3))[0].value
 
   params = variables(MODEL)["params"]
   return jax.jit(jax.value_and_grad(loss)).lower(params).compile()

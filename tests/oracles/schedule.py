@@ -35,3 +35,24 @@ def adam(parameters, gradients, state, rate, beta1=0.9, beta2=0.98, epsilon=1e-9
     new[name] = theta - rate * m_hat / (np.sqrt(v_hat) + epsilon)
     new_mean[name], new_square[name] = m, v
   return new, (step, new_mean, new_square)
+
+
+def inverse_root(step, rate, warmup):
+  """rate / sqrt(max(n, k)) (Raffel et al. 2020, §3.1.2)."""
+  return rate / max(step, warmup) ** 0.5
+
+
+def linear(step, rate, warmup, steps):
+  """Up to `rate` at `warmup`, down to 0 at `steps` (Devlin et al. 2019, A.2)."""
+  if step <= warmup:
+    return rate * step / warmup
+  return rate * max(steps - step, 0) / (steps - warmup)
+
+
+def cosine(step, rate, warmup, steps):
+  """Linearly up, then rate/2 (1 + cos(pi T_cur / T)) (Loshchilov & Hutter 2017, eq. 5
+  with eta_min = 0)."""
+  if step <= warmup:
+    return rate * step / warmup
+  done = min(step - warmup, steps - warmup) / (steps - warmup)
+  return rate * 0.5 * (1 + np.cos(np.pi * done))

@@ -68,7 +68,7 @@ def test_chunks_are_neutral_in_translation(smoothing):
     key = jax.random.key(3)
 
     def loss(params):
-      return task.loss(module, params, batch, key).value
+      return task.loss(module, params, batch, key)[0].value
 
     return jax.jit(jax.value_and_grad(loss))(variables(SMALL)["params"])
 

@@ -83,7 +83,7 @@ def test_each_step_draws_its_own_numbers_and_draws_them_again():
 
   def loss(params, batch, key):
     drawn = jax.random.uniform(key, (3,))
-    return Mean(jnp.sum(params["x"] * drawn), jnp.float32(3.0))
+    return Mean(jnp.sum(params["x"] * drawn), jnp.float32(3.0)), {}
 
   def numbers(step):
     state = TrainState.start(params, rule).replace(step=jnp.int32(step))
@@ -103,7 +103,7 @@ def guarded(losses, ema=0.0):
   state = TrainState.start(params, rule).replace(ema=average)
 
   def loss(params, batch, key):
-    return Mean(jnp.sum(params["x"]) * batch, jnp.float32(2.0))
+    return Mean(jnp.sum(params["x"]) * batch, jnp.float32(2.0)), {}
 
   found = [(state, None)]
   for value in losses:
@@ -133,7 +133,7 @@ def test_a_finite_loss_with_an_infinite_gradient_is_skipped_too():
   state = TrainState.start(params, rule)
 
   def loss(params, batch, key):
-    return Mean(jnp.sum(jnp.sqrt(params["x"])), jnp.float32(1.0))
+    return Mean(jnp.sum(jnp.sqrt(params["x"])), jnp.float32(1.0)), {}
 
   after, numbers = train_step(loss, rule, state, None, jax.random.key(0))
   assert float(numbers.loss.total) == 0.0 and int(numbers.in_a_row) == 1

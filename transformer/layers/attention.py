@@ -13,6 +13,7 @@ from transformer.axes import dims, lay
 from transformer.layers.dropout import dropout
 from transformer.layers.kernels import Kernel, Segments, Work
 from transformer.layers.linear import project
+from transformer.layers.positions import Position
 from transformer.layers.scores import Score
 
 
@@ -32,12 +33,17 @@ class Memory(nn.Module):
 
 
 class Attention(nn.Module):
-  """Multi-head attention to given keys and values, without biases (§3.2.2)."""
+  """Multi-head attention to given keys and values, without biases (§3.2.2).
+
+  `memory` made the keys; a score recipe may have it make the queries too.
+  """
 
   heads: int
   d_k: int
   score: Score = Score()
   dropout: float = 0.0
+  position: Position = Position()
+  memory: Memory | None = None
   kernel: Kernel = Kernel()
 
   @nn.compact
@@ -48,7 +54,8 @@ class Attention(nn.Module):
     v_bshk,
     mask_bts,
     bias_bhts=None,
-    rotate=None,
+    q_pos_bt=None,
+    k_pos_bs=None,
     train=False,
     segments: Segments | None = None,
   ):
@@ -60,18 +67,27 @@ class Attention(nn.Module):
       mask_bts: True where attention is allowed. A row with no True gives the mean of
         all values, finite but meaningless: nothing real may read it.
       bias_bhts: added to the scores.
-      rotate: applied to the queries, `[b, t, h, k]` to the same.
+      q_pos_bt, k_pos_bs: where the tokens stand, if the position recipe asks.
       train: turns dropout on the weights on, and lets `kernel` choose a program.
       segments: how the mask came about, if it came from segments alone.
     """
-    q_bthk = project(self, "q", "btd,dhk->bthk", x_btd, h=self.heads, k=self.d_k)
-    if rotate is not None:
-      q_bthk = rotate(q_bthk)
+    q_bthk = self.score.queries(self, x_btd)
+    q_bthk = self.position.rotate(q_bthk, q_pos_bt)
     dims(q_bthk=q_bthk, k_bshk=k_bshk, mask_bts=mask_bts)
     q_bthk = lay("bthk", q_bthk)
     k_bshk, v_bshk = lay("bshk", k_bshk), lay("bshk", v_bshk)
+    relation = self.position.relate(self, q_bthk, k_bshk, v_bshk, q_pos_bt, k_pos_bs)
+    added = [one for one in (bias_bhts, relation.bias_bhts) if one is not None]
     work = Work(
-      q_bthk, k_bshk, v_bshk, mask_bts, bias_bhts, segments, self.score, self.dropout
+      q_bthk,
+      k_bshk,
+      v_bshk,
+      mask_bts,
+      sum(added) if added else None,
+      relation.value_btsk,
+      segments,
+      self.score,
+      self.dropout,
     )
     program = self.kernel.program(work) if train else None
     y_bthk = self.plain(work, train) if program is None else program()
@@ -79,12 +95,15 @@ class Attention(nn.Module):
 
   def plain(self, work: Work, train: bool):
     """Attention as the paper writes it, `[b, t, h, k]`."""
-    q_bthk, k_bshk, v_bshk, mask_bts, bias_bhts, *_ = work
+    q_bthk, k_bshk, v_bshk, mask_bts, *_ = work
     scores_bhts = self.score(self, q_bthk, k_bshk)
-    if bias_bhts is not None:
-      scores_bhts = scores_bhts + bias_bhts
+    if work.bias_bhts is not None:
+      scores_bhts = scores_bhts + work.bias_bhts
     worst = jnp.finfo(jnp.float32).min
     scores_bhts = jnp.where(mask_bts[:, None], scores_bhts, worst)
     weights_bhts = jax.nn.softmax(scores_bhts, axis=-1).astype(q_bthk.dtype)
     weights_bhts = dropout(self, weights_bhts, self.dropout, train)
-    return jnp.einsum("bhts,bshk->bthk", weights_bhts, v_bshk)
+    y_bthk = jnp.einsum("bhts,bshk->bthk", weights_bhts, v_bshk)
+    if work.relative_btsk is not None:
+      y_bthk += jnp.einsum("bhts,btsk->bthk", weights_bhts, work.relative_btsk)
+    return y_bthk

@@ -1,5 +1,8 @@
 """Tokens to vectors and back (§3.4)."""
 
+import dataclasses
+from typing import ClassVar
+
 import jax.numpy as jnp
 from flax import linen as nn
 
@@ -7,26 +10,74 @@ from transformer.axes import lay
 from transformer.layers.linear import weight
 
 
+@dataclasses.dataclass(frozen=True)
+class Tying:
+  """One matrix for source tokens, target tokens and logits (§3.4; Press and Wolf 2017,
+  §3, three-way weight tying).
+
+  `scaled` multiplies the vectors of tokens by sqrt(d_model), never the logits.
+  """
+
+  scaled: bool = True
+
+  tables: ClassVar = ("table", "table", "table")
+  """Names of the matrices for sources, targets and logits."""
+
+
+@dataclasses.dataclass(frozen=True)
+class TiedTarget(Tying):
+  """One matrix for target tokens and logits, another for source tokens (Press and
+  Wolf 2017, §3)."""
+
+  tables = ("source", "table", "table")
+
+
+@dataclasses.dataclass(frozen=True)
+class TiedInputs(Tying):
+  """One matrix for source and target tokens, another for the logits."""
+
+  tables = ("table", "table", "output")
+
+
+@dataclasses.dataclass(frozen=True)
+class Untied(Tying):
+  """Three matrices, as recurrent models had (Bahdanau et al. 2015, appendix A)."""
+
+  tables = ("source", "table", "output")
+
+
 class Embedding(nn.Module):
-  """One matrix `[v, d]`, drawn from N(0, 1/d) so that the tokens times sqrt(d) and the
+  """Matrices `[v, d]`, drawn from N(0, 1/d) so that the tokens times sqrt(d) and the
   logits both begin near variance one."""
 
   vocabulary: int
   d_model: int
+  tying: Tying = Tying()
 
   def setup(self):
     init = nn.initializers.normal(self.d_model**-0.5)
-    self.table_vd = weight(self, "table", "vd", (self.vocabulary, self.d_model), init)
+    shape = self.vocabulary, self.d_model
+    names = self.tying.tables
+    made = {name: weight(self, name, "vd", shape, init) for name in sorted(set(names))}
+    self.source_vd, self.target_vd, self.output_vd = (made[name] for name in names)
 
   def __call__(self, id_bt, dtype=jnp.float32):
-    """Vectors `[b, t, d]` times sqrt(d_model), in `dtype`."""
-    x_btd = jnp.take(self.table_vd, id_bt, axis=0)
-    return (x_btd * self.d_model**0.5).astype(dtype)
+    """Vectors `[b, t, d]` of target tokens, in `dtype`."""
+    return self._look_up(self.target_vd, id_bt, dtype)
+
+  def source(self, id_bt, dtype=jnp.float32):
+    """Vectors `[b, t, d]` of source tokens, in `dtype`."""
+    return self._look_up(self.source_vd, id_bt, dtype)
 
   def logits(self, x_btd):
-    """The pre-softmax linear map, by the same matrix and with no bias; float32."""
-    table_vd = self.table_vd.astype(x_btd.dtype)
+    """The pre-softmax linear map, with no bias; float32."""
+    table_vd = self.output_vd.astype(x_btd.dtype)
     logits_btv = jnp.einsum(
       "btd,vd->btv", x_btd, table_vd, preferred_element_type=jnp.float32
     )
     return lay("btv", logits_btv)
+
+  def _look_up(self, table_vd, id_bt, dtype):
+    x_btd = jnp.take(table_vd, id_bt, axis=0)
+    scale = self.d_model**0.5 if self.tying.scaled else 1.0
+    return (x_btd * scale).astype(dtype)

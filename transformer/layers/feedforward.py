@@ -1,6 +1,7 @@
 """The position-wise feed-forward network (§3.3)."""
 
 import dataclasses
+from collections.abc import Callable
 
 from flax import linen as nn
 
@@ -17,7 +18,47 @@ class FeedForward:
 
   def __call__(self, mod, x_btd, f: int, train: bool):
     """`[b, t, d]` to the same, through `f` inner channels; `mod` holds parameters."""
-    y_btf = nn.relu(project(mod, "w1", "btd,df->btf", x_btd, f=f, bias=True))
+    y_btf = self.activate(project(mod, "w1", "btd,df->btf", x_btd, f=f, bias=True))
     y_btf = dropout(mod, y_btf, self.dropout, train)
     d = x_btd.shape[-1]
     return project(mod, "w2", "btf,fd->btd", y_btf, d=d, bias=True)
+
+  def activate(self, x_btf):
+    """The function between the two maps."""
+    return nn.relu(x_btf)
+
+  def sublayer(self, join: Callable, network: Callable, x_btd, train: bool):
+    """`network` as a sublayer of a stream, through `join`."""
+    return join(x_btd, lambda x_btd: network(x_btd, train), train)
+
+
+@dataclasses.dataclass(frozen=True)
+class Gelu(FeedForward):
+  """GELU(x W1 + b1) W2 + b2, with GELU(x) = x Φ(x) exactly, not by its approximation
+  (Hendrycks and Gimpel 2016, §2)."""
+
+  def activate(self, x_btf):
+    return nn.gelu(x_btf, approximate=False)
+
+
+@dataclasses.dataclass(frozen=True)
+class SwiGlu(FeedForward):
+  """(Swish(x W1) ⊗ x V) W2, without biases (Shazeer 2020, eq. 6).
+
+  Three matrices: as many weights as the paper's two have at two thirds of their d_ff.
+  """
+
+  def __call__(self, mod, x_btd, f: int, train: bool):
+    gate_btf = nn.silu(project(mod, "w1", "btd,df->btf", x_btd, f=f))
+    y_btf = gate_btf * project(mod, "v", "btd,df->btf", x_btd, f=f)
+    y_btf = dropout(mod, y_btf, self.dropout, train)
+    return project(mod, "w2", "btf,fd->btd", y_btf, d=x_btd.shape[-1])
+
+
+@dataclasses.dataclass(frozen=True)
+class NoFeedForward(FeedForward):
+  """Layers of attention alone: no feed-forward sublayer, nor its residual connection
+  and norm."""
+
+  def sublayer(self, join, network, x_btd, train):
+    return x_btd

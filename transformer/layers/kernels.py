@@ -37,6 +37,7 @@ class Work(NamedTuple):
   v_bshk: jax.Array
   mask_bts: jax.Array
   bias_bhts: jax.Array | None
+  relative_btsk: jax.Array | None  # added to the values that query t reads at key s
   segments: Segments | None
   score: Score
   dropout: float
@@ -91,6 +92,8 @@ class _Fused(Kernel, abc.ABC):
     """Why the kernel cannot do some work; empty if it can."""
     if work.bias_bhts is not None:
       return "the scores have a bias"
+    if work.relative_btsk is not None:
+      return "positions add to the values"
     if work.dropout:
       return "there is dropout on the weights (model.attention_dropout)"
     # Not `isinstance`: a subclass is another function of queries and keys.

@@ -13,8 +13,11 @@ from transformer.layers.linear import weight
 class Norm:
   """No normalisation."""
 
-  def __call__(self, mod, x_btd):
-    """Normalises in float32 and returns the dtype it got; `mod` holds parameters."""
+  def __call__(self, mod, x_btd, real_bt=None, train: bool = False):
+    """Normalises in float32 and returns the dtype it got; `mod` holds parameters.
+
+    `real_bt` is False at padding; what looks at other tokens in training needs it.
+    """
     return x_btd
 
 
@@ -24,7 +27,7 @@ class LayerNorm(Norm):
 
   epsilon: float = 1e-6
 
-  def __call__(self, mod, x_btd):
+  def __call__(self, mod, x_btd, real_bt=None, train: bool = False):
     d = x_btd.shape[-1]
     scale_d = weight(mod, "scale", "d", (d,), nn.initializers.ones)
     bias_d = weight(mod, "bias", "d", (d,), nn.initializers.zeros)
@@ -33,3 +36,71 @@ class LayerNorm(Norm):
     variance = jnp.mean(jnp.square(x), axis=-1, keepdims=True)
     y = x * jax.lax.rsqrt(variance + self.epsilon)
     return (y * scale_d[None, None, :] + bias_d[None, None, :]).astype(x_btd.dtype)
+
+
+@dataclasses.dataclass(frozen=True)
+class RmsNorm(Norm):
+  """Root mean square 1 over the width, then a scale (Zhang & Sennrich 2019, eq. 4)."""
+
+  epsilon: float = 1e-6
+
+  def __call__(self, mod, x_btd, real_bt=None, train: bool = False):
+    d = x_btd.shape[-1]
+    scale_d = weight(mod, "scale", "d", (d,), nn.initializers.ones)
+    x = x_btd.astype(jnp.float32)
+    square = jnp.mean(jnp.square(x), axis=-1, keepdims=True)
+    y = x * jax.lax.rsqrt(square + self.epsilon)
+    return (y * scale_d[None, None, :]).astype(x_btd.dtype)
+
+
+@dataclasses.dataclass(frozen=True)
+class BatchNorm(Norm):
+  """Mean 0 and variance 1 of each channel over the real tokens of a batch, then a scale
+  and a bias (Ioffe and Szegedy 2015, algorithms 1 and 2).
+
+  Outside training, running averages stand for the batch, so that answers do not depend
+  on company. They lie beside the parameters under the names `mean` and `variance`; in
+  training the new ones go out through the collection `running`, and the step keeps
+  them. `momentum` is how much of the old stays. In training, the mean of a batch tells
+  a target token of those after it.
+  """
+
+  momentum: float = 0.9
+  epsilon: float = 1e-5
+
+  def __post_init__(self):
+    if not 0.0 <= self.momentum < 1.0:
+      raise ValueError(f"norm: momentum {self.momentum} is not in [0, 1)")
+
+  def __call__(self, mod, x_btd, real_bt=None, train: bool = False):
+    d = x_btd.shape[-1]
+    scale_d = weight(mod, "scale", "d", (d,), nn.initializers.ones)
+    bias_d = weight(mod, "bias", "d", (d,), nn.initializers.zeros)
+    mean_d = weight(mod, "mean", "d", (d,), nn.initializers.zeros)
+    variance_d = weight(mod, "variance", "d", (d,), nn.initializers.ones)
+    x = x_btd.astype(jnp.float32)
+    if mod.is_initializing():
+      self.keep(mod, mean_d, variance_d)
+    elif train:
+      weight_bt1 = real_bt[:, :, None].astype(jnp.float32)
+      count = jnp.maximum(jnp.sum(weight_bt1), 1.0)
+      old_mean_d, old_variance_d = mean_d, variance_d
+      mean_d = jnp.sum(x * weight_bt1, axis=(0, 1)) / count
+      away = jnp.square(x - mean_d[None, None]) * weight_bt1
+      variance_d = jnp.sum(away, axis=(0, 1)) / count
+      fair_d = variance_d * count / jnp.maximum(count - 1.0, 1.0)
+      self.keep(
+        mod,
+        self.momentum * old_mean_d + (1.0 - self.momentum) * mean_d,
+        self.momentum * old_variance_d + (1.0 - self.momentum) * fair_d,
+      )
+    y = (x - mean_d[None, None]) * jax.lax.rsqrt(variance_d + self.epsilon)[None, None]
+    return (y * scale_d[None, None, :] + bias_d[None, None, :]).astype(x_btd.dtype)
+
+  def keep(self, mod, mean_d, variance_d):
+    """Gives out new running averages, if the caller of `apply` asks for them."""
+    for name, value_d in (("mean", mean_d), ("variance", variance_d)):
+      value_d = jax.lax.stop_gradient(value_d)
+      mod.sow(
+        "running", name, value_d, reduce_fn=lambda _, new: new, init_fn=lambda: None
+      )

@@ -35,3 +35,14 @@ class PreNorm(Residual):
 
   def last(self, mod, norm: Norm, x_btd):
     return norm(mod, x_btd)
+
+
+@dataclasses.dataclass(frozen=True)
+class NoResidual(Residual):
+  """No way around the sublayer, LayerNorm(Sublayer(x)): what §3.1 is without the
+  connections of He et al. 2016."""
+
+  def __call__(
+    self, mod, norm: Norm, x_btd, sublayer: Callable, rate: float, train: bool
+  ):
+    return norm(mod, dropout(mod, sublayer(x_btd), rate, train))

@@ -4,10 +4,16 @@ import dataclasses
 
 import jax.numpy as jnp
 
+from transformer.layers.linear import glorot, project, weight
+
 
 @dataclasses.dataclass(frozen=True)
 class Score:
   """Scaled dot product, q·k / sqrt(d_k) (§3.2.1, eq. 1)."""
+
+  def queries(self, mod, x_btd):
+    """Queries `[b, t, h, k]` of the attention `mod`, which holds their weights."""
+    return project(mod, "q", "btd,dhk->bthk", x_btd, h=mod.heads, k=mod.d_k)
 
   def __call__(self, mod, q_bthk, k_bshk):
     """Scores `[b, h, t, s]` in float32; `mod` may hold parameters."""
@@ -27,4 +33,49 @@ class Dot(Score):
   def __call__(self, mod, q_bthk, k_bshk):
     return jnp.einsum(
       "bthk,bshk->bhts", q_bthk, k_bshk, preferred_element_type=jnp.float32
+    )
+
+
+@dataclasses.dataclass(frozen=True)
+class SharedQueryKey(Score):
+  """Scaled dot product of queries and keys that are made by one matrix, W^Q = W^K
+  (Kitaev et al. 2020, §2, shared-QK; their keys have unit length besides).
+
+  Among the tokens of one sequence the scores are then symmetric, as long as no
+  position recipe acts on them.
+  """
+
+  def queries(self, mod, x_btd):
+    k_bthk, _ = mod.memory(x_btd)
+    return k_bthk
+
+
+@dataclasses.dataclass(frozen=True)
+class Additive(Score):
+  """v·tanh(q + k), with a v for each head (Bahdanau et al. 2015, appendix A.1.2; their
+  W and U are the projections of queries and keys). Takes b·t·s·h·k numbers."""
+
+  def __call__(self, mod, q_bthk, k_bshk):
+    h, k = q_bthk.shape[2:]
+    v_hk = weight(mod, "score", "hk", (h, k), glorot(k, 1))
+    inner_btshk = jnp.tanh(q_bthk[:, :, None] + k_bshk[:, None])
+    return jnp.einsum(
+      "btshk,hk->bhts",
+      inner_btshk,
+      v_hk.astype(q_bthk.dtype),
+      preferred_element_type=jnp.float32,
+    )
+
+
+@dataclasses.dataclass(frozen=True)
+class Bilinear(Score):
+  """q·W k, with a matrix for each head (Luong et al. 2015, §3.1, "general"); not
+  scaled."""
+
+  def __call__(self, mod, q_bthk, k_bshk):
+    h, k = q_bthk.shape[2:]
+    w_hkj = weight(mod, "score", "hkj", (h, k, k), glorot(k, k))
+    q_bthj = jnp.einsum("bthk,hkj->bthj", q_bthk, w_hkj.astype(q_bthk.dtype))
+    return jnp.einsum(
+      "bthj,bshj->bhts", q_bthj, k_bshk, preferred_element_type=jnp.float32
     )

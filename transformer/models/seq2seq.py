@@ -9,7 +9,7 @@ from flax import linen as nn
 
 from transformer.batch import BOS, Pairs, Tokens
 from transformer.decoding.state import DecodeState
-from transformer.layers.embedding import Embedding
+from transformer.layers.embedding import Embedding, Tying
 from transformer.layers.feedforward import FeedForward
 from transformer.layers.kernels import Kernel
 from transformer.layers.norms import LayerNorm, Norm
@@ -43,6 +43,7 @@ class Transformer(Model):
   norm: Norm = LayerNorm()
   residual: Residual = Residual()
   feed_forward: FeedForward = FeedForward()
+  tying: Tying = Tying()
   unroll: int = 1
   remat: Remat = Remat()
   kernel: Kernel = Kernel()
@@ -86,7 +87,7 @@ class Seq2Seq(nn.Module):
   dtype: Any = jnp.float32
 
   def setup(self):
-    self.embedding = Embedding(self.vocabulary, self.c.d_model)
+    self.embedding = Embedding(self.vocabulary, self.c.d_model, self.c.tying)
     self.encoder = Encoder(self.c)
     self.decoder = Decoder(self.c)
 
@@ -113,7 +114,7 @@ class Seq2Seq(nn.Module):
 
   def encode(self, source: Tokens, train: bool = False):
     """The encoded source, `[b, s, d]`."""
-    x_btd = self.embedding(source.id_bt, self.dtype)
+    x_btd = self.embedding.source(source.id_bt, self.dtype)
     return self.encoder(x_btd, source.pos_bt, source.seg_bt, train)
 
   def advance(self, layers, token_bw, state: DecodeState):

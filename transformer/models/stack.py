@@ -1,5 +1,6 @@
 """Stacks of encoder and decoder layers (§3.1), scanned over their depth."""
 
+import functools
 from typing import Any, Protocol
 
 import jax
@@ -50,9 +51,10 @@ class Join(nn.Module):
   c: Any
 
   @nn.compact
-  def __call__(self, x_btd, sublayer, train=False):
+  def __call__(self, x_btd, sublayer, train=False, real_bt=None):
     c = self.c
-    return c.residual(self, c.norm, x_btd, sublayer, c.dropout, train)
+    norm = functools.partial(c.norm, real_bt=real_bt, train=train)
+    return c.residual(self, norm, x_btd, sublayer, c.dropout, train)
 
 
 class PositionWise(nn.Module):
@@ -70,9 +72,24 @@ def memory(c: StackConfig) -> Memory:
   return Memory(c.heads, c.key_width, c.value_width)
 
 
-def attention(c: StackConfig) -> Attention:
-  """Attention of `c`'s sizes."""
-  return Attention(c.heads, c.key_width, c.score, c.attention_dropout, c.kernel)
+def attention(c: StackConfig, memory: Memory, position=Position()) -> Attention:
+  """Attention of `c`'s sizes to keys from `memory`; among the tokens of one sequence,
+  where places count, with a position recipe."""
+  return Attention(
+    c.heads,
+    c.key_width,
+    c.score,
+    c.attention_dropout,
+    position,
+    memory,
+    c.kernel,
+  )
+
+
+def feed_forward(layer: "EncoderLayer | DecoderLayer", x_btd, train, real_bt):
+  """The feed-forward sublayer of a layer, if its recipe has one."""
+  join = functools.partial(layer.feed_forward_join, real_bt=real_bt)
+  return layer.c.feed_forward.sublayer(join, layer.feed_forward, x_btd, train)
 
 
 class EncoderLayer(nn.Module):
@@ -82,7 +99,7 @@ class EncoderLayer(nn.Module):
 
   def setup(self):
     self.self_memory = memory(self.c)
-    self.self_attention = attention(self.c)
+    self.self_attention = attention(self.c, self.self_memory, self.c.position)
     self.self_join = Join(self.c)
     self.feed_forward = PositionWise(self.c)
     self.feed_forward_join = Join(self.c)
@@ -92,23 +109,22 @@ class EncoderLayer(nn.Module):
 
     def attend(x_btd):
       k_bshk, v_bshk = self.self_memory(x_btd)
-      rotate = rotation(self.c, pos_bt)
+      k_bshk = self.c.position.rotate(k_bshk, pos_bt)
       return self.self_attention(
         x_btd,
-        rotate(k_bshk),
+        k_bshk,
         v_bshk,
         mask_bts,
         bias_bhts,
-        rotate,
+        pos_bt,
+        pos_bt,
         train,
         Segments(seg_bt, seg_bt, causal=False),
       )
 
-    x_btd = self.self_join(x_btd, attend, train)
-    x_btd = self.feed_forward_join(
-      x_btd, lambda x_btd: self.feed_forward(x_btd, train), train
-    )
-    return lay("btd", x_btd), None
+    real_bt = seg_bt != 0
+    x_btd = self.self_join(x_btd, attend, train, real_bt)
+    return lay("btd", feed_forward(self, x_btd, train, real_bt)), None
 
 
 class DecoderLayer(nn.Module):
@@ -118,10 +134,10 @@ class DecoderLayer(nn.Module):
 
   def setup(self):
     self.self_memory = memory(self.c)
-    self.self_attention = attention(self.c)
+    self.self_attention = attention(self.c, self.self_memory, self.c.position)
     self.self_join = Join(self.c)
     self.source_memory = memory(self.c)
-    self.source_attention = attention(self.c)
+    self.source_attention = attention(self.c, self.source_memory)
     self.source_join = Join(self.c)
     self.feed_forward = PositionWise(self.c)
     self.feed_forward_join = Join(self.c)
@@ -142,23 +158,25 @@ class DecoderLayer(nn.Module):
 
     def attend(x_btd):
       k_bshk, v_bshk = self.self_memory(x_btd)
-      rotate = rotation(self.c, pos_bt)
+      k_bshk = self.c.position.rotate(k_bshk, pos_bt)
       return self.self_attention(
         x_btd,
-        rotate(k_bshk),
+        k_bshk,
         v_bshk,
         mask_bts,
         bias_bhts,
-        rotate,
+        pos_bt,
+        pos_bt,
         train,
         Segments(seg_bt, seg_bt, causal=True),
       )
 
-    x_btd = self.self_join(x_btd, attend, train)
+    real_bt = seg_bt != 0
+    x_btd = self.self_join(x_btd, attend, train, real_bt)
     source = self.source_memory(y_bsd)
     segments = Segments(seg_bt, source_seg_bs, causal=False)
     x_btd = self._source_and_feed_forward(
-      x_btd, source, source_mask_bts, train, segments
+      x_btd, source, source_mask_bts, train, real_bt, segments
     )
     return lay("btd", x_btd), None
 
@@ -188,15 +206,15 @@ class DecoderLayer(nn.Module):
 
     def attend(x_bwd):
       x_ntd = x_bwd.reshape(b * w, 1, d)
-      rotate = rotation(self.c, pos_nt)
       k_nshk, v_nshk = self.self_memory(x_ntd)
-      for old, new in zip(cache, (rotate(k_nshk), v_nshk), strict=True):
+      k_nshk = self.c.position.rotate(k_nshk, pos_nt)
+      for old, new in zip(cache, (k_nshk, v_nshk), strict=True):
         new = new.reshape(b, w, 1, *new.shape[2:])
         written.append(_write(old, new, index))
       keys, values = (leaf.reshape(b * w, *leaf.shape[2:]) for leaf in written)
       slot_ns = jnp.broadcast_to(jnp.arange(keys.shape[1]), keys.shape[:2])
       y_ntd = self.self_attention(
-        x_ntd, keys, values, causal(pos_nt, slot_ns), bias_bhts, rotate
+        x_ntd, keys, values, causal(pos_nt, slot_ns), bias_bhts, pos_nt, slot_ns
       )
       return y_ntd.reshape(b, w, d)
 
@@ -205,7 +223,7 @@ class DecoderLayer(nn.Module):
     return x_bwd, tuple(written)
 
   def _source_and_feed_forward(
-    self, x_btd, source, source_mask_bts, train, segments=None
+    self, x_btd, source, source_mask_bts, train, real_bt=None, segments=None
   ):
     def attend(x_btd):
       k_bshk, v_bshk = source
@@ -213,10 +231,8 @@ class DecoderLayer(nn.Module):
         x_btd, k_bshk, v_bshk, source_mask_bts, train=train, segments=segments
       )
 
-    x_btd = self.source_join(x_btd, attend, train)
-    return self.feed_forward_join(
-      x_btd, lambda x_btd: self.feed_forward(x_btd, train), train
-    )
+    x_btd = self.source_join(x_btd, attend, train, real_bt)
+    return feed_forward(self, x_btd, train, real_bt)
 
 
 class Place(nn.Module):
@@ -234,10 +250,11 @@ class Bias(nn.Module):
   """The position bias that all layers of a stack share."""
 
   c: Any
+  causal: bool
 
   @nn.compact
   def __call__(self, q_pos_bt, k_pos_bs):
-    return self.c.position.bias(self, self.c.heads, q_pos_bt, k_pos_bs)
+    return self.c.position.bias(self, self.c.heads, q_pos_bt, k_pos_bs, self.causal)
 
 
 class Last(nn.Module):
@@ -246,8 +263,9 @@ class Last(nn.Module):
   c: Any
 
   @nn.compact
-  def __call__(self, x_btd):
-    return self.c.residual.last(self, self.c.norm, x_btd)
+  def __call__(self, x_btd, real_bt=None, train=False):
+    norm = functools.partial(self.c.norm, real_bt=real_bt, train=train)
+    return self.c.residual.last(self, norm, x_btd)
 
 
 class Encoder(nn.Module):
@@ -257,7 +275,7 @@ class Encoder(nn.Module):
 
   def setup(self):
     self.place = Place(self.c)
-    self.bias = Bias(self.c)
+    self.bias = Bias(self.c, causal=False)
     self.layers = scanned(EncoderLayer, self.c, 5)(self.c)
     self.last = Last(self.c)
 
@@ -266,7 +284,7 @@ class Encoder(nn.Module):
     mask_bts = same_segment(seg_bt, seg_bt)
     bias_bhts = self.bias(pos_bt, pos_bt)
     x_btd, _ = self.layers(x_btd, pos_bt, seg_bt, mask_bts, bias_bhts, train)
-    return self.last(x_btd)
+    return self.last(x_btd, seg_bt != 0, train)
 
 
 class Decoder(nn.Module):
@@ -276,7 +294,7 @@ class Decoder(nn.Module):
 
   def setup(self):
     self.place = Place(self.c)
-    self.bias = Bias(self.c)
+    self.bias = Bias(self.c, causal=True)
     self.layers = scanned(DecoderLayer, self.c, 8)(self.c)
     self.last = Last(self.c)
 
@@ -296,7 +314,7 @@ class Decoder(nn.Module):
       source_mask_bts,
       train,
     )
-    return self.last(x_btd)
+    return self.last(x_btd, seg_bt != 0, train)
 
   def step(self, layers, x_bwd, caches, sources, pos_bw, source_seg_bs):
     """One token through all layers, whose parameters come one by one in `layers`, so
@@ -325,18 +343,13 @@ def scanned(layer, c: StackConfig, broadcasts: int):
   """
   return nn.scan(
     c.remat(layer, static=(broadcasts + 1,)),  # the last argument, `train`
-    variable_axes={"params": 0},
+    variable_axes={"params": 0, "running": 0},
     split_rngs={"params": True, "dropout": True},
     in_axes=(nn.broadcast,) * broadcasts,
     length=c.layers,
     unroll=min(c.unroll, c.layers),
     metadata_params={nn.PARTITION_NAME: "l"},
   )
-
-
-def rotation(c: StackConfig, pos_bt):
-  """The position recipe's rotation of queries and keys at `pos_bt`."""
-  return lambda x_bthk: c.position.rotate(x_bthk, pos_bt)
 
 
 def _write(leaf_bwshk, new_bwshk, index):

@@ -66,8 +66,9 @@ class Task(abc.ABC):
     """A batch of a shape with nothing in it: what `loss` takes, without any data."""
 
   @abc.abstractmethod
-  def loss(self, module: nn.Module, params, batch, key) -> Mean:
-    """The training loss of one batch; `key` drives dropout, None turns it off."""
+  def loss(self, module: nn.Module, params, batch, key) -> tuple[Mean, Any]:
+    """The training loss of one batch, and the model's next running averages; `key`
+    drives dropout, None turns training off."""
 
   @abc.abstractmethod
   def evaluate(

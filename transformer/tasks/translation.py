@@ -3,6 +3,7 @@
 import dataclasses
 import functools
 from pathlib import Path
+from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -80,19 +81,21 @@ class Translation(Task):
 
     return Pairs(side(shape.source), side(shape.target))
 
-  def loss(self, module, params, batch, key) -> Mean:
+  def loss(self, module, params, batch, key) -> tuple[Mean, Any]:
     variables = {"params": params}
-    x_btd = module.apply(
+    x_btd, changed = module.apply(
       variables,
       batch,
       train=key is not None,
       rngs={} if key is None else {"dropout": key},
+      mutable=["running"],
       method="hidden",
     )
     logits = functools.partial(module.apply, variables, method="logits")
     weight_bt = batch.target.seg_bt != 0
     smoothing = 0.0 if key is None else self.smoothing
-    return self.readout(logits, x_btd, batch.target.id_bt, weight_bt, smoothing)
+    sums = self.readout(logits, x_btd, batch.target.id_bt, weight_bt, smoothing)
+    return sums, changed.get("running", {})
 
   def evaluate(
     self,
@@ -130,7 +133,7 @@ class Translation(Task):
 @functools.partial(jax.jit, static_argnames=("task", "module"))
 def plain_loss(task: Translation, module, params, batch) -> Mean:
   """Loss sums of one batch, without smoothing and dropout."""
-  return task.loss(module, params, batch, None)
+  return task.loss(module, params, batch, None)[0]
 
 
 def corpus_of(

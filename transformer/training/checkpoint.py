@@ -55,10 +55,11 @@ class Keep:
 class Checkpoints:
   """The checkpoints of one run, in a directory of their own.
 
-  A checkpoint has `params`, the parameters that the run is used with; `rest`, whatever
-  else training needs; and `note`, JSON with the checksum of every array. So using a run
-  reads its parameters alone, and a byte that changed on the disk is found. Use as a
-  context manager: leaving it waits for a save under way, which would otherwise be lost.
+  A checkpoint has `params`, the weights that the run is used with (parameters or their
+  moving average, and running averages if there are any); `rest`, whatever else training
+  needs; and `note`, JSON with the checksum of every array. So using a run reads its
+  weights alone, and a byte that changed on the disk is found. Use as a context manager:
+  leaving it waits for a save under way, which would otherwise be lost.
   """
 
   def __init__(self, directory: Path, keep: Keep = Keep()):
@@ -155,10 +156,10 @@ class Checkpoints:
         )
       found, note = self._restore(step, items)
       state = found["rest"]["state"]
+      params, _ = tree.divide(found["params"], abstract.running)
       if abstract.ema is None:
-        return dataclasses.replace(state, params=found["params"]), note
-      raw = found["rest"]["raw"]
-      return dataclasses.replace(state, params=raw, ema=found["params"]), note
+        return dataclasses.replace(state, params=params), note
+      return dataclasses.replace(state, params=found["rest"]["raw"], ema=params), note
 
     return self._newest(step, read, self._put_aside)
 

@@ -5,6 +5,9 @@ import dataclasses
 from collections.abc import Callable
 
 import optax
+from optax import contrib
+
+from transformer.training.matrices import apart, dimensions, each_alone, widen
 
 
 @dataclasses.dataclass(frozen=True)
@@ -40,9 +43,97 @@ class Adam(Optimizer):
   decay: float = 0.0
 
   def transform(self, rate: Callable) -> optax.GradientTransformation:
-    parts = [optax.clip_by_global_norm(self.clip)] if self.clip else []
-    parts.append(optax.scale_by_adam(self.beta1, self.beta2, self.epsilon))
-    if self.decay:
-      parts.append(optax.add_decayed_weights(self.decay))
-    parts.append(optax.scale_by_learning_rate(rate))
-    return optax.chain(*parts)
+    rule = optax.scale_by_adam(self.beta1, self.beta2, self.epsilon)
+    return whole(rule, rate, self.clip, self.decay)
+
+
+@dataclasses.dataclass(frozen=True)
+class AdamW(Adam):
+  """Adam with decoupled weight decay, rate · decay · parameter at every update, of all
+  parameters (Loshchilov and Hutter 2019, algorithm 2), and the constants of Kingma and
+  Ba 2015."""
+
+  beta2: float = 0.999
+  epsilon: float = 1e-8
+  decay: float = 0.01
+
+
+@dataclasses.dataclass(frozen=True)
+class Lion(Optimizer):
+  """The sign of a mean of gradients (Chen et al. 2023, algorithm 2); `clip` and `decay`
+  as in Adam. Wants a rate 3 to 10 times smaller, and as much more decay (§5)."""
+
+  beta1: float = 0.9
+  beta2: float = 0.99
+  clip: float = 0.0
+  decay: float = 0.0
+
+  def transform(self, rate: Callable) -> optax.GradientTransformation:
+    return whole(
+      optax.scale_by_lion(self.beta1, self.beta2), rate, self.clip, self.decay
+    )
+
+
+@dataclasses.dataclass(frozen=True)
+class Adafactor(Optimizer):
+  """Second moments as rows times columns, updates clipped to an RMS of `clip` and
+  scaled by that of the parameter (Shazeer and Stern 2018, §9; no momentum).
+
+  Each weight of each layer is one matrix, its heads side by side. A matrix is factored
+  if both sides have `factored` rows or more. What is kept of it is small and whole on
+  every device. The rate is relative, 1e-2 say, or `InverseRoot`.
+  """
+
+  power: float = 0.8
+  clip: float = 1.0
+  factored: int = 128
+
+  def transform(self, rate: Callable) -> optax.GradientTransformation:
+    rule = optax.chain(
+      optax.scale_by_factored_rms(
+        decay_rate=self.power, min_dim_size_to_factor=self.factored
+      ),
+      optax.clip_by_block_rms(self.clip),
+      optax.scale_by_param_block_rms(),
+    )
+    return optax.chain(each_alone(rule), optax.scale_by_learning_rate(rate))
+
+
+@dataclasses.dataclass(frozen=True)
+class Muon(Optimizer):
+  """Momentum made orthogonal, for the weights of layers, and Adam for the rest (Jordan
+  et al. 2024, "Muon").
+
+  Each weight of each layer is one matrix, its heads side by side. Its update is scaled
+  to 0.2 · sqrt(max(inputs, outputs)), so that one rate, and one `decay`, serve both
+  rules (Liu et al. 2025, §2.2). Embeddings, position tables, norms, biases and weights
+  of a name that is not in `matrices.INPUTS` are Adam's.
+  """
+
+  beta: float = 0.95
+  beta1: float = 0.9
+  beta2: float = 0.95
+  epsilon: float = 1e-8
+  clip: float = 0.0
+  decay: float = 0.0
+
+  def transform(self, rate: Callable) -> optax.GradientTransformation:
+    orthogonal = optax.chain(
+      contrib.scale_by_muon(beta=self.beta, weight_dimension_numbers=dimensions),
+      optax.stateless(widen),
+    )
+    adam = optax.scale_by_adam(self.beta1, self.beta2, self.epsilon)
+    return whole(apart(orthogonal, adam), rate, self.clip, self.decay)
+
+
+def whole(
+  rule: optax.GradientTransformation, rate: Callable, clip: float, decay: float
+) -> optax.GradientTransformation:
+  """`rule` between the clipping of the gradient and weight decay, if any, and the
+  rate."""
+  parts = [optax.clip_by_global_norm(clip)] if clip else []
+  parts.append(rule)
+  if decay:
+    parts.append(optax.add_decayed_weights(decay))
+  parts.append(optax.scale_by_learning_rate(rate))
+  return optax.chain(*parts)

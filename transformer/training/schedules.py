@@ -30,6 +30,33 @@ class Noam(Schedule):
 
 
 @dataclasses.dataclass(frozen=True)
+class InverseRoot(Schedule):
+  """rate / sqrt(max(step, warmup)): constant, then falling (Raffel et al. 2020,
+  §3.1.2)."""
+
+  rate: float = 1.0
+  warmup: int = 10_000
+
+  def __call__(self, step, d_model: int):
+    step = jnp.asarray(step, jnp.float32)
+    return self.rate * jnp.maximum(step, self.warmup) ** -0.5
+
+
+@dataclasses.dataclass(frozen=True)
+class Linear(Schedule):
+  """Linear warm-up to `rate`, then linearly down to zero at `steps` (Devlin et al.
+  2019, appendix A.2)."""
+
+  warmup: int = 1000
+  steps: int = 10_000
+
+  def __call__(self, step, d_model: int):
+    return self.rate * jnp.minimum(
+      rise(step, self.warmup), 1.0 - progress(step, self.warmup, self.steps)
+    )
+
+
+@dataclasses.dataclass(frozen=True)
 class Cosine(Schedule):
   """Linear warm-up to `rate`, then half a cosine to zero at `steps` (Loshchilov and
   Hutter 2017, without restarts)."""
@@ -38,8 +65,17 @@ class Cosine(Schedule):
   steps: int = 10_000
 
   def __call__(self, step, d_model: int):
-    step = jnp.asarray(step, jnp.float32)
-    span = max(self.steps - self.warmup, 1)
-    progress = jnp.clip((step - self.warmup) / span, 0.0, 1.0)
-    decay = 0.5 * (1.0 + jnp.cos(jnp.pi * progress))
-    return self.rate * jnp.minimum(step / max(self.warmup, 1), decay)
+    fallen = progress(step, self.warmup, self.steps)
+    decay = 0.5 * (1.0 + jnp.cos(jnp.pi * fallen))
+    return self.rate * jnp.minimum(rise(step, self.warmup), decay)
+
+
+def rise(step, warmup: int):
+  """step / warmup."""
+  return jnp.asarray(step, jnp.float32) / max(warmup, 1)
+
+
+def progress(step, warmup: int, steps: int):
+  """How much of the way from `warmup` to `steps` is done, between 0 and 1."""
+  step = jnp.asarray(step, jnp.float32)
+  return jnp.clip((step - warmup) / max(steps - warmup, 1), 0.0, 1.0)

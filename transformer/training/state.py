@@ -10,6 +10,7 @@ from flax import linen as nn
 from flax import struct
 
 from transformer.training.mesh import state_shardings
+from transformer.tree import divide, merge
 
 
 @struct.dataclass
@@ -18,6 +19,7 @@ class TrainState:
 
   step: jax.Array  # int32: batches taken, skipped ones included
   params: Any
+  running: Any  # averages of batch norm: not differentiated; mostly empty
   opt_state: Any
   ema: Any  # moving average of the parameters; None where it is not kept
   skipped: jax.Array  # int32: steps without an update, so far
@@ -25,18 +27,25 @@ class TrainState:
 
   @classmethod
   def start(
-    cls, params: Any, optimizer: optax.GradientTransformation, ema: bool = False
+    cls,
+    params: Any,
+    optimizer: optax.GradientTransformation,
+    ema: bool = False,
+    running: Any = None,
   ) -> "TrainState":
     """The state before the first step."""
     # Copies, because a step gives its whole state away, each buffer once.
     average = jax.tree.map(jnp.copy, params) if ema else None
     step, skipped, in_a_row = (jnp.zeros((), jnp.int32) for _ in range(3))
-    return cls(step, params, optimizer.init(params), average, skipped, in_a_row)
+    return cls(
+      step, params, running or {}, optimizer.init(params), average, skipped, in_a_row
+    )
 
   @property
   def used(self) -> Any:
-    """What the run is evaluated and used with: the moving average, where kept."""
-    return self.params if self.ema is None else self.ema
+    """The weights that the run is evaluated and used with, as one tree: parameters, or
+    their moving average where it is kept, and running averages."""
+    return merge(self.params if self.ema is None else self.ema, self.running)
 
 
 def init_state(
@@ -58,7 +67,9 @@ def init_state(
   batch = jax.tree.map(lambda leaf: jnp.zeros(leaf.shape, leaf.dtype), batch)
 
   def init() -> TrainState:
-    return TrainState.start(module.init(key, batch)["params"], optimizer, ema > 0)
+    made = module.init(key, batch)
+    params, running = divide(made["params"], made.get("running", {}))
+    return TrainState.start(params, optimizer, ema > 0, running)
 
   return init
 

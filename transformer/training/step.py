@@ -12,6 +12,7 @@ from transformer.axes import lay
 from transformer.training.losses import Mean
 from transformer.training.mesh import RULES
 from transformer.training.state import TrainState
+from transformer.tree import merge
 
 
 class Numbers(NamedTuple):
@@ -38,7 +39,8 @@ def train_step(
   were: the batch is skipped, and counted.
 
   Args:
-    loss: `loss(params, batch, key) -> Mean`; the gradient is that of total / count.
+    loss: `loss(weights, batch, key) -> Mean, running`, with the state's weights and
+      its next running averages; the gradient is that of total / count.
     optimizer: the update rule.
     state: before the update.
     batch: one global batch.
@@ -57,27 +59,29 @@ def train_step(
   """
   key = jax.random.fold_in(seed_key, state.step)
 
-  def total(params, part, key):
+  def total(params, running, part, key):
     part = jax.tree.map(lambda leaf: lay("bt"[: leaf.ndim], leaf), part)
-    sums = loss(params, part, key)
-    return sums.total, sums
+    sums, running = loss(merge(params, running), part, key)
+    return sums.total, (sums, running)
 
   with nn.logical_axis_rules(RULES):
     differentiate = jax.grad(total, has_aux=True)
     if accumulate == 1:
-      gradient, sums = differentiate(state.params, batch, key)
+      gradient, (sums, running) = differentiate(state.params, state.running, batch, key)
     else:
 
       def add(sofar, part):
+        running, *before = sofar
         number, rows = part
-        key_of_part = jax.random.fold_in(key, number)
-        found = differentiate(state.params, rows, key_of_part)
-        return jax.tree.map(jnp.add, sofar, found), None
+        gradient, (sums, running) = differentiate(
+          state.params, running, rows, jax.random.fold_in(key, number)
+        )
+        return (running, *jax.tree.map(jnp.add, before, [gradient, sums])), None
 
       zeros = jax.tree.map(jnp.zeros_like, state.params)
-      nothing = zeros, Mean(jnp.zeros(()), jnp.zeros(()))
+      nothing = state.running, zeros, Mean(jnp.zeros(()), jnp.zeros(()))
       parts = jnp.arange(accumulate), split(batch, accumulate)
-      (gradient, sums), _ = jax.lax.scan(add, nothing, parts)
+      (running, gradient, sums), _ = jax.lax.scan(add, nothing, parts)
   count = jnp.maximum(sums.count, 1.0)
   gradient = jax.tree.map(lambda leaf: leaf / count, gradient)
   norm = optax.global_norm(gradient)
@@ -89,14 +93,17 @@ def train_step(
     number = state.step.astype(jnp.float32)
     decay = jnp.minimum(ema, (1.0 + number) / (10.0 + number))
     average = optax.incremental_update(params, state.ema, 1.0 - decay)
-  new, old = (params, opt_state, average), (state.params, state.opt_state, state.ema)
-  params, opt_state, average = jax.tree.map(
+  new = params, running, opt_state, average
+  old = state.params, state.running, state.opt_state, state.ema
+  params, running, opt_state, average = jax.tree.map(
     lambda one, other: jnp.where(good, one, other), new, old
   )
   skipped = state.skipped + jnp.where(good, 0, 1)
   in_a_row = jnp.where(good, 0, state.in_a_row + 1)
   numbers = Numbers(sums, norm, skipped, in_a_row)
-  after = TrainState(state.step + 1, params, opt_state, average, skipped, in_a_row)
+  after = TrainState(
+    state.step + 1, params, running, opt_state, average, skipped, in_a_row
+  )
   return after, numbers
 
 

@@ -1,0 +1,189 @@
+"""Schedules and optimizers: each against its paper, and what holds for all of them."""
+
+import functools
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import optax
+import pytest
+
+from tests.models.test_seq2seq import SMALL, variables
+from tests.oracles import optimizers as oracle
+from tests.oracles import schedule as schedule_oracle
+from tests.training.test_sharded_recipes import MIXTURES
+from transformer import config as configs
+from transformer import tree
+from transformer.batch import Pairs, Tokens
+from transformer.training.matrices import INPUTS, STACK
+from transformer.training.mesh import Mesh
+from transformer.training.optimizers import (
+  Adafactor,
+  Adam,
+  AdamW,
+  Lion,
+  Muon,
+  Optimizer,
+  Sgd,
+)
+from transformer.training.schedules import Cosine, InverseRoot, Linear, Schedule
+from transformer.training.state import abstract_state, init_state
+
+L, D, H, K, F, V = 3, 6, 2, 4, 5, 7
+MEMBERS = [member() for member in configs.members(Optimizer).values()]
+RATES = (0.1, 0.2, 0.05, 0.15)
+
+
+def random(seed, *shape):
+  return np.random.default_rng(seed).normal(size=shape)
+
+
+@pytest.mark.parametrize("schedule", configs.members(Schedule).values())
+def test_every_schedule_is_finite_never_negative_and_traceable(schedule):
+  steps = jnp.arange(1, 20_001, 7)
+  rates = jax.jit(jax.vmap(lambda step: schedule()(step, 64)))(steps)
+  assert np.all(np.isfinite(rates)) and np.all(rates >= 0) and rates[0] > 0
+
+
+@pytest.mark.parametrize(
+  "schedule, reference",
+  [
+    (InverseRoot(0.3, 10), lambda step: schedule_oracle.inverse_root(step, 0.3, 10)),
+    (Linear(0.3, 10, 100), lambda step: schedule_oracle.linear(step, 0.3, 10, 100)),
+    (Cosine(0.3, 10, 100), lambda step: schedule_oracle.cosine(step, 0.3, 10, 100)),
+    (Schedule(0.3), lambda step: 0.3),
+  ],
+  ids=lambda value: type(value).__name__,
+)
+def test_schedules_are_their_papers(schedule, reference):
+  for step in (1, 5, 10, 11, 55, 99, 100, 130):
+    assert float(schedule(step, 64)) == pytest.approx(reference(step), abs=1e-6)
+
+
+@functools.cache
+def training(recipe):
+  """A program that puts parameters through gradients, under `RATES`."""
+  rule = recipe.transform(lambda count: jnp.asarray(RATES)[count])
+
+  def run(params, gradients):
+    state = rule.init(params)
+    for gradient in gradients:
+      updates, state = rule.update(gradient, state, params)
+      params = optax.apply_updates(params, updates)
+    return params
+
+  return jax.jit(run, compiler_options={"xla_backend_optimization_level": 0})
+
+
+def updated(recipe, params, gradients):
+  return training(recipe)(*jax.tree.map(np.float32, (params, gradients)))
+
+
+@pytest.mark.parametrize(
+  "recipe, rule, decay",
+  [
+    (Adam(), oracle.adam(0.9, 0.98, 1e-9), 0.0),
+    (AdamW(), oracle.adam(0.9, 0.999, 1e-8), 0.01),
+    (Lion(decay=0.1), oracle.lion(0.9, 0.99), 0.1),
+    (Adafactor(factored=2), oracle.adafactor(0.8, 1.0, True), 0.0),
+    (Adafactor(), oracle.adafactor(0.8, 1.0, False), 0.0),
+    (Muon(decay=0.1), oracle.muon(0.95), 0.1),
+  ],
+  ids=["Adam", "AdamW", "Lion", "factored", "Adafactor", "Muon"],
+)
+def test_rules_are_their_papers_for_every_layer_and_all_its_heads(recipe, rule, decay):
+  start = random(0, L, D, H, K)
+  gradients = [random(seed, L, D, H, K) for seed in range(1, 5)]
+  wrap = [{"layers": {"q": gradient}} for gradient in gradients]
+  found = updated(recipe, {"layers": {"q": start}}, wrap)["layers"]["q"]
+  for layer in range(L):
+    own = [gradient[layer].reshape(D, H * K) for gradient in gradients]
+    expected = oracle.run(rule, start[layer].reshape(D, H * K), own, RATES, decay)
+    np.testing.assert_allclose(
+      found[layer].reshape(D, H * K), expected, rtol=2e-4, atol=2e-4
+    )
+
+
+def test_muon_leaves_all_but_the_weights_of_layers_to_adam():
+  start = {
+    "embedding": {"table": random(0, V, D)},
+    "layers": {"scale": random(1, L, D), "relative_k": random(2, L, 9, K)},
+  }
+  gradients = [jax.tree.map(lambda x, i=i: x * np.sin(x * i), start) for i in (1, 2)]
+  found = updated(Muon(), start, gradients)
+  expected = updated(Adam(beta2=0.95, epsilon=1e-8), start, gradients)
+  for path, leaf in tree.paths(found).items():
+    np.testing.assert_allclose(leaf, tree.paths(expected)[path], atol=1e-6)
+
+
+def stacked(seed):
+  """Parameters of every kind of axes: a stack, and what stands outside."""
+  layers = {
+    "q": random(seed, L, D, H, K),
+    "o": random(seed + 1, L, H, K, D),
+    "w1": random(seed + 2, L, D, F),
+    "w1_bias": random(seed + 3, L, F),
+    "score": random(seed + 4, L, H, K, K),
+  }
+  return {"layers": layers, "embedding": {"table": random(seed + 5, V, D)}}
+
+
+@pytest.mark.parametrize("recipe", MEMBERS, ids=lambda member: type(member).__name__)
+def test_a_stack_is_updated_as_its_layers_alone_would_be(recipe):
+  start, gradients = stacked(0), [stacked(10), stacked(20), stacked(30)]
+  together = updated(recipe, start, gradients)
+
+  def alone(params, layer):
+    cut = jax.tree.map(lambda leaf: leaf[layer : layer + 1], params["layers"])
+    return {"layers": cut, "embedding": params["embedding"]}
+
+  for layer in range(L):
+    one = updated(recipe, alone(start, layer), [alone(g, layer) for g in gradients])
+    for path, leaf in tree.paths(one).items():
+      expected = tree.paths(alone(together, layer))[path]
+      np.testing.assert_allclose(leaf, expected, atol=1e-5, err_msg=path)
+      assert np.abs(leaf - tree.paths(alone(start, layer))[path]).max() > 1e-3, path
+
+
+def test_adafactor_keeps_rows_and_columns_of_each_layers_weights():
+  params = jax.tree.map(jnp.float32, stacked(0))
+  state = Adafactor(factored=4).transform(lambda count: 0.1).init(params)
+  shapes = {leaf.shape for leaf in jax.tree.leaves(state)}
+  assert {(L, D), (L, H * K), (1, V), (1, D)} <= shapes
+  assert (L, D, H * K) not in shapes and (L, D, H, K) not in shapes
+
+
+@pytest.mark.parametrize("recipe", MEMBERS, ids=lambda member: type(member).__name__)
+def test_what_an_optimizer_keeps_of_a_weight_lies_as_the_weight_does(recipe):
+  batch = Pairs(*(Tokens(*(jnp.ones((2, 3), jnp.int32),) * 3),) * 2)
+  rule = recipe.transform(lambda count: 0.1)
+  init = init_state(SMALL.module(32), batch, rule, jax.random.key(0))
+  mesh = Mesh(data=2, fsdp=2, tensor=2).build([jax.devices()[0]] * 8)
+  state = abstract_state(init, mesh)
+  params = tree.paths(state.params)
+  q = params["encoder/layers/self_attention/q"]
+  assert tuple(q.sharding.spec) == (None, "fsdp", "tensor", None)
+  kept = tree.paths(state.opt_state)
+  same = [
+    (path, leaf, params[name])
+    for path, leaf in kept.items()
+    for name in params
+    if path.endswith("/" + name)
+  ]
+  for path, leaf, param in same:
+    assert leaf.shape == param.shape and leaf.sharding == param.sharding, path
+  nothing_of_that_shape = isinstance(recipe, (Sgd, Adafactor))
+  assert bool(same) != nothing_of_that_shape
+
+
+def test_every_weight_of_a_layer_is_known_to_be_a_matrix_or_not():
+  """A new one fails here until it is entered in `INPUTS`, or below if it is none."""
+  tables_and_vectors = {
+    "relative_k", "relative_v", "score", "content_bias", "distance_bias",
+  }  # fmt: skip
+  found = set()
+  for model in MIXTURES:
+    for path, leaf in tree.paths(variables(model)["params"]).items():
+      if f"/{STACK}/" in path and leaf.ndim > 2:
+        found.add(path.rpartition("/")[2])
+  assert found == set(INPUTS) | tables_and_vectors

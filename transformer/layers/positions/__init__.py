@@ -1,0 +1,25 @@
+"""Where a token stands: `base` has the hooks, each other file one kind of scheme."""
+
+from transformer.layers.positions.absolute import (
+  Axial,
+  Learned,
+  LearnedSinusoid,
+  Sinusoid,
+)
+from transformer.layers.positions.base import Position, Relation
+from transformer.layers.positions.distance import Alibi, T5Bias
+from transformer.layers.positions.relative import Rope, Shaw, TransformerXl
+
+__all__ = [
+  "Alibi",
+  "Axial",
+  "Learned",
+  "LearnedSinusoid",
+  "Position",
+  "Relation",
+  "Rope",
+  "Shaw",
+  "Sinusoid",
+  "T5Bias",
+  "TransformerXl",
+]

@@ -1,0 +1,116 @@
+"""Schemes that tell each token its own place, once, on the embeddings."""
+
+import dataclasses
+
+import jax.numpy as jnp
+from flax import linen as nn
+
+from transformer.layers.linear import weight
+from transformer.layers.positions.base import Position
+
+
+def waves(pos_bt, d: int, base: float):
+  """Sines and cosines `[b, t, d/2]` of positions, in float32, with the angles
+  pos / base^(2i/d) (§3.5).
+
+  Raises:
+    ValueError: `d` is odd.
+  """
+  if d % 2:
+    raise ValueError(f"position: width {d} is odd; sines and cosines come in pairs")
+  rate = base ** (-jnp.arange(0, d, 2, dtype=jnp.float32) / d)
+  angle = pos_bt[:, :, None].astype(jnp.float32) * rate[None, None, :]
+  return jnp.sin(angle), jnp.cos(angle)
+
+
+def interleave(even_btd, odd_btd):
+  """`[b, t, d/2]` twice to `[b, t, d]`, channels taken in turn."""
+  pairs = jnp.stack([even_btd, odd_btd], axis=-1)
+  return pairs.reshape(*pairs.shape[:2], -1)
+
+
+@dataclasses.dataclass(frozen=True)
+class Sinusoid(Position):
+  """Sines and cosines of geometric wavelengths, added to the embeddings (§3.5).
+
+  PE(pos, 2i) = sin(pos / base^(2i/d)) and PE(pos, 2i+1) the cosine; no parameters,
+  any length. `d` must be even.
+  """
+
+  base: float = 10000.0
+
+  def embed(self, mod, x_btd, pos_bt):
+    table = interleave(*waves(pos_bt, x_btd.shape[-1], self.base))
+    return x_btd + table.astype(x_btd.dtype)
+
+
+@dataclasses.dataclass(frozen=True)
+class Learned(Position):
+  """One learned vector for each place, added to the embeddings (Gehring et al. 2017,
+  §3.1; row E of Vaswani et al. 2017, Table 3).
+
+  There are `length` places; the last vector also serves every place after them, for
+  which the table knows nothing. Each stack has a table of its own, drawn from
+  N(0, 1/d) like the paper's embeddings are before their factor.
+  """
+
+  length: int = 1024
+
+  def __post_init__(self):
+    if self.length < 1:
+      raise ValueError(f"position: length {self.length} is less than 1")
+
+  def embed(self, mod, x_btd, pos_bt):
+    d = x_btd.shape[-1]
+    table_td = weight(mod, "position", "td", (self.length, d), self.start(d))
+    place_btd = jnp.take(table_td, jnp.minimum(pos_bt, self.length - 1), axis=0)
+    return x_btd + place_btd.astype(x_btd.dtype)
+
+  def start(self, d: int):
+    """The initialiser of a table of width `d`."""
+    return nn.initializers.normal(d**-0.5)
+
+
+@dataclasses.dataclass(frozen=True)
+class LearnedSinusoid(Learned):
+  """A learned table that starts as the sinusoids of §3.5."""
+
+  base: float = 10000.0
+
+  def start(self, d: int):
+    def init(key, shape, dtype=jnp.float32):
+      sine, cosine = waves(jnp.arange(shape[0])[None], d, self.base)
+      return interleave(sine, cosine)[0].astype(dtype)
+
+    return init
+
+
+@dataclasses.dataclass(frozen=True)
+class Axial(Position):
+  """A place as row and column of a grid: one learned vector for each row and one for
+  each column, concatenated and added to the embeddings (Kitaev et al. 2020, axial
+  position embeddings, after Ho et al. 2019).
+
+  rows + columns vectors of half the width serve rows x columns places; the last place
+  also serves all after it. An odd width gives the column the larger half.
+  """
+
+  rows: int = 32
+  columns: int = 32
+
+  def __post_init__(self):
+    if self.rows < 1 or self.columns < 1:
+      raise ValueError(f"position: a grid of {self.rows} x {self.columns} has no place")
+
+  def embed(self, mod, x_btd, pos_bt):
+    d = x_btd.shape[-1]
+    place_bt = jnp.minimum(pos_bt, self.rows * self.columns - 1)
+    parts = []
+    for name, size, width, index_bt in (
+      ("row", self.rows, d // 2, place_bt // self.columns),
+      ("column", self.columns, d - d // 2, place_bt % self.columns),
+    ):
+      init = nn.initializers.normal(d**-0.5)
+      table_td = weight(mod, name, "td", (size, width), init)
+      parts.append(jnp.take(table_td, index_bt, axis=0))
+    return x_btd + jnp.concatenate(parts, axis=-1).astype(x_btd.dtype)
