@@ -12,6 +12,7 @@ from pathlib import Path
 
 import pytest
 
+from tests.models.test_family import small
 from transformer import config as configs
 from transformer import run as runs
 from transformer import tree
@@ -20,6 +21,7 @@ from transformer.data.sources.dates import Dates
 from transformer.data.sources.text import ParallelText
 from transformer.data.tokenizer import SentencePiece
 from transformer.experiment import Config
+from transformer.models.base import EncoderDecoder
 from transformer.models.seq2seq import Transformer
 from transformer.run import Metrics, Run
 
@@ -100,6 +102,25 @@ def test_a_longer_run_begins_as_the_shorter_one(whole, tmp_path):
   assert train(tmp_path / "run", steps=6) == 0
   assert digest(tmp_path / "run") == digest(whole)
   assert losses(tmp_path / "run") == losses(whole)
+
+
+@pytest.mark.parametrize(
+  "kind", [k for k in configs.members(EncoderDecoder).values() if k is not Transformer]
+)
+def test_every_member_goes_on_as_the_same_run(kind, tmp_path, monkeypatch):
+  class Now(runs.Interrupt):
+    def __init__(self):
+      self.raised = True
+
+  changes = dict(model=small(kind), steps=3, eval_every=3, save_every=3)
+  assert train(tmp_path / "whole", **changes) == 0
+  with monkeypatch.context() as patch:
+    patch.setattr(runs, "Interrupt", Now)
+    assert train(tmp_path / "run", **changes) == runs.INTERRUPTED
+  assert Run.open(tmp_path / "run").steps() == [1]
+  assert train(tmp_path / "run", **changes) == 0
+  assert losses(tmp_path / "run") == losses(tmp_path / "whole")
+  assert digest(tmp_path / "run") == digest(tmp_path / "whole")
 
 
 def test_another_seed_is_another_run(whole, tmp_path):

@@ -12,7 +12,10 @@ from transformer.data.sources.multi30k import Multi30k
 from transformer.data.sources.text import ParallelText
 from transformer.data.sources.tfds import Tfds
 from transformer.data.tokenizer import SentencePiece
+from transformer.models.aligned import RecurrentAttention
 from transformer.models.base import Model
+from transformer.models.convolutional import Convolutional
+from transformer.models.recurrent import Recurrent
 from transformer.models.seq2seq import Transformer
 from transformer.tasks.base import Task
 from transformer.tasks.translation import Translation
@@ -22,6 +25,7 @@ from transformer.training.precision import Precision
 from transformer.training.schedules import Noam, Schedule
 
 SOURCES = (Dates, Multi30k, ParallelText, Tfds)
+MODELS = (Convolutional, Recurrent, RecurrentAttention, Transformer)
 """Imported so that the command line and a stored config know them by name."""
 
 

@@ -8,6 +8,9 @@ from pathlib import Path
 
 import pytest
 
+from tests.models.test_family import small
+from transformer import config as configs
+from transformer.models.base import EncoderDecoder
 from transformer.training.mesh import Mesh
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -19,8 +22,10 @@ MESHES = (
 )
 
 
-def measure():
-  """Losses, gradients and bytes under every mesh; runs in a process of its own."""
+def measure(name, meshes, updates):
+  """Losses, parameters and bytes of one member of the family on one device and under
+  every mesh; runs in a process of its own."""
+  import dataclasses
   import functools
 
   import jax
@@ -29,7 +34,6 @@ def measure():
   from tests.models.test_seq2seq import example, tokens
   from transformer import tree
   from transformer.batch import Pairs
-  from transformer.models.seq2seq import Transformer
   from transformer.tasks.translation import Translation
   from transformer.training.mesh import batch_sharding, put
   from transformer.training.optimizers import Adam, Sgd
@@ -40,10 +44,11 @@ def measure():
   rng = np.random.default_rng(0)
   rows = [([example(rng, s)], [example(rng, t)]) for s, t in rng.integers(3, 9, (8, 2))]
   batch = Pairs(tokens([s for s, _ in rows], 9), tokens([t for _, t in rows], 10))
-  model = Transformer(layers=2, d_model=16, d_ff=24, heads=2, dropout=0.1)
+  model = small(configs.members(EncoderDecoder)[name])
+  model = dataclasses.replace(model, dropout=0.1)
   module, task = model.module(32), Translation()
   found = []
-  for recipe in (Mesh(data=1), *MESHES):
+  for recipe in (Mesh(data=1), *meshes):
     devices = jax.devices()[:1] if recipe == Mesh(data=1) else jax.devices()
     mesh = recipe.build(devices)
     step_of = functools.partial(train_step, functools.partial(task.loss, module))
@@ -54,7 +59,7 @@ def measure():
       state = create_state(init, abstract_state(init, mesh))
       step = jax.jit(functools.partial(step_of, rule), donate_argnums=0)
       placed = put(batch, batch_sharding(mesh))
-      for _ in range(20):
+      for _ in range(updates):
         state, numbers = step(state, placed, jax.random.key(2))
         losses.append(float(numbers.loss.value))
       adam = Adam().transform(lambda count: Schedule()(count, 16))
@@ -72,15 +77,22 @@ def measure():
   print(json.dumps(found))
 
 
-@pytest.fixture(scope="module")
-def measured():
-  program = "from tests.training.test_sharding import measure; measure()"
+def measured_apart(name, meshes, updates):
+  program = (
+    "from tests.training.test_sharding import Mesh, measure; "
+    f"measure({name!r}, {meshes!r}, {updates})"
+  )
   done = subprocess.run(
     [sys.executable, "-c", program], cwd=ROOT, capture_output=True, text=True,
     env={**os.environ, "JAX_NUM_CPU_DEVICES": "8", "PYTHONPATH": str(ROOT)},
   )  # fmt: skip
   assert done.returncode == 0, done.stderr[-2000:]
   return json.loads(done.stdout.splitlines()[-1])
+
+
+@pytest.fixture(scope="module")
+def measured():
+  return measured_apart("Transformer", MESHES, 20)
 
 
 @pytest.mark.parametrize("place", range(len(MESHES)), ids=lambda i: repr(MESHES[i]))
@@ -97,3 +109,15 @@ def test_bytes_of_state_fall_as_they_should(measured):
   assert fsdp < 0.2 * one
   assert 0.4 * one < tensor < 0.65 * one
   assert all_three < 0.4 * one
+
+
+@pytest.mark.parametrize(
+  "name", sorted(set(configs.members(EncoderDecoder)) - {"Transformer"})
+)
+def test_a_mesh_of_all_kinds_trains_every_member_as_one_device_does(name):
+  (losses, params, held), (found, other, less) = measured_apart(name, MESHES[-1:], 4)
+  assert losses[0] != losses[-1]
+  assert max(abs(a - b) for a, b in zip(found, losses, strict=True)) < 5e-6
+  assert max(abs(a - b) for a, b in zip(params, other, strict=True)) < 5e-6
+  # Split over fsdp or tensor or both, but for what is small.
+  assert less < 0.6 * held

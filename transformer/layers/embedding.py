@@ -3,7 +3,7 @@
 import jax.numpy as jnp
 from flax import linen as nn
 
-from transformer.layers.linear import weight
+from transformer.layers.linear import project, weight
 
 
 class Embedding(nn.Module):
@@ -28,3 +28,14 @@ class Embedding(nn.Module):
     return jnp.einsum(
       "btd,vd->btv", x_btd, table_vd, preferred_element_type=jnp.float32
     )
+
+
+class Logits(nn.Module):
+  """A linear map of its own to the vocabulary, with a bias; float32."""
+
+  vocabulary: int
+
+  @nn.compact
+  def __call__(self, x_btd):
+    y_btv = project(self, "w", "btd,dv->btv", x_btd, v=self.vocabulary, bias=True)
+    return y_btv.astype(jnp.float32)

@@ -16,10 +16,19 @@ from transformer.layers.residual import Residual
 from transformer.layers.scores import Score
 
 
-class StackConfig(Protocol):
+class Depth(Protocol):
+  """How often a layer is repeated, and how many copies are compiled as one piece."""
+
+  @property
+  def layers(self) -> int: ...
+
+  @property
+  def unroll(self) -> int: ...
+
+
+class StackConfig(Depth, Protocol):
   """What a stack reads of a model's description; names as in the paper."""
 
-  layers: int
   d_model: int
   d_ff: int
   heads: int
@@ -30,7 +39,6 @@ class StackConfig(Protocol):
   norm: Norm
   residual: Residual
   feed_forward: FeedForward
-  unroll: int
 
   @property
   def key_width(self) -> int: ...
@@ -273,7 +281,7 @@ class Decoder(nn.Module):
     return self.last(x_bwd), tuple(written)
 
 
-def scanned(layer, c: StackConfig, broadcasts: int):
+def scanned(layer, c: Depth, broadcasts: int):
   """`layer` repeated `c.layers` times, its parameters stacked along axis `l`.
 
   `unroll` layers are compiled at a time; the parameters lie the same whatever it is.
