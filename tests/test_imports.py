@@ -15,7 +15,16 @@ FLOORS = [
   {"layers", "data", "training", "decoding"},
   {"models"},
   {"tasks"},
-  {"experiment", "run", "report", "translator", "cli", "studies", "interop"},
+  {
+    "experiment",
+    "run",
+    "report",
+    "translator",
+    "generator",
+    "cli",
+    "studies",
+    "interop",
+  },
   {"__init__", "__main__"},
 ]
 TOP = 4  # the floor whose rooms may import each other, as long as it goes in no circle

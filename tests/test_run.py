@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.models.test_family import small
+from tests.models.test_family import KINDS, small
 from transformer import config as configs
 from transformer import run as runs
 from transformer import tree
@@ -21,7 +21,6 @@ from transformer.data.sources.dates import Dates
 from transformer.data.sources.text import ParallelText
 from transformer.data.tokenizer import SentencePiece
 from transformer.experiment import Config
-from transformer.models.base import EncoderDecoder
 from transformer.models.seq2seq import Transformer
 from transformer.run import Metrics, Run
 
@@ -105,7 +104,7 @@ def test_a_longer_run_begins_as_the_shorter_one(whole, tmp_path):
 
 
 @pytest.mark.parametrize(
-  "kind", [k for k in configs.members(EncoderDecoder).values() if k is not Transformer]
+  "kind", [kind for kind in KINDS.values() if kind is not Transformer]
 )
 def test_every_member_goes_on_as_the_same_run(kind, tmp_path, monkeypatch):
   class Now(runs.Interrupt):

@@ -24,7 +24,6 @@ from pathlib import Path
 from typing import Any
 
 import jax
-import numpy as np
 import tqdm
 from flax import linen as nn
 
@@ -96,12 +95,8 @@ class Run:
 
   def abstract_params(self) -> Any:
     """Shapes of the parameters, on this process' first device."""
-    from transformer.batch import Pairs, Tokens
-
-    tokens = Tokens(*(np.ones((1, 2), np.int32),) * 3)
-    init = functools.partial(
-      self.module().init, jax.random.key(0), Pairs(tokens, tokens)
-    )
+    example = self.config.model.example()
+    init = functools.partial(self.module().init, jax.random.key(0), example)
     boxed = jax.eval_shape(init)["params"]
     sharding = jax.sharding.SingleDeviceSharding(jax.local_devices()[0])
 
@@ -246,6 +241,13 @@ def train(config: Config, workdir: Path) -> int:
   features = task.features(
     config.data, run.tokenizer, config.batching, config.seed, run.cache
   )
+  fitting = config.model.example()
+  if type(features.example) is not type(fitting):
+    raise ValueError(
+      f"--config.model: {type(config.model).__name__} reads {type(fitting).__name__}, "
+      f"and the task {type(task).__name__} gives {type(features.example).__name__}; "
+      "choose a model and a task that go together"
+    )
   init_key, seed_key = jax.random.split(jax.random.key(config.seed))
   optimizer = config.optimizer.transform(
     lambda count: config.schedule(count + 1, config.model.width)

@@ -22,12 +22,12 @@ from transformer.layers.recurrent import (
   last_read,
   pick,
 )
-from transformer.models.base import EncoderDecoder
+from transformer.models.base import Model
 from transformer.models.seq2seq import shift_right
 
 
 @dataclasses.dataclass(frozen=True)
-class RecurrentAttention(EncoderDecoder):
+class RecurrentAttention(Model):
   """RNNsearch of Bahdanau et al. 2015; the defaults are its sizes (A.2.3).
 
   Attributes:

@@ -19,9 +19,8 @@ from transformer.layers.dropout import dropout
 from transformer.layers.embedding import Embedding, Logits
 from transformer.layers.linear import project, weight
 from transformer.layers.masks import same_segment
-from transformer.models.base import EncoderDecoder
+from transformer.models.base import Model
 from transformer.models.seq2seq import shift_right
-from transformer.models.stack import scanned
 
 HALF = 0.5**0.5
 """Keeps the variance of a sum of two (§3.5)."""
@@ -31,7 +30,7 @@ EMBEDDED = 0.1
 
 
 @dataclasses.dataclass(frozen=True)
-class Convolutional(EncoderDecoder):
+class Convolutional(Model):
   """The encoder-decoder of Gehring et al. 2017; the defaults are its sizes for WMT16
   English to Romanian (§4.2).
 
@@ -171,8 +170,8 @@ class ConvolutionalSeq2Seq(nn.Module):
     self.target_place = Place(c, self.vocabulary)
     self.encoder_in, self.encoder_out = Dense(c.d_hidden), Dense(c.d_model)
     self.decoder_in, self.decoder_out = Dense(c.d_hidden), Dense(c.d_model)
-    self.encoder = scanned(EncoderBlock, c, 2)(c)
-    self.decoder = scanned(DecoderBlock, c, 5)(c)
+    self.encoder = blocks(EncoderBlock, c, 2)(c)
+    self.decoder = blocks(DecoderBlock, c, 5)(c)
     self.output = Logits(self.vocabulary)
 
   def __call__(self, batch: Pairs, train: bool = False):
@@ -254,3 +253,16 @@ class ConvolutionalSeq2Seq(nn.Module):
       {"params": unstacked["rest"]}, unstacked["layers"], token_bw, state,
       method="advance",
     )  # fmt: skip
+
+
+def blocks(block, c: Convolutional, broadcasts: int):
+  """`block` repeated `c.layers` times, its parameters stacked along axis `l`."""
+  return nn.scan(
+    block,
+    variable_axes={"params": 0},
+    split_rngs={"params": True, "dropout": True},
+    in_axes=(nn.broadcast,) * broadcasts,
+    length=c.layers,
+    unroll=min(c.unroll, c.layers),
+    metadata_params={nn.PARTITION_NAME: "l"},
+  )

@@ -19,12 +19,12 @@ from transformer.layers.recurrent import (
   last_read,
   pick,
 )
-from transformer.models.base import EncoderDecoder
+from transformer.models.base import Model
 from transformer.models.seq2seq import shift_right
 
 
 @dataclasses.dataclass(frozen=True)
-class Recurrent(EncoderDecoder):
+class Recurrent(Model):
   """The encoder-decoder of Sutskever et al. 2014; the defaults are its sizes (§3.4).
 
   All that the decoder knows of a source is the encoder's last state, layer by layer.

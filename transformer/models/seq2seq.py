@@ -15,12 +15,12 @@ from transformer.layers.norms import LayerNorm, Norm
 from transformer.layers.positions import Position, Sinusoid
 from transformer.layers.residual import Residual
 from transformer.layers.scores import Score
-from transformer.models.base import EncoderDecoder
+from transformer.models.base import Model
 from transformer.models.stack import Decoder, DecoderLayer, Encoder
 
 
 @dataclasses.dataclass(frozen=True)
-class Transformer(EncoderDecoder):
+class Transformer(Model):
   """The encoder-decoder of Vaswani et al. 2017; the defaults are its base model.
 
   `d_k` and `d_v` of 0 stand for d_model / heads (§3.2.2). `unroll` is a speed setting:

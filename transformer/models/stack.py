@@ -16,19 +16,10 @@ from transformer.layers.residual import Residual
 from transformer.layers.scores import Score
 
 
-class Depth(Protocol):
-  """How often a layer is repeated, and how many copies are compiled as one piece."""
-
-  @property
-  def layers(self) -> int: ...
-
-  @property
-  def unroll(self) -> int: ...
-
-
-class StackConfig(Depth, Protocol):
+class StackConfig(Protocol):
   """What a stack reads of a model's description; names as in the paper."""
 
+  layers: int
   d_model: int
   d_ff: int
   heads: int
@@ -39,6 +30,7 @@ class StackConfig(Depth, Protocol):
   norm: Norm
   residual: Residual
   feed_forward: FeedForward
+  unroll: int
 
   @property
   def key_width(self) -> int: ...
@@ -281,7 +273,7 @@ class Decoder(nn.Module):
     return self.last(x_bwd), tuple(written)
 
 
-def scanned(layer, c: Depth, broadcasts: int):
+def scanned(layer, c: StackConfig, broadcasts: int):
   """`layer` repeated `c.layers` times, its parameters stacked along axis `l`.
 
   `unroll` layers are compiled at a time; the parameters lie the same whatever it is.

@@ -4,7 +4,7 @@ import abc
 import dataclasses
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 from flax import linen as nn
 
@@ -38,7 +38,12 @@ class Samples:
 
 @dataclasses.dataclass(frozen=True)
 class Task(abc.ABC):
-  """The recipe of a task. Subclasses are frozen dataclasses."""
+  """The recipe of a task. Subclasses are frozen dataclasses.
+
+  `verb` is the command that uses a run of the task.
+  """
+
+  verb: ClassVar[str] = "translate"
 
   @abc.abstractmethod
   def train_tokenizer(self, data: Source, recipe: SentencePiece) -> bytes:
