@@ -2,6 +2,7 @@
 
 import dataclasses
 import gzip
+import json
 import math
 
 import numpy as np
@@ -202,6 +203,19 @@ def test_the_verb_prints_each_text_and_streams_the_same(run, capsys):
   greedy = call(capsys, *words, "--sample", "Sampler()")[1]
   other = "generate", run, "the cat", "--max-length", 5, "--seed", 3
   assert greedy == call(capsys, *other, "--sample", "Sampler()")[1]
+
+
+def test_evaluate_scores_a_language_model(run, capsys):
+  status, out, _ = call(capsys, "evaluate", run, "--split", "val", "--json")
+  assert status == 0
+  record = json.loads(out)
+  scores = {name: value for _, name, value in Metrics.read(run)}
+  for name in ("perplexity", "unigram_perplexity", "bits_per_character"):
+    assert record[name] == pytest.approx(scores[f"val/{name}"])
+  (run / "none").write_text("text\n")
+  files = "--source", run / "none", "--reference", run / "none"
+  status, _, err = call(capsys, "evaluate", run, *files)
+  assert status == 1 and "its task is no translation" in err
 
 
 @pytest.mark.parametrize(

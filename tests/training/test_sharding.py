@@ -8,7 +8,9 @@ from pathlib import Path
 
 import pytest
 
-from tests.models.test_family import KINDS, small
+from tests.models.test_family import small
+from transformer.experiment import MODELS
+from transformer.models.seq2seq import Transformer
 from transformer.training.mesh import Mesh
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -30,8 +32,11 @@ def measure(name, meshes, updates):
   import numpy as np
 
   from tests.models.test_seq2seq import example, tokens
+  from transformer import config as configs
   from transformer import tree
   from transformer.batch import Pairs
+  from transformer.models.base import Model
+  from transformer.tasks.language import LanguageModelling
   from transformer.tasks.translation import Translation
   from transformer.training.mesh import batch_sharding, put
   from transformer.training.optimizers import Adam, Sgd
@@ -42,9 +47,11 @@ def measure(name, meshes, updates):
   rng = np.random.default_rng(0)
   rows = [([example(rng, s)], [example(rng, t)]) for s, t in rng.integers(3, 9, (8, 2))]
   batch = Pairs(tokens([s for s, _ in rows], 9), tokens([t for _, t in rows], 10))
-  model = small(KINDS[name])
+  model = small(configs.members(Model)[name])
   model = dataclasses.replace(model, dropout=0.1)
   module, task = model.module(32), Translation()
+  if not isinstance(model.example(), Pairs):
+    batch, task = batch.target, LanguageModelling()
   found = []
   for recipe in (Mesh(data=1), *meshes):
     devices = jax.devices()[:1] if recipe == Mesh(data=1) else jax.devices()
@@ -109,7 +116,9 @@ def test_bytes_of_state_fall_as_they_should(measured):
   assert all_three < 0.4 * one
 
 
-@pytest.mark.parametrize("name", [name for name in KINDS if name != "Transformer"])
+@pytest.mark.parametrize(
+  "name", [kind.__name__ for kind in MODELS if kind is not Transformer]
+)
 def test_a_mesh_of_all_kinds_trains_every_member_as_one_device_does(name):
   (losses, params, held), (found, other, less) = measured_apart(name, MESHES[-1:], 4)
   assert losses[0] != losses[-1]
