@@ -13,11 +13,12 @@ from flax import linen as nn
 from tests.models.test_seq2seq import V, compiled, example, logits, tokens, variables
 from transformer import config as configs
 from transformer import experiment, tree
-from transformer.batch import BOS, Pairs
+from transformer.batch import BOS, EOS, Pairs
 from transformer.decoding.state import widen
 from transformer.layers.embedding import Embedding
 from transformer.models.base import Model
 from transformer.models.seq2seq import Transformer
+from transformer.tasks.search import Search, Searcher
 
 SIZES = dict(
   layers=2, d_model=16, d_ff=24, heads=4, d_k=8, d_v=6, d_state=12, d_alignment=10,
@@ -209,3 +210,41 @@ def test_impossible_sizes_are_refused(kind, change):
     pytest.skip(f"{kind.__name__} has no {', '.join(change)}")
   with pytest.raises(ValueError, match=r"model\."):
     dataclasses.replace(small(kind), **change)
+
+
+@pytest.mark.parametrize("kind", KINDS.values(), ids=KINDS)
+@pytest.mark.parametrize("beam", [1, 3])
+def test_search_finds_the_same_alone_and_in_company(kind, beam):
+  rng = np.random.default_rng(9)
+  sources = [np.array(example(rng, n), np.int32) for n in (5, 3, 7, 4, 6)]
+  model = small(kind)
+  module, params = model.module(V), variables(model)["params"]
+  params = jax.tree.map(lambda leaf: 2.0 * leaf, params)
+  searcher = Searcher(module, params, Search(beam=beam, extra=4))
+
+  def outputs(chosen):
+    found = dict(searcher.outputs([sources[i] for i in chosen]))
+    return {i: found[place].tolist() for place, i in enumerate(chosen)}
+
+  together = outputs(range(5))
+  assert len({tuple(found) for found in together.values()}) > 1
+  for found in together.values():
+    assert EOS in found
+  for i in (0, 2):
+    assert outputs([i]) == {i: together[i]}
+
+
+@pytest.mark.parametrize("kind", KINDS.values(), ids=KINDS)
+def test_in_bfloat16_it_trains_near_float32_and_is_searched(kind):
+  rng = np.random.default_rng(10)
+  model = small(kind)
+  batch = Pairs(tokens([[example(rng, 7)]]), tokens([[example(rng, 5)]]))
+  module = model.module(V, jnp.bfloat16)
+  found = module.apply(variables(model), batch)
+  assert found.dtype == jnp.float32
+  exact = logits(model, *batch)
+  assert 0.0 < np.abs(found - exact).max() < 0.1 * np.abs(exact).max()
+  source = np.array(example(rng, 6), np.int32)
+  searcher = Searcher(module, variables(model)["params"], Search(beam=2, extra=3))
+  ((_, ids),) = searcher.outputs([source])
+  assert EOS in ids
