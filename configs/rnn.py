@@ -3,8 +3,11 @@
 Claim: what the Transformer replaced still reads dates, though every date has to pass
 through a vector of fixed size.
 Command: python train.py --config configs/rnn.py
-Cost: not yet measured.
-Result: not yet measured.
+Cost: about 4 minutes on 2 CPU cores by its fastest updates (10,000 target tokens a
+second); not timed whole.
+Result: exact match 0.962 on the 2,000 dates of val after 500 updates, 0.997 on those of
+test after 810 of the 1,000 (2026-11-21), where copying the input has 0.009 and the most
+frequent date 0.
 """
 
 from transformer.data.batching import Grouped

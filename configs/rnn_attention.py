@@ -26,8 +26,8 @@ def get_config() -> Config:
     tokenizer=SentencePiece(vocabulary=1000, split_digits=True),
     batching=Grouped(tokens=2048, lengths=(12, 16, 24, 48)),
     optimizer=Adam(clip=1.0),
-    schedule=Cosine(rate=3e-3, warmup=200, steps=800),
-    steps=800,
-    eval_every=400,
-    save_every=400,
+    schedule=Cosine(rate=3e-3, warmup=200, steps=500),
+    steps=500,
+    eval_every=250,
+    save_every=250,
   )
