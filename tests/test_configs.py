@@ -8,7 +8,6 @@ import pytest
 
 from transformer import config as configs
 from transformer import experiment, tree
-from transformer.batch import Pairs, Tokens
 from transformer.experiment import Config
 from transformer.training.mesh import Mesh
 from transformer.training.state import abstract_state, init_state
@@ -16,8 +15,6 @@ from transformer.training.state import abstract_state, init_state
 FILES = sorted(Path(__file__).resolve().parent.parent.glob("configs/*.py"))
 PARAMETERS = {"dates": 1_050_624, "wmt14_base": 63_045_632, "wmt14_big": 214_171_648}
 """The last two: see docs/papers.md on the vocabulary of 37,000."""
-
-BATCH = Pairs(*(Tokens(*(jnp.ones((2, 3), jnp.int32),) * 3),) * 2)
 
 
 def test_there_are_experiments():
@@ -31,7 +28,7 @@ def test_an_experiment_is_whole(path):
   assert hash(config) == hash(configs.loads(Config, configs.dumps(config)))
   module = config.model.module(config.tokenizer.vocabulary, jnp.float32)
   rule = config.optimizer.transform(lambda count: config.schedule(count + 1, 64))
-  init = init_state(module, BATCH, rule, jax.random.key(0))
+  init = init_state(module, config.model.example(), rule, jax.random.key(0))
   state = abstract_state(init, Mesh().build())
   if path.stem in PARAMETERS:
     assert tree.size(state.params) == PARAMETERS[path.stem]

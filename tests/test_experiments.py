@@ -11,6 +11,33 @@ from transformer.run import Metrics
 CONFIGS = Path(__file__).resolve().parent.parent / "configs"
 
 
+def shortened(name, steps, tmp_path):
+  """The scores of a shipped experiment after fewer updates."""
+  config = experiment.read(CONFIGS / f"{name}.py")
+  schedule = dataclasses.replace(config.schedule, steps=steps, warmup=steps // 5)
+  config = dataclasses.replace(
+    config, steps=steps, schedule=schedule, eval_every=steps, save_every=steps
+  )
+  assert run.train(config, tmp_path / name) == 0
+  return {key: value for _, key, value in Metrics.read(tmp_path / name)}
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+  "name, steps, floor",
+  [("rnn", 300, 0.5), ("rnn_attention", 300, 0.5), ("convolutional", 300, 0.5)],
+)
+def test_every_encoder_decoder_learns_dates(name, steps, floor, tmp_path):
+  # The most frequent date is right once in hundreds.
+  assert shortened(name, steps, tmp_path)["val/exact_match"] >= floor
+
+
+@pytest.mark.slow
+def test_the_language_model_is_better_than_frequencies(tmp_path):
+  scores = shortened("language", 200, tmp_path)
+  assert scores["val/perplexity"] < 0.4 * scores["val/unigram_perplexity"]
+
+
 @pytest.mark.slow
 def test_dates_are_learnt_in_a_minute_or_two(tmp_path, capsys):
   config = experiment.read(CONFIGS / "dates.py")

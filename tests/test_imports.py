@@ -22,6 +22,7 @@ FLOORS = [
     "diagnose",
     "report",
     "translator",
+    "generator",
     "plan",
     "cli",
     "studies",

@@ -10,6 +10,7 @@ from pathlib import Path
 
 import pytest
 
+from tests.models.test_family import KINDS, small
 from transformer import run as runs
 from transformer import tree
 from transformer.data.batching import Grouped, Packed
@@ -103,6 +104,21 @@ def test_a_longer_run_begins_as_the_shorter_one(whole, tmp_path):
   assert train(tmp_path / "run", steps=6) == 0
   assert digest(tmp_path / "run") == digest(whole)
   assert losses(tmp_path / "run") == losses(whole)
+
+
+@pytest.mark.parametrize(
+  "kind", [kind for kind in KINDS.values() if kind is not Transformer]
+)
+def test_every_member_goes_on_as_the_same_run(kind, tmp_path, monkeypatch):
+  changes = dict(model=small(kind), steps=3, eval_every=3, save_every=3)
+  assert train(tmp_path / "whole", **changes) == 0
+  with monkeypatch.context() as patch:
+    patch.setattr(runs, "Interrupt", Now)
+    assert train(tmp_path / "run", **changes) == runs.INTERRUPTED
+  assert Run.open(tmp_path / "run").steps() == [1]
+  assert train(tmp_path / "run", **changes) == 0
+  assert losses(tmp_path / "run") == losses(tmp_path / "whole")
+  assert digest(tmp_path / "run") == digest(tmp_path / "whole")
 
 
 def test_another_seed_is_another_run(whole, tmp_path):

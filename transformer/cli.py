@@ -10,6 +10,8 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any, BinaryIO
 
+from transformer import generator
+
 CHUNK = 4096
 """Lines translated at a time, so that files of any size take bounded memory."""
 
@@ -63,6 +65,8 @@ def parser() -> argparse.ArgumentParser:
   new.add_argument("--split", default="test", help="train, val or test (default)")
   new.add_argument("--source", type=Path, help="own text, one sentence a line")
   new.add_argument("--reference", type=Path, help="its translation")
+
+  generator.flags(verb(generator.generate, checkpoint_flag))
 
   new = verb(average)
   new.add_argument(
@@ -167,9 +171,11 @@ def evaluate(arguments) -> None:
     split = "test"
   data.open(split)
   params = run.params(arguments.step)
-  if not isinstance(run.config.task, Translation):
-    raise ValueError(f"{run.path}: its task is no translation")
-  task = dataclasses.replace(run.config.task, search=search)
+  task = run.config.task
+  if isinstance(task, Translation):
+    task = dataclasses.replace(task, search=search)
+  elif arguments.source:
+    raise ValueError(f"{run.path}: its task is no translation; leave --source out")
   scores, samples = task.evaluate(
     run.module(), params, data, run.tokenizer, split, run.cache, sys.stderr.isatty()
   )

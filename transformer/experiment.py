@@ -9,12 +9,19 @@ from transformer.data.batching import Batching, Packed
 from transformer.data.sources.base import Source
 from transformer.data.sources.dates import Dates
 from transformer.data.sources.multi30k import Multi30k
+from transformer.data.sources.plain import PlainText
 from transformer.data.sources.text import ParallelText
-from transformer.data.sources.tfds import Tfds
+from transformer.data.sources.tfds import Tfds, TfdsText
+from transformer.data.sources.topics import Topics
 from transformer.data.tokenizer import SentencePiece
+from transformer.models.aligned import RecurrentAttention
 from transformer.models.base import Model
+from transformer.models.convolutional import Convolutional
+from transformer.models.language import DecoderOnly
+from transformer.models.recurrent import Recurrent
 from transformer.models.seq2seq import Transformer
 from transformer.tasks.base import Task
+from transformer.tasks.language import LanguageModelling
 from transformer.tasks.translation import Translation
 from transformer.training.checkpoint import Keep
 from transformer.training.mesh import Mesh
@@ -22,7 +29,9 @@ from transformer.training.optimizers import Adam, Optimizer
 from transformer.training.precision import Precision
 from transformer.training.schedules import Noam, Schedule
 
-SOURCES = (Dates, Multi30k, ParallelText, Tfds)
+SOURCES = (Dates, Multi30k, ParallelText, PlainText, Tfds, TfdsText, Topics)
+MODELS = (Convolutional, DecoderOnly, Recurrent, RecurrentAttention, Transformer)
+TASKS = (LanguageModelling, Translation)
 """Imported so that the command line and a stored config know them by name."""
 
 

@@ -50,7 +50,7 @@ def write_report(
     "## Use it",
     "",
     "```",
-    f'transformer translate {path} "{_example(samples)}"',
+    f'transformer {config.task.verb} {path} "{_example(samples)}"',
     f"transformer evaluate {path} --split test",
     f"transformer average {path} --last {saved}",
     f"transformer info {path}",

@@ -21,7 +21,6 @@ from pathlib import Path
 from typing import Any
 
 import jax
-import numpy as np
 from flax import linen as nn
 
 from transformer import config as configs
@@ -99,12 +98,8 @@ class Run:
 
   def abstract_params(self) -> Any:
     """Shapes of the parameters, on this process' first device."""
-    from transformer.batch import Pairs, Tokens
-
-    tokens = Tokens(*(np.ones((1, 2), np.int32),) * 3)
-    init = functools.partial(
-      self.module().init, jax.random.key(0), Pairs(tokens, tokens)
-    )
+    example = self.config.model.example()
+    init = functools.partial(self.module().init, jax.random.key(0), example)
     boxed = jax.eval_shape(init)["params"]
     sharding = jax.sharding.SingleDeviceSharding(jax.local_devices()[0])
 
@@ -236,6 +231,7 @@ def train(config: Config, workdir: Path) -> int:
   path = Path(workdir)
   mesh = config.mesh.build()
   check_batches(mesh.shape, config.batching.shapes, config.accumulate)
+  check_fit(config)
   if foreign(path):
     raise ValueError(
       f"{path}: not a run and not empty; choose another --workdir or empty it"
@@ -250,6 +246,18 @@ def train(config: Config, workdir: Path) -> int:
         return training.go()
     except jax.errors.JaxRuntimeError as error:
       raise explain(error, path, config, lock.gone(), compiled, state) from error
+
+
+def check_fit(config: Config) -> None:
+  """Raises ValueError where the model does not read what the task gives."""
+  reads = type(config.model.example())
+  gives = type(config.task.example(config.batching.shapes[0]))
+  if reads is not gives:
+    raise ValueError(
+      f"--config.model: {type(config.model).__name__} reads {reads.__name__}, and the "
+      f"task {type(config.task).__name__} gives {gives.__name__}; choose a model and a "
+      "task that go together"
+    )
 
 
 class Training:

@@ -4,7 +4,7 @@ import sys
 
 import pytest
 
-from transformer.data.sources.tfds import Tfds
+from transformer.data.sources.tfds import Tfds, TfdsText
 
 tfds = pytest.importorskip("tensorflow_datasets")
 
@@ -48,6 +48,18 @@ def test_a_prepared_set_is_read_with_random_access(prepared):
   with pytest.raises(IndexError):
     train[3]
   assert "tensorflow" not in sys.modules
+
+
+def test_texts_are_one_feature_and_one_held_out_split_serves_for_both(prepared):
+  german = TfdsText("tiny_translate", "de", prepared)
+  assert sorted(german.open("train")) == sorted(de for _, de in PAIRS)
+  assert list(german.open("test")) == list(german.open("val"))
+  assert german.fingerprint("test") == german.fingerprint("val")
+  english = TfdsText("tiny_translate", "en", prepared)
+  found = {english.fingerprint(split) for split in ("train", "val")}
+  assert len(found) == 2 and german.fingerprint("val") not in found
+  with pytest.raises(ValueError, match="no feature 'fr'"):
+    TfdsText("tiny_translate", "fr", prepared).open("val")
 
 
 def test_the_fingerprint_is_of_the_split_and_the_direction(prepared):

@@ -10,6 +10,9 @@ from pathlib import Path
 
 import pytest
 
+from tests.models.test_family import small
+from transformer.experiment import MODELS
+from transformer.models.seq2seq import Transformer
 from transformer.training.mesh import Mesh, check_batches, check_weights
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -24,8 +27,9 @@ MESHES = (
 )
 
 
-def measure():
-  """Losses, gradients and bytes under every mesh; runs in a process of its own."""
+def measure(name, meshes, updates):
+  """Losses, parameters and bytes of one member of the family on one device and under
+  every mesh; runs in a process of its own."""
   import dataclasses
   import functools
   import math
@@ -34,9 +38,11 @@ def measure():
   import numpy as np
 
   from tests.models.test_seq2seq import example, tokens
+  from transformer import config as configs
   from transformer import tree
   from transformer.batch import Pairs
-  from transformer.models.seq2seq import Transformer
+  from transformer.models.base import Model
+  from transformer.tasks.language import LanguageModelling
   from transformer.tasks.translation import Translation
   from transformer.training.mesh import batch_sharding, put
   from transformer.training.optimizers import Adam, Sgd
@@ -47,10 +53,13 @@ def measure():
   rng = np.random.default_rng(0)
   rows = [([example(rng, s)], [example(rng, t)]) for s, t in rng.integers(3, 9, (8, 2))]
   batch = Pairs(tokens([s for s, _ in rows], 12), tokens([t for _, t in rows], 10))
-  model = Transformer(layers=2, d_model=16, d_ff=24, heads=2, dropout=0.1)
+  model = small(configs.members(Model)[name])
+  model = dataclasses.replace(model, dropout=0.1)
   module, task = model.module(32), Translation()
+  if not isinstance(model.example(), Pairs):
+    batch, task = batch.target, LanguageModelling()
   found = []
-  for recipe in (Mesh(data=1), *MESHES):
+  for recipe in (Mesh(data=1), *meshes):
     devices = jax.devices()[: math.prod(dataclasses.astuple(recipe))]
     mesh = recipe.build(devices)
     step_of = functools.partial(train_step, functools.partial(task.loss, module))
@@ -63,7 +72,7 @@ def measure():
       placed = put(batch, batch_sharding(mesh))
       program = step.lower(state, placed, jax.random.key(2)).compile()
       temporary = program.memory_analysis().temp_size_in_bytes
-      for _ in range(20):
+      for _ in range(updates):
         state, numbers = program(state, placed, jax.random.key(2))
         losses.append(float(numbers.loss.value))
       adam = Adam().transform(lambda count: Schedule()(count, 16))
@@ -81,15 +90,22 @@ def measure():
   print(json.dumps(found))
 
 
-@pytest.fixture(scope="module")
-def measured():
-  program = "from tests.training.test_sharding import measure; measure()"
+def measured_apart(name, meshes, updates):
+  program = (
+    "from tests.training.test_sharding import Mesh, measure; "
+    f"measure({name!r}, {meshes!r}, {updates})"
+  )
   done = subprocess.run(
     [sys.executable, "-c", program], cwd=ROOT, capture_output=True, text=True,
     env={**os.environ, "JAX_NUM_CPU_DEVICES": "8", "PYTHONPATH": str(ROOT)},
   )  # fmt: skip
   assert done.returncode == 0, done.stderr[-2000:]
   return json.loads(done.stdout.splitlines()[-1])
+
+
+@pytest.fixture(scope="module")
+def measured():
+  return measured_apart("Transformer", MESHES, 20)
 
 
 @pytest.mark.parametrize("place", range(len(MESHES)), ids=lambda i: repr(MESHES[i]))
@@ -204,3 +220,17 @@ def test_training_refuses_before_it_makes_anything(tmp_path):
   with pytest.raises(ValueError, match="in 7 parts"):
     run.train(config, tmp_path / "run")
   assert not (tmp_path / "run").exists()
+
+
+@pytest.mark.parametrize(
+  "name", [kind.__name__ for kind in MODELS if kind is not Transformer]
+)
+def test_a_mesh_of_all_kinds_trains_every_member_as_one_device_does(name):
+  (losses, params, held, _), (found, other, less, _) = measured_apart(
+    name, MESHES[-1:], 4
+  )
+  assert losses[0] != losses[-1]
+  assert max(abs(a - b) for a, b in zip(found, losses, strict=True)) < 5e-6
+  assert max(abs(a - b) for a, b in zip(params, other, strict=True)) < 5e-6
+  # Split over fsdp or tensor or both, but for what is small.
+  assert less < 0.6 * held

@@ -157,7 +157,7 @@ def pack(lengths_n2: np.ndarray, length: int, open_rows: int = 64) -> np.ndarray
   Returns:
     `[rows, m]`: the examples of every row in order, -1 for none.
   """
-  room = np.full((open_rows, 2), length, np.int64)
+  room = np.full((open_rows, lengths_n2.shape[1]), length, np.int64)
   held: list[list[int]] = [[] for _ in range(open_rows)]
   done: list[list[int]] = []
   for i, need in enumerate(lengths_n2):

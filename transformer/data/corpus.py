@@ -1,6 +1,7 @@
 """Text tokenised once, into memory maps with random access."""
 
 import hashlib
+import itertools
 import json
 import os
 import shutil
@@ -10,31 +11,34 @@ from pathlib import Path
 import numpy as np
 import tqdm
 
-from transformer.data.sources.base import Source
+from transformer.data.sources.base import Source, TextSource
 from transformer.data.tokenizer import Tokenizer
 
 CHUNK = 20_000
 
 
 class Corpus:
-  """Token ids of pairs. `corpus[i]` is `(source, target)`, both ending in `EOS`."""
+  """Token ids of pairs, or of texts. `corpus[i]` is `(source, target)` or `(text,)`,
+  each ending in `EOS`."""
 
-  def __init__(self, directory: Path):
-    """Opens what `build` wrote."""
+  def __init__(self, directory: Path, sides: int = 2):
+    """Opens what `build` wrote; `sides` is how many texts an example has."""
+    self.sides = sides
     self._tokens = np.load(directory / "tokens.npy", mmap_mode="r")
     self._offsets = np.load(directory / "offsets.npy", mmap_mode="r")
 
   def __len__(self) -> int:
-    return (len(self._offsets) - 1) // 2
+    return (len(self._offsets) - 1) // self.sides
 
-  def __getitem__(self, i: int) -> tuple[np.ndarray, np.ndarray]:
-    start, middle, stop = self._offsets[2 * i : 2 * i + 3]
-    return self._tokens[start:middle], self._tokens[middle:stop]
+  def __getitem__(self, i: int) -> tuple[np.ndarray, ...]:
+    ends = self._offsets[self.sides * i : self.sides * (i + 1) + 1]
+    return tuple(self._tokens[a:b] for a, b in itertools.pairwise(ends))
 
   @property
   def lengths_n2(self) -> np.ndarray:
-    """Tokens of source and target of every pair, int32 `[n, 2]`, `EOS` counted."""
-    return np.diff(self._offsets).astype(np.int32).reshape(-1, 2)
+    """Tokens of source and target of every pair, int32 `[n, 2]`, `EOS` counted; of
+    texts, `[n, 1]`."""
+    return np.diff(self._offsets).astype(np.int32).reshape(-1, self.sides)
 
   @classmethod
   def build(
@@ -63,7 +67,30 @@ class Corpus:
           raise
       finally:
         shutil.rmtree(scratch, ignore_errors=True)
-    return cls(directory)
+    return cls(directory, 1 if isinstance(data, TextSource) else 2)
+
+
+class Pieces:
+  """The texts of a corpus cut into pieces of at most `length` tokens, each an example
+  by itself: `pieces[i]` is `(ids,)`. Only the last piece of a text has its `EOS`."""
+
+  sides = 1
+
+  def __init__(self, texts: Corpus, length: int):
+    self._texts, self._length = texts, length
+    sizes_n = texts.lengths_n2[:, 0]
+    counts_n = -(-sizes_n // length)
+    self._text = np.repeat(np.arange(len(sizes_n)), counts_n)
+    before = np.repeat(np.cumsum(counts_n) - counts_n, counts_n)
+    self._start = (np.arange(len(self._text)) - before) * length
+    self.lengths_n2 = np.minimum(sizes_n[self._text] - self._start, length)[:, None]
+
+  def __len__(self) -> int:
+    return len(self._text)
+
+  def __getitem__(self, i: int) -> tuple[np.ndarray]:
+    (ids,) = self._texts[self._text[i]]
+    return (ids[self._start[i] : self._start[i] + self._length],)
 
 
 def _write(pairs, split: str, tokenizer: Tokenizer, directory: Path, progress: bool):
@@ -71,13 +98,14 @@ def _write(pairs, split: str, tokenizer: Tokenizer, directory: Path, progress: b
   sizes: list[np.ndarray] = [np.zeros(1, np.int64)]
   raw = directory / "tokens.raw"
   bar = tqdm.tqdm(
-    total=len(pairs), desc=f"tokenise {split}", unit=" pairs", leave=False,
+    total=len(pairs), desc=f"tokenise {split}", unit=" examples", leave=False,
     disable=not progress,
   )  # fmt: skip
   with bar, raw.open("wb") as out:
     for start in range(0, len(pairs), CHUNK):
       span = range(start, min(start + CHUNK, len(pairs)))
-      ids = tokenizer.encode([text for i in span for text in pairs[i]])
+      sides = ((pairs[i],) if isinstance(pairs[i], str) else pairs[i] for i in span)
+      ids = tokenizer.encode([text for texts in sides for text in texts])
       sizes.append(np.fromiter(map(len, ids), np.int64, len(ids)))
       out.write(np.concatenate(ids).astype(dtype).tobytes())
       bar.update(len(span))

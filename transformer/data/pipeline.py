@@ -1,23 +1,28 @@
 """Plans to batches, through Grain's random access."""
 
 from collections.abc import Callable, Iterator, Sequence
+from typing import Any
 
 import grain
 import numpy as np
 
 from transformer.batch import Pairs, Tokens
 from transformer.data.batching import Grouped, Plan, Shape
-from transformer.data.corpus import Corpus
+from transformer.data.corpus import Corpus, Pieces
+
+Examples = Corpus | Pieces
 
 Own = Callable[[int], np.ndarray]
 """Which rows of a batch of so many this process feeds, `[rows]` of bool."""
 
 
-def assemble(corpus: Corpus, shape: Shape, rows: np.ndarray) -> Pairs:
-  """The arrays of a batch from its examples, `[rows, m]` with -1 for none."""
-  sides = [np.zeros((3, shape.rows, size), np.int32) for size in shape[1:]]
+def assemble(corpus: Examples, shape: Shape, rows: np.ndarray) -> Pairs | Tokens:
+  """The arrays of a batch from its examples, `[rows, m]` with -1 for none: `Pairs`, or
+  of examples with one side `Tokens`."""
+  sizes = shape[1 : 1 + corpus.sides]
+  sides = [np.zeros((3, shape.rows, size), np.int32) for size in sizes]
   for row, members in enumerate(rows):
-    used = [0, 0]
+    used = [0] * len(sides)
     for segment, example in enumerate(members[members >= 0], start=1):
       for side, ids in enumerate(corpus[example]):
         span = slice(used[side], used[side] + len(ids))
@@ -25,12 +30,12 @@ def assemble(corpus: Corpus, shape: Shape, rows: np.ndarray) -> Pairs:
         sides[side][1, row, span] = np.arange(len(ids))
         sides[side][2, row, span] = segment
         used[side] = span.stop
-  source, target = (Tokens(*side) for side in sides)
-  return Pairs(source, target)
+  tokens = [Tokens(*side) for side in sides]
+  return Pairs(*tokens) if len(tokens) == 2 else tokens[0]
 
 
 class _Steps(Sequence):
-  def __init__(self, corpus: Corpus, plan: Plan, stop: int, own: Own):
+  def __init__(self, corpus: Examples, plan: Plan, stop: int, own: Own):
     self._corpus, self._plan, self._stop, self._own = corpus, plan, stop, own
 
   def __len__(self) -> int:
@@ -49,8 +54,8 @@ def everything(rows: int) -> np.ndarray:
 
 
 def batches(
-  corpus: Corpus, plan: Plan, start: int, stop: int, own: Own = everything
-) -> Iterator[tuple[int, Pairs]]:
+  corpus: Examples, plan: Plan, start: int, stop: int, own: Own = everything
+) -> Iterator[tuple[int, Any]]:
   """`(step, batch)` from `start` up to `stop`, read ahead by a thread.
 
   A pure function of the step: starting later gives the tail of starting earlier. The
@@ -65,7 +70,7 @@ def batches(
   return iter(steps.to_iter_dataset(options))
 
 
-def evaluation_batches(corpus: Corpus, batching: Grouped) -> Iterator[Pairs]:
+def evaluation_batches(corpus: Examples, batching: Grouped) -> Iterator[Any]:
   """Every example once, in no random order; a text longer than the batching's longest
   shape gets a shape of its own, a multiple of 64."""
   lengths_n2 = corpus.lengths_n2
@@ -89,6 +94,6 @@ def fill(plan: Plan, lengths_n2: np.ndarray) -> float:
   slots = real = 0
   for place in range(plan.batches):
     shape, rows = plan.batch(place)
-    slots += shape.rows * (shape.source + shape.target)
+    slots += shape.rows * sum(shape[1 : 1 + lengths_n2.shape[1]])
     real += int(lengths_n2[rows[rows >= 0]].sum())
   return real / slots

@@ -26,12 +26,15 @@ class SentencePiece:
     byte_fallback: spells characters not in the vocabulary as bytes, so that no text is
       unknown; takes 256 pieces.
     split_digits: every digit is a piece of its own.
+    whitespace: keeps every space, as code and tables need, and not only the first of
+      several.
   """
 
   vocabulary: int = 8000
   model: str = "bpe"
   byte_fallback: bool = True
   split_digits: bool = False
+  whitespace: bool = False
 
   def __post_init__(self):
     if self.model not in ("bpe", "unigram"):
@@ -52,6 +55,7 @@ class SentencePiece:
         model_type=self.model,
         byte_fallback=self.byte_fallback,
         split_digits=self.split_digits,
+        remove_extra_whitespaces=not self.whitespace,
         normalization_rule_name="identity",
         character_coverage=1.0,
         input_sentence_size=5_000_000,

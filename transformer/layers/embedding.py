@@ -7,7 +7,7 @@ import jax.numpy as jnp
 from flax import linen as nn
 
 from transformer.axes import lay
-from transformer.layers.linear import weight
+from transformer.layers.linear import project, weight
 
 
 @dataclasses.dataclass(frozen=True)
@@ -81,3 +81,14 @@ class Embedding(nn.Module):
     x_btd = jnp.take(table_vd, id_bt, axis=0)
     scale = self.d_model**0.5 if self.tying.scaled else 1.0
     return (x_btd * scale).astype(dtype)
+
+
+class Logits(nn.Module):
+  """A linear map of its own to the vocabulary, with a bias; float32."""
+
+  vocabulary: int
+
+  @nn.compact
+  def __call__(self, x_btd):
+    y_btv = project(self, "w", "btd,dv->btv", x_btd, v=self.vocabulary, bias=True)
+    return y_btv.astype(jnp.float32)

@@ -1,7 +1,7 @@
 """Stacks of encoder and decoder layers (§3.1), scanned over their depth."""
 
 import functools
-from typing import Any, Protocol
+from typing import Any, ClassVar, Protocol
 
 import jax
 import jax.numpy as jnp
@@ -97,6 +97,9 @@ class EncoderLayer(nn.Module):
 
   c: Any
 
+  causal: ClassVar[bool] = False
+  """Whether `mask_bts` hides what stands to the right."""
+
   def setup(self):
     self.self_memory = memory(self.c)
     self.self_attention = attention(self.c, self.self_memory, self.c.position)
@@ -119,7 +122,7 @@ class EncoderLayer(nn.Module):
         pos_bt,
         pos_bt,
         train,
-        Segments(seg_bt, seg_bt, causal=False),
+        Segments(seg_bt, seg_bt, self.causal),
       )
 
     real_bt = seg_bt != 0

@@ -2,6 +2,7 @@
 
 import abc
 import dataclasses
+import functools
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any, ClassVar
@@ -9,10 +10,11 @@ from typing import Any, ClassVar
 import numpy as np
 from flax import linen as nn
 
+from transformer.batch import Tokens
 from transformer.data.batching import Batching, Shape
 from transformer.data.sources.base import Source
 from transformer.data.tokenizer import SentencePiece, Tokenizer
-from transformer.training.losses import Mean
+from transformer.training.losses import Mean, Readout
 
 
 @dataclasses.dataclass(frozen=True)
@@ -41,10 +43,14 @@ class Samples:
 
 @dataclasses.dataclass(frozen=True)
 class Task(abc.ABC):
-  """The recipe of a task. Subclasses are frozen dataclasses; `scores` names the numbers
-  that `evaluate` gives."""
+  """The recipe of a task. Subclasses are frozen dataclasses.
+
+  `scores` names the numbers that `evaluate` gives, and `verb` is the command that uses
+  a run of the task.
+  """
 
   scores: ClassVar[tuple[str, ...]]
+  verb: ClassVar[str] = "translate"
 
   @abc.abstractmethod
   def train_tokenizer(self, data: Source, recipe: SentencePiece) -> bytes:
@@ -82,3 +88,28 @@ class Task(abc.ABC):
     progress: bool,
   ) -> tuple[dict[str, float | str], Samples]:
     """Scores of a held-out split by name, and samples."""
+
+
+def next_tokens(
+  module: nn.Module,
+  params,
+  batch,
+  target: Tokens,
+  readout: Readout,
+  smoothing: float,
+  key,
+) -> tuple[Mean, Any]:
+  """The loss of a model that gives each token of `target` a distribution, as
+  `Task.loss` returns it."""
+  variables = {"params": params}
+  x_btd, changed = module.apply(
+    variables,
+    batch,
+    train=key is not None,
+    rngs={} if key is None else {"dropout": key},
+    mutable=["running"],
+    method="hidden",
+  )
+  logits = functools.partial(module.apply, variables, method="logits")
+  sums = readout(logits, x_btd, target.id_bt, target.seg_bt != 0, smoothing)
+  return sums, changed.get("running", {})

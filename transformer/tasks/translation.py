@@ -17,7 +17,7 @@ from transformer.data.corpus import Corpus
 from transformer.data.pipeline import assemble, batches, evaluation_batches, fill
 from transformer.data.sources.base import Source
 from transformer.data.tokenizer import SentencePiece, Tokenizer
-from transformer.tasks.base import Features, Samples, Task
+from transformer.tasks.base import Features, Samples, Task, next_tokens
 from transformer.tasks.search import Search, Searcher
 from transformer.training.losses import Mean, Readout
 
@@ -82,20 +82,10 @@ class Translation(Task):
     return Pairs(side(shape.source), side(shape.target))
 
   def loss(self, module, params, batch, key) -> tuple[Mean, Any]:
-    variables = {"params": params}
-    x_btd, changed = module.apply(
-      variables,
-      batch,
-      train=key is not None,
-      rngs={} if key is None else {"dropout": key},
-      mutable=["running"],
-      method="hidden",
-    )
-    logits = functools.partial(module.apply, variables, method="logits")
-    weight_bt = batch.target.seg_bt != 0
     smoothing = 0.0 if key is None else self.smoothing
-    sums = self.readout(logits, x_btd, batch.target.id_bt, weight_bt, smoothing)
-    return sums, changed.get("running", {})
+    return next_tokens(
+      module, params, batch, batch.target, self.readout, smoothing, key
+    )
 
   def evaluate(
     self,

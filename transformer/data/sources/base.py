@@ -1,9 +1,9 @@
-"""What every source of text pairs offers."""
+"""What every source of texts offers."""
 
 import abc
 import dataclasses
 from collections.abc import Sequence
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 
 class Pair(NamedTuple):
@@ -15,11 +15,12 @@ class Pair(NamedTuple):
 
 @dataclasses.dataclass(frozen=True)
 class Source(abc.ABC):
-  """A recipe for pairs of texts in the splits `train`, `val` and `test`."""
+  """A recipe for examples in the splits `train`, `val` and `test`: pairs of texts,
+  unless it is a `TextSource`."""
 
   @abc.abstractmethod
-  def open(self, split: str) -> Sequence[Pair]:
-    """The pairs of a split, with random access.
+  def open(self, split: str) -> Sequence[Any]:
+    """The examples of a split, with random access.
 
     Raises:
       ValueError: there is no such split, or its text is not usable.
@@ -29,6 +30,15 @@ class Source(abc.ABC):
   @abc.abstractmethod
   def fingerprint(self, split: str) -> str:
     """SHA-256 that changes whenever the text of a split changes."""
+
+
+@dataclasses.dataclass(frozen=True)
+class TextSource(Source):
+  """A recipe for texts alone, each a document of any length."""
+
+  @abc.abstractmethod
+  def open(self, split: str) -> Sequence[str]:
+    """The texts of a split, with random access; errors as in `Source.open`."""
 
 
 def check_split(split: str, known=("train", "val", "test")) -> None:

@@ -36,6 +36,8 @@ class Dates(Source):
     held_out: how many pairs each of val and test has.
     first, last: first and last date, ISO 8601.
     seed: chooses the examples, not the division of the calendar.
+    several: the most dates in one text, divided by ` ; `; each text has any number of
+      them from one up, for a study of long inputs.
   """
 
   examples: int = 100_000
@@ -43,8 +45,11 @@ class Dates(Source):
   first: str = "1900-01-01"
   last: str = "2099-12-31"
   seed: int = 0
+  several: int = 1
 
   def __post_init__(self):
+    if self.several < 1:
+      raise ValueError(f"Dates.several: {self.several} is less than 1")
     for name in ("first", "last"):
       try:
         datetime.date.fromisoformat(getattr(self, name))
@@ -96,6 +101,12 @@ class _Written(Sequence[Pair]):
       raise IndexError(i)
     name = ("train", "val", "test").index(self._split)
     rng = np.random.default_rng([self._recipe.seed, name, i])
+    several = self._recipe.several
+    count = 1 + rng.integers(several) if several > 1 else 1
+    pairs = [self._date(rng) for _ in range(count)]
+    return Pair(" ; ".join(p.source for p in pairs), " ".join(p.target for p in pairs))
+
+  def _date(self, rng) -> Pair:
     day = self._days[rng.integers(len(self._days))]
     locale, form = LOCALES[rng.integers(len(LOCALES))], FORMS[rng.integers(3)]
     return Pair(write(day, locale, form), day.isoformat())

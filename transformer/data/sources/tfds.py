@@ -6,7 +6,7 @@ import hashlib
 import importlib
 from collections.abc import Sequence
 
-from transformer.data.sources.base import Pair, Source, check_split
+from transformer.data.sources.base import Pair, Source, TextSource, check_split
 
 SPLITS = {"train": "train", "val": "validation", "test": "test"}
 
@@ -32,49 +32,90 @@ class Tfds(Source):
 
   def open(self, split: str) -> Sequence[Pair]:
     check_split(split)
-    return _Examples(self._builder(), SPLITS[split], self)
+    sides = self.source, self.target
+    return _Pairs(_builder(self.name, self.directory), SPLITS[split], sides)
 
   def fingerprint(self, split: str) -> str:
-    builder = self._builder()
-    info = builder.info.splits[SPLITS[split]]
-    text = f"{builder.info.full_name} {info.name} {info.num_examples} {info.num_bytes}"
-    return hashlib.sha256(f"{text} {self.source} {self.target}".encode()).hexdigest()
-
-  def _builder(self):
-    import tensorflow_datasets as tfds
-
-    name = self.name.partition("/")[0]
-    # Older translation sets are registered only when their module is imported.
-    with contextlib.suppress(ImportError):
-      module = name.removesuffix("_translate")
-      importlib.import_module(f"tensorflow_datasets.translate.{module}")
-    try:
-      builder = tfds.builder(self.name, data_dir=self.directory or None)
-    except Exception as error:
-      reason = str(error).splitlines()[0][:120]
-      raise ValueError(f"Tfds: {self.name}: not known to TFDS ({reason})") from error
-    if not builder.info.splits:
-      raise FileNotFoundError(
-        f"Tfds: {self.name} is not prepared in {builder.data_dir}; prepare it once: "
-        f"pip install -e '.[tfds]' && tfds build {self.name} --file_format=array_record"
-      )
-    return builder
+    return _fingerprint(
+      self.name, self.directory, split, f"{self.source} {self.target}"
+    )
 
 
-class _Examples(Sequence[Pair]):
-  def __init__(self, builder, split: str, recipe: Tfds):
+@dataclasses.dataclass(frozen=True)
+class TfdsText(TextSource):
+  """A prepared set of texts such as `lm1b`; see `Tfds`.
+
+  A set without a split for val or for test gives its other held-out split for both.
+
+  Attributes:
+    name: builder and config.
+    text: the feature that holds the text.
+    directory: where the prepared data lies; TFDS's own place if empty.
+  """
+
+  name: str
+  text: str = "text"
+  directory: str = ""
+
+  def open(self, split: str) -> Sequence[str]:
+    check_split(split)
+    builder = _builder(self.name, self.directory)
+    return _Texts(builder, _present(builder, split), (self.text,))
+
+  def fingerprint(self, split: str) -> str:
+    return _fingerprint(self.name, self.directory, split, self.text)
+
+
+def _builder(name: str, directory: str):
+  import tensorflow_datasets as tfds
+
+  family = name.partition("/")[0]
+  # Older translation sets are registered only when their module is imported.
+  with contextlib.suppress(ImportError):
+    module = family.removesuffix("_translate")
+    importlib.import_module(f"tensorflow_datasets.translate.{module}")
+  try:
+    builder = tfds.builder(name, data_dir=directory or None)
+  except Exception as error:
+    reason = str(error).splitlines()[0][:120]
+    raise ValueError(f"Tfds: {name}: not known to TFDS ({reason})") from error
+  if not builder.info.splits:
+    raise FileNotFoundError(
+      f"Tfds: {name} is not prepared in {builder.data_dir}; prepare it once: "
+      f"pip install -e '.[tfds]' && tfds build {name} --file_format=array_record"
+    )
+  return builder
+
+
+def _present(builder, split: str) -> str:
+  """TFDS's name of a split, or that of the other held-out split where there is none."""
+  held_out = {"val": SPLITS["test"], "test": SPLITS["val"]}
+  wanted = SPLITS[split]
+  return wanted if wanted in builder.info.splits else held_out.get(split, wanted)
+
+
+def _fingerprint(name: str, directory: str, split: str, features: str) -> str:
+  builder = _builder(name, directory)
+  info = builder.info.splits[_present(builder, split)]
+  text = f"{builder.info.full_name} {info.name} {info.num_examples} {info.num_bytes}"
+  return hashlib.sha256(f"{text} {features}".encode()).hexdigest()
+
+
+class _Examples(Sequence):
+  def __init__(self, builder, split: str, sides: tuple[str, ...]):
     if split not in builder.info.splits:
       raise ValueError(
-        f"Tfds: {recipe.name} has no split {split}; there are "
+        f"Tfds: {builder.info.full_name} has no split {split}; there are "
         f"{', '.join(builder.info.splits)}"
       )
     self._data = builder.as_data_source(split=split)
-    self._sides = recipe.source, recipe.target
+    self._sides = sides
     features = list(builder.info.features)
     for side in self._sides:
       if side not in features:
         raise ValueError(
-          f"Tfds: {recipe.name} has no feature {side!r}; there are {features}"
+          f"Tfds: {builder.info.full_name} has no feature {side!r}; there are "
+          f"{features}"
         )
 
   def __len__(self) -> int:
@@ -86,7 +127,20 @@ class _Examples(Sequence[Pair]):
     if not 0 <= i < len(self):
       raise IndexError(i)
     example = self._data[i]
-    return Pair(*(_text(example[side]) for side in self._sides))
+    return self._join(*(_text(example[side]) for side in self._sides))
+
+  def _join(self, *texts: str):
+    raise NotImplementedError
+
+
+class _Pairs(_Examples):
+  def _join(self, *texts: str) -> Pair:
+    return Pair(*texts)
+
+
+class _Texts(_Examples):
+  def _join(self, *texts: str) -> str:
+    return texts[0]
 
 
 def _text(value) -> str:

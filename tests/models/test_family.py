@@ -1,0 +1,251 @@
+"""What every encoder-decoder promises, found through the base class of all models, so
+that a new one is under all of it: with every member of every recipe that it has."""
+
+import dataclasses
+import functools
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+from flax import linen as nn
+
+from tests.models.test_seq2seq import V, compiled, example, logits, tokens, variables
+from transformer import config as configs
+from transformer import experiment, tree
+from transformer.batch import BOS, EOS, Pairs
+from transformer.decoding.state import widen
+from transformer.layers.embedding import Embedding
+from transformer.models.base import Model
+from transformer.models.seq2seq import Transformer
+from transformer.tasks.search import Search, Searcher
+
+SIZES = dict(
+  layers=2, d_model=16, d_ff=24, heads=4, d_k=8, d_v=6, d_state=12, d_alignment=10,
+  d_output=14, d_hidden=18, dropout=0.0, positions=20,
+)  # fmt: skip
+"""The fields of any model, by name, in their small form."""
+
+
+def small(kind):
+  known = configs.annotations(kind)
+  return kind(**{name: size for name, size in SIZES.items() if name in known})
+
+
+KINDS = {
+  name: kind
+  for name, kind in configs.members(Model).items()
+  if isinstance(small(kind).example(), Pairs)
+}
+"""Every encoder-decoder: the models that read pairs."""
+
+
+def members():
+  """Each model, and each other member of each of its recipes; those of the Transformer
+  are in test_seq2seq."""
+  for name, kind in KINDS.items():
+    model = small(kind)
+    yield pytest.param(model, id=name)
+    for field, family in configs.annotations(kind).items():
+      if kind is Transformer or not dataclasses.is_dataclass(family):
+        continue
+      for other, recipe in configs.members(family).items():
+        if recipe is not type(getattr(model, field)):
+          changed = dataclasses.replace(model, **{field: recipe()})
+          yield pytest.param(changed, id=f"{name}-{field}-{other}")
+
+
+MEMBERS = list(members())
+
+
+def test_the_command_line_knows_every_member():
+  assert set(configs.members(Model).values()) == set(experiment.MODELS)
+
+
+@pytest.mark.parametrize("model", MEMBERS)
+def test_shape_and_finite_gradient(model):
+  rng = np.random.default_rng(1)
+  batch = Pairs(tokens([[example(rng, 7)], [example(rng, 3)]]),
+                tokens([[example(rng, 5)], [example(rng, 4)]]))  # fmt: skip
+  model = dataclasses.replace(model, dropout=0.2)
+
+  def loss(params):
+    rngs = {"dropout": jax.random.key(3)}
+    y = model.module(V).apply(params, batch, train=True, rngs=rngs)
+    assert y.shape == (2, 5, V) and y.dtype == jnp.float32
+    return jnp.sum(jnp.square(jax.nn.log_softmax(y)))
+
+  gradient = jax.jit(jax.grad(loss))(variables(model))
+  for path, leaf in tree.paths(gradient).items():
+    assert np.all(np.isfinite(leaf)), path
+    assert np.any(leaf != 0), path
+
+
+@pytest.mark.parametrize("model", MEMBERS)
+def test_a_future_token_changes_no_earlier_output_exactly(model):
+  """By gradient: of the logits at place t with respect to the embedded tokens."""
+  rng = np.random.default_rng(2)
+  t, d = 5, 16
+  module, params = model.module(V), variables(model)
+  batch = Pairs(tokens([[example(rng, 7)]]), tokens([[example(rng, t)]]))
+
+  def decode(nudge_btd):
+    def add(call, args, kwargs, context):
+      y = call(*args, **kwargs)
+      embeds = isinstance(context.module, Embedding)
+      if embeds and context.method_name == "__call__" and y.shape == (1, t, d):
+        return y + nudge_btd
+      return y
+
+    with nn.intercept_methods(add):
+      return module.apply(params, batch)[0]
+
+  reach = jax.jit(jax.jacrev(decode))(jnp.zeros((1, t, d)))[:, :, 0]
+  reach = np.abs(reach).max(axis=(1, 3))
+  assert np.all(reach[~np.tri(t, dtype=bool)] == 0.0)
+  assert np.all(reach[np.tri(t, dtype=bool)] > 0.0)
+
+
+@pytest.mark.parametrize("model", MEMBERS)
+def test_padding_packing_and_company_change_nothing(model):
+  rng = np.random.default_rng(4)
+  pairs = [(example(rng, s), example(rng, t)) for s, t in ((6, 4), (3, 5), (4, 2))]
+  (s0, t0), (s1, t1), (s2, t2) = pairs
+  alone = logits(model, tokens([[s0]]), tokens([[t0]]))[0]
+  padded = logits(model, tokens([[s0]], 9), tokens([[t0]], 8))[0, :4]
+  company = logits(model, tokens([[s1], [s0]]), tokens([[t1], [t0]]))[1, :4]
+  packed = logits(
+    model, tokens([[s1, s0, s2]], 15), tokens([[t1, t0, t2]], 14)
+  )[0, 5:9]  # fmt: skip
+  for found in (padded, company, packed):
+    np.testing.assert_allclose(found, alone, rtol=1e-5, atol=1e-5 * np.abs(alone).max())
+
+
+@pytest.mark.parametrize("model", MEMBERS)
+def test_every_source_token_is_read(model):
+  """A model that loses a part of the source would pass all the rest."""
+  rng = np.random.default_rng(5)
+  source, target = example(rng, 6), tokens([[example(rng, 4)]])
+  whole = logits(model, tokens([[source]]), target)
+  for place in range(len(source) - 1):
+    other = [*source]
+    other[place] = 4 + (other[place] - 3) % (V - 4)
+    assert other != source
+    assert np.abs(logits(model, tokens([[other]]), target) - whole).max() > 1e-5
+
+
+@pytest.mark.parametrize("model", MEMBERS)
+def test_cached_steps_are_the_full_pass(model):
+  rng = np.random.default_rng(6)
+  sources = tokens([[example(rng, 7)], [example(rng, 4)]])
+  targets = [example(rng, 6), example(rng, 6)]
+  full = logits(model, sources, tokens([[t] for t in targets]))
+  module = model.module(V)
+  params = module.unstack(variables(model)["params"])
+  state = module.start(params, sources, capacity=9)
+  step, token = jax.jit(module.step), np.full((2, 1), BOS, np.int32)
+  for t in range(6):
+    found, state = step(params, token, state)
+    scale = np.abs(full[:, t]).max()
+    np.testing.assert_allclose(found[:, 0], full[:, t], rtol=1e-5, atol=1e-5 * scale)
+    token = np.array([[target[t]] for target in targets], np.int32)
+
+
+@pytest.mark.parametrize("model", MEMBERS)
+def test_hypotheses_of_a_sentence_do_not_see_each_other(model):
+  rng = np.random.default_rng(7)
+  module = model.module(V)
+  params = module.unstack(variables(model)["params"])
+  source = tokens([[example(rng, 7)], [example(rng, 4)]])
+  paths = rng.integers(4, V, (2, 3, 5)).astype(np.int32)
+  step = jax.jit(module.step)
+
+  def run(chosen):
+    state = module.start(params, source, capacity=5)
+    state = state._replace(cache=widen(state.cache, len(chosen)))
+    for t in range(5):
+      y, state = step(params, paths[:, chosen, t], state)
+    assert jax.tree.all(
+      jax.tree.map(lambda leaf: leaf.shape[:2] == (2, len(chosen)), state.cache)
+    )
+    return y
+
+  together = run([0, 1, 2])
+  for w in range(3):
+    np.testing.assert_allclose(run([w])[:, 0], together[:, w], atol=1e-5)
+
+
+@pytest.mark.parametrize(
+  "model",
+  [
+    pytest.param(small(kind), id=name)
+    for name, kind in KINDS.items()
+    if "unroll" in configs.annotations(kind)
+  ],
+)
+def test_unroll_is_neutral(model):
+  rng = np.random.default_rng(8)
+  batch = Pairs(tokens([[example(rng, 7)]]), tokens([[example(rng, 5)]]))
+  unrolled = dataclasses.replace(model, unroll=2)
+  found = compiled(unrolled)(variables(model), batch)
+  np.testing.assert_allclose(found, logits(model, *batch), atol=1e-6)
+
+
+@pytest.mark.parametrize("model", MEMBERS)
+def test_dropout_acts_in_training_alone(model):
+  dropped = dataclasses.replace(model, dropout=0.3)
+  batch = Pairs(tokens([[[4, 5, 6]]]), tokens([[[6, 7]]]))
+  draw = jax.jit(functools.partial(dropped.module(V).apply, train=True))
+  one, other = (
+    draw(variables(model), batch, rngs={"dropout": jax.random.key(k)}) for k in (1, 2)
+  )
+  assert np.abs(one - other).max() > 0.01
+  found = compiled(dropped)(variables(model), batch)
+  np.testing.assert_allclose(found, logits(model, *batch), atol=1e-5)
+
+
+@pytest.mark.parametrize("kind", KINDS.values())
+@pytest.mark.parametrize(
+  "change", [dict(dropout=1.0), dict(layers=0), dict(d_model=-1)]
+)
+def test_impossible_sizes_are_refused(kind, change):
+  if not set(change) <= set(configs.annotations(kind)):
+    pytest.skip(f"{kind.__name__} has no {', '.join(change)}")
+  with pytest.raises(ValueError, match=r"model\."):
+    dataclasses.replace(small(kind), **change)
+
+
+@pytest.mark.parametrize("kind", KINDS.values(), ids=KINDS)
+def test_search_finds_the_same_alone_and_in_company(kind):
+  rng = np.random.default_rng(9)
+  sources = [np.array(example(rng, n), np.int32) for n in (5, 3, 7, 4, 6)]
+  model = small(kind)
+  module, params = model.module(V), variables(model)["params"]
+  params = jax.tree.map(lambda leaf: 2.0 * leaf, params)
+  searcher = Searcher(module, params, Search(beam=3, extra=4))
+
+  def outputs(chosen):
+    found = dict(searcher.outputs([sources[i] for i in chosen]))
+    return {i: found[place].tolist() for place, i in enumerate(chosen)}
+
+  together = outputs(range(5))
+  assert len({tuple(found) for found in together.values()}) > 1
+  for found in together.values():
+    assert EOS in found
+  assert outputs([2]) == {2: together[2]}
+
+
+@pytest.mark.parametrize("kind", KINDS.values(), ids=KINDS)
+def test_in_bfloat16_it_trains_near_float32_and_is_searched(kind):
+  rng = np.random.default_rng(10)
+  model = small(kind)
+  batch = Pairs(tokens([[example(rng, 7)]]), tokens([[example(rng, 5)]]))
+  module = model.module(V, jnp.bfloat16)
+  found = module.apply(variables(model), batch)
+  assert found.dtype == jnp.float32
+  exact = logits(model, *batch)
+  assert 0.0 < np.abs(found - exact).max() < 0.1 * np.abs(exact).max()
+  source = np.array(example(rng, 6), np.int32)
+  searcher = Searcher(module, variables(model)["params"], Search(beam=2, extra=3))
+  ((_, ids),) = searcher.outputs([source])
+  assert EOS in ids

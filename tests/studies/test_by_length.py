@@ -1,0 +1,77 @@
+"""Score by length, on runs that have learnt next to nothing."""
+
+import csv
+import dataclasses
+import itertools
+
+import numpy as np
+import pytest
+
+from tests.models.test_family import small
+from tests.test_run import TINY, train
+from transformer.data.sources.dates import Dates
+from transformer.models.recurrent import Recurrent
+from transformer.studies.by_length import bins, main
+from transformer.tasks.search import Search
+from transformer.tasks.translation import text_scores
+from transformer.translator import Translator
+
+SHORT = dict(steps=1, eval_every=1, save_every=1)
+
+
+def test_bins_are_a_partition_by_length():
+  sizes = np.array([5, 9, 5, 7, 30, 7, 5, 8])
+  groups = bins(sizes, 3)
+  assert sorted(np.concatenate(groups).tolist()) == list(range(8))
+  assert 2 <= len(groups) <= 3
+  for left, right in itertools.pairwise(groups):
+    assert sizes[left].max() < sizes[right].min()
+  assert [g.tolist() for g in bins(np.array([4, 4, 4]), 3)] == [[0, 1, 2]]
+
+
+def test_each_group_has_the_scores_of_its_own_texts(tmp_path, capsys):
+  data = dataclasses.replace(TINY.data, several=3)
+  assert train(tmp_path / "one", data=data, **SHORT) == 0
+  assert train(tmp_path / "two", data=data, model=small(Recurrent), **SHORT) == 0
+  runs = [str(tmp_path / name) for name in ("one", "two")]
+  capsys.readouterr()
+  assert main([*runs, "--output", str(tmp_path / "found"), "--bins", "3"]) == 0
+  assert capsys.readouterr().out.count("\n") > 3
+  assert (tmp_path / "found.png").stat().st_size > 0
+  with (tmp_path / "found.csv").open() as file:
+    rows = list(csv.DictReader(file))
+  assert {row["run"] for row in rows} == {"one", "two"}
+  assert sum(int(row["sentences"]) for row in rows) == 2 * data.held_out
+  translator = Translator.open(runs[1], Search(beam=1))
+  pairs = list(data.open("test"))
+  size = [
+    len(ids) for ids in translator.run.tokenizer.encode([p.source for p in pairs])
+  ]
+  row = [row for row in rows if row["run"] == "two"][-1]
+  own = [p for p, n in zip(pairs, size, strict=True) if n >= int(row["shortest"])]
+  outputs = translator.translate([p.source for p in own])
+  scores = text_scores(outputs, [p.target for p in own])
+  assert float(row["chrf"]) == pytest.approx(scores["chrf"])
+
+
+def test_what_is_no_run_gets_one_line(tmp_path, capsys):
+  assert main([str(tmp_path / "none")]) == 1
+  err = capsys.readouterr().err
+  assert "not a run" in err and err.count("\n") == 1
+
+
+def test_several_dates_are_each_a_date_of_the_split():
+  one, several = (Dates(several=n).open("val") for n in (1, 4))
+  single = {one[i].target for i in range(len(one))}
+  counts = set()
+  for i in range(60):
+    dates = several[i].target.split(" ")
+    assert len(several[i].source.split(" ; ")) == len(dates)
+    counts.add(len(dates))
+    for date in dates:
+      assert len(date) == 10
+  assert counts == {1, 2, 3, 4}
+  # The calendar is divided as before: what is held out stays held out.
+  train = Dates(several=4).open("train")
+  seen = {date for i in range(2000) for date in train[i].target.split(" ")}
+  assert not seen & single

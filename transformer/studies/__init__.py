@@ -1,0 +1,1 @@
+"""Studies over finished runs: a table and a figure each."""
