@@ -1,0 +1,116 @@
+"""`evaluate`: a score together with all that it depends on."""
+
+import hashlib
+import json
+from pathlib import Path
+from typing import Any
+
+from transformer.cli import flags
+from transformer.cli.lines import progress_bar, show
+
+
+def evaluate_flags(new: flags.Verb) -> None:
+  """What to score, and under which name."""
+  new.add_argument("--split", default="test", help="train, val or test (default)")
+  new.add_argument("--source", type=Path, help="own text, one sentence a line")
+  new.add_argument("--reference", type=Path, help="its translation")
+  new.add_argument(
+    "--name",
+    help="of the record in RUN/evaluations (default: the split, or files)",
+  )  # fmt: skip
+
+
+def evaluate(arguments) -> None:
+  """Scores a run on held-out text, or on own files, with sacreBLEU."""
+  import jax
+  import jax.numpy as jnp
+
+  from transformer import config as configs
+  from transformer.data.sources.text import ParallelText
+  from transformer.run import Run
+  from transformer.tasks.translation import Translation, corpus_of, text_scores
+
+  run = Run.open(arguments.run)
+  data, split = run.config.data, arguments.split
+  if bool(arguments.source) != bool(arguments.reference):
+    raise ValueError("--source and --reference are given together or not at all")
+  if arguments.source:
+    files = str(arguments.source), str(arguments.reference)
+    data = ParallelText(*files, test_source=files[0], test_target=files[1])
+    split = "test"
+  name = arguments.name or ("files" if arguments.source else split)
+  if Path(name).name != name or name.startswith("."):
+    raise ValueError(f"--name: {name!r} is no plain file name")
+  task = run.config.task
+  if not isinstance(task, Translation):
+    raise ValueError(f"{run.path}: its task is no translation")
+  pairs = list(data.open(split))
+  search = flags.search_of(arguments)
+  translator = flags.translator_of(arguments, search)
+  corpus = corpus_of(data, split, run.tokenizer, run.cache, progress=False)
+  loss = task.held_out_loss(run.module(), run.params(arguments.step), corpus)
+  sources, references = ([pair[side] for pair in pairs] for side in (0, 1))
+  with progress_bar(False, len(pairs)) as bar:
+    found = translator.hypotheses(sources, bar.update, seed=arguments.seed)
+  outputs = [choose(each, arguments.mbr).replace("\n", " ") for each in found]
+  record: dict[str, Any] = {"loss": loss, **text_scores(outputs, references)}
+  if not search.draws:
+    record["search_errors"] = search_errors(
+      found, translator.score(sources, references)
+    )
+  record |= {
+    "split": split,
+    "step": arguments.step or run.steps()[-1],
+    "search": configs.dump(search),
+    "mbr": arguments.mbr,
+    "seed": arguments.seed if search.draws else None,
+    "config_sha256": configs.digest(run.config),
+    "tokenizer_sha256": run.tokenizer.sha256,
+    "data_sha256": data.fingerprint(split),
+    "device": jax.devices()[0].device_kind,
+    "precision": jnp.dtype(run.config.precision.dtype).name,
+  }
+  folder = run.path / "evaluations"
+  folder.mkdir(exist_ok=True)
+  write_record(folder, name, record, outputs, references)
+  show(record, arguments.json)
+
+
+def choose(found: list, mbr: int | None) -> str:
+  """The text that stands for what was found for one sentence."""
+  from transformer.decoding import choose
+
+  texts = [each.text for each in found]
+  if not texts:
+    return ""
+  return texts[choose.mbr(texts) if mbr else 0]
+
+
+def search_errors(found: list[list], references: list) -> int:
+  """How many sentences have a reference that the model itself scores above the output.
+
+  Each is a search error, for the search has missed at least that; the others may be
+  ones too (Stahlberg and Byrne 2019, who look for the best output of all). Scores are
+  float32 and come by two ways, so a difference of 1 in 10,000 does not count. An
+  output that does not exist has none.
+  """
+  pairs = [
+    (best[0].score, reference.score)
+    for best, reference in zip(found, references, strict=True)
+    if best
+  ]
+  return sum(better > score + 1e-4 * max(1.0, -score) for score, better in pairs)
+
+
+def write_record(
+  folder: Path, name: str, record: dict, outputs: list[str], references: list[str]
+) -> None:
+  """Writes outputs and references, and last the record, which has their digests."""
+  from transformer.run import write_whole
+
+  for kind, lines in (("outputs", outputs), ("references", references)):
+    data = "".join(line.replace("\n", " ") + "\n" for line in lines).encode()
+    suffix = ".txt" if kind == "outputs" else ".reference.txt"
+    write_whole(folder / f"{name}{suffix}", data)
+    record[f"{kind}_sha256"] = hashlib.sha256(data).hexdigest()
+  write_whole(folder / f"{name}.json", json.dumps(record, indent=2).encode())
