@@ -117,8 +117,27 @@ def test_evaluate_gives_scores_that_can_be_compared(run, capsys):
   stored = json.loads((run / "evaluations" / "test.json").read_text())
   assert stored == record
   assert (run / "evaluations" / "test.txt").read_text().count("\n") == 12
-  for name in ("config_sha256", "tokenizer_sha256", "data_sha256"):
-    assert len(record[name]) == 64
+  for name in ("config", "tokenizer", "data", "outputs", "references"):
+    assert len(record[f"{name}_sha256"]) == 64
+  data = TINY.data.open("test")
+  stored = (run / "evaluations" / "test.reference.txt").read_text().splitlines()
+  assert stored == [data[i].target for i in range(12)]
+  assert record["search"]["beam"] == 4 and 0 <= record["search_errors"] <= 12
+
+
+def test_two_ways_to_search_are_compared(run, capsys):
+  call(capsys, "evaluate", run, "--beam", 1, "--name", "greedy")
+  draw = ["--sample", "TopK(3)", "--mbr", 3, "--seed", 5]
+  call(capsys, "evaluate", run, *draw, "--name", "drawn")
+  folder = run / "evaluations"
+  drawn = json.loads((folder / "drawn.json").read_text())
+  assert drawn["mbr"] == 3 and drawn["seed"] == 5 and "search_errors" not in drawn
+  assert drawn["search"]["sampler"] == {"type": "TopK", "temperature": 1.0, "k": 3}
+  files = folder / "greedy.json", folder / "drawn.json"
+  status, out, _ = call(capsys, "compare", *files, "--resamples", 50)
+  assert status == 0 and "12 sentences" in out
+  _, alone, _ = call(capsys, "translate", run, *draw, texts(1)[0])
+  assert (folder / "drawn.txt").read_text().startswith(alone)
 
 
 def test_evaluate_reads_own_files(run, capsys, tmp_path):

@@ -5,6 +5,8 @@ import sys
 from collections.abc import Callable
 
 from transformer.cli import flags
+from transformer.cli.artifact import export, export_flags
+from transformer.cli.comparison import compare, compare_flags
 from transformer.cli.quality import evaluate, evaluate_flags
 from transformer.cli.runs import average, average_flags, info
 from transformer.cli.text import score, score_flags, translate, translate_flags
@@ -44,9 +46,13 @@ def parser() -> argparse.ArgumentParser:
     for part in parts:
       part(new)
 
-  verb(translate, flags.run, translate_flags, flags.search, flags.checkpoint)
-  verb(score, flags.run, score_flags, flags.checkpoint)
-  verb(evaluate, flags.run, evaluate_flags, flags.search, flags.checkpoint, flags.json)
-  verb(average, flags.run, average_flags)
-  verb(info, flags.run, flags.checkpoint, flags.json)
+  run, checkpoint, json = flags.run, flags.checkpoint, flags.json
+  search, looking = flags.search, (flags.search, flags.draw, flags.batch_size)
+  verb(translate, run, translate_flags, *looking, checkpoint)
+  verb(score, run, score_flags, flags.penalty, flags.batch_size, checkpoint)
+  verb(evaluate, run, evaluate_flags, *looking, checkpoint, json)
+  verb(compare, compare_flags, json)
+  verb(average, run, average_flags)
+  verb(export, run, export_flags, search, checkpoint)
+  verb(info, run, checkpoint, json)
   return top

@@ -95,6 +95,10 @@ def search(new: Verb) -> None:
     help="a piece of the vocabulary that no output may have, such as ▁der; can be "
     "given several times",
   )  # fmt: skip
+
+
+def draw(new: Verb) -> None:
+  """Outputs at random, and a choice among many."""
   new.recipe(
     "--sample", "decoding.sample:Sampler", "draw outputs at random instead of searching"
   )
@@ -107,7 +111,6 @@ def search(new: Verb) -> None:
     help="find N outputs, or draw them, and take the one most like the others: minimum "
     "Bayes risk by chrF",
   )  # fmt: skip
-  batch_size(new)
 
 
 def batch_size(new: Verb) -> None:
@@ -140,19 +143,20 @@ def penalty_of(arguments):
 
 
 def search_of(arguments, n_best: int | None = None, stream: bool = False):
-  """The search that the flags describe."""
+  """The search that the flags of `search`, and of `draw` if it has them, describe."""
   from transformer.decoding.sample import Sampler
   from transformer.run import Run
   from transformer.tasks.search import Search
 
-  if arguments.mbr is not None and n_best is not None:
+  mbr, sample = getattr(arguments, "mbr", None), getattr(arguments, "sample", None)
+  if mbr is not None and n_best is not None:
     raise ValueError("give --mbr or --n-best, not both")
-  wanted = next(n for n in (arguments.mbr, n_best, 1) if n is not None)
+  wanted = next(n for n in (mbr, n_best, 1) if n is not None)
   sampler, beam = Sampler(), arguments.beam
-  if arguments.sample is not None:
-    sampler = configs.parse(arguments.sample, Sampler, "--sample")
+  if sample is not None:
+    sampler = configs.parse(sample, Sampler, "--sample")
   if beam is None:
-    beam = 1 if stream or arguments.sample is not None else 4
+    beam = 1 if stream or sample is not None else 4
   suppressed: list[int] = []
   if arguments.suppress:
     tokenizer = Run.open(arguments.run).tokenizer

@@ -127,8 +127,6 @@ def score_flags(new: flags.Verb) -> None:
     "--json", action="store_true",
     help="an object a line: source, text, score, logprob, tokens, token_logprobs",
   )  # fmt: skip
-  flags.penalty(new)
-  flags.batch_size(new)
 
 
 def score(arguments) -> None:

@@ -9,7 +9,6 @@ import dataclasses
 import functools
 import zlib
 from collections.abc import Iterator, Sequence
-from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -90,36 +89,27 @@ class Search:
     return longest if self.max_length is None else min(longest, self.max_length)
 
 
-class Asked(NamedTuple):
-  """What is asked for every sentence of a batch."""
-
-  limit_b: Any  # the longest output, in tokens without EOS
-  seed_b: Any  # uint32; what is drawn follows from it and from `key`
-  prefix_bt: Any  # a forced beginning, then PAD; [b, 0] where there is none
-  key: Any
-
-
 @functools.partial(jax.jit, static_argnames=("module", "search", "capacity"))
-def find(module, search: Search, params, source: Tokens, asked: Asked, capacity: int):
-  """The search over one batch of sources; see `beam_search` for what comes out."""
+def find(
+  module,
+  search: Search,
+  params,
+  source: Tokens,
+  constraint: Constraint,
+  capacity: int,
+  key=None,
+  seed_b=None,
+):
+  """The search over one batch of sources; see `beam_search` for what comes out, and
+  `generate` for `key` and `seed_b`."""
   state = module.start(params, source, capacity)
   step = functools.partial(module.step, params)
-  least_b = jnp.full_like(asked.limit_b, search.min_length)
-  constraint = Constraint(
-    asked.limit_b,
-    least_b if search.min_length else None,
-    asked.prefix_bt if asked.prefix_bt.shape[1] else None,
-    search.suppressed,
-  )
   if search.beam == 1:
     output = generate(
-      step, state, search.sampler, constraint, capacity, asked.key, asked.seed_b,
-      search.n_best,
-    )  # fmt: skip
-    score_bw = search.penalty.normalise(
-      output.logprob_bw, jnp.maximum(output.length_bw, 1)
+      step, state, search.sampler, constraint, capacity, key, seed_b, search.n_best
     )
-    return output._replace(score_bw=score_bw)
+    n_bw = jnp.maximum(output.length_bw, 1)
+    return output._replace(score_bw=search.penalty.normalise(output.logprob_bw, n_bw))
   # Near duplicates are taken out later, so all of a beam may be needed.
   settled = 1 if search.n_best == 1 else search.beam
   return beam_search(
@@ -165,18 +155,44 @@ class Searcher:
     for empty in np.flatnonzero(sizes <= 1):
       yield int(empty), nothing_found(self.search.width)
     for length, rows, chosen in self.batches(order, sizes):
-      source, limit_b = self.pad([sources[i] for i in chosen], rows, length)
-      asked = Asked(
-        limit_b,
-        padded([seed_of(sources[i]) for i in chosen], rows),
-        padded_prefixes([prefixes[i] for i in chosen] if prefixes else [], rows),
-        jax.random.key(seed),
+      beginnings = [prefixes[i] for i in chosen] if prefixes else []
+      source, constraint, seed_b = self.asked(
+        [sources[i] for i in chosen], beginnings, rows, length
       )
       capacity = self.search.limit(length) + 1
-      output = find(self.module, self.search, self.params, source, asked, capacity)
+      output = find(
+        self.module, self.search, self.params, source, constraint, capacity,
+        jax.random.key(seed), seed_b,
+      )  # fmt: skip
       output = jax.tree.map(np.asarray, output)
       for row, i in enumerate(chosen):
         yield int(i), Output(*(array[row] for array in output))
+
+  def asked(
+    self,
+    sources: Sequence[np.ndarray],
+    prefixes: Sequence[np.ndarray],
+    rows: int,
+    length: int,
+  ) -> tuple[Tokens, Constraint, np.ndarray]:
+    """A batch of one shape: sources, limits, and the seeds of what is drawn for each,
+    uint32, which follow from the source alone."""
+    source, limit_b = self.pad(sources, rows, length)
+    least, longest = self.search.min_length, max(map(len, prefixes), default=0)
+    width = declared_length(longest) if longest else 0
+    prefix_bt = np.full((rows, width), PAD, np.int32)
+    for row, ids in enumerate(prefixes):
+      prefix_bt[row, : len(ids)] = ids
+    seed_b = np.zeros(rows, np.uint32)
+    for row, ids in enumerate(sources):
+      seed_b[row] = zlib.crc32(np.ascontiguousarray(ids, np.int32).tobytes())
+    constraint = Constraint(
+      limit_b,
+      jnp.full_like(limit_b, least) if least else None,
+      jnp.asarray(prefix_bt) if width else None,
+      self.search.suppressed,
+    )
+    return source, constraint, seed_b
 
   def batches(self, order: list[int], sizes) -> Iterator[tuple[int, int, list[int]]]:
     """Cuts indices sorted by size into `(length, rows, indices)` of declared shapes."""
@@ -227,22 +243,3 @@ def declared_length(size: int) -> int:
 def nothing_found(w: int) -> Output:
   """The outputs of an empty source: `w` that do not exist."""
   return Output(*(np.asarray(array)[0] for array in nothing(1, w, 0)))
-
-
-def seed_of(ids: np.ndarray) -> int:
-  """A seed for what is drawn for a source; a pure function of its tokens."""
-  return zlib.crc32(np.ascontiguousarray(ids, np.int32).tobytes())
-
-
-def padded(seeds: Sequence[int], rows: int) -> np.ndarray:
-  """Seeds of `rows` rows, uint32."""
-  return np.array([*seeds, *(0,) * (rows - len(seeds))], np.uint32)
-
-
-def padded_prefixes(prefixes: Sequence[np.ndarray], rows: int) -> np.ndarray:
-  """Forced beginnings `[rows, t]` of a declared length, 0 if all are empty."""
-  longest = max((len(ids) for ids in prefixes), default=0)
-  prefix_bt = np.full((rows, declared_length(longest) if longest else 0), PAD, np.int32)
-  for row, ids in enumerate(prefixes):
-    prefix_bt[row, : len(ids)] = ids
-  return prefix_bt

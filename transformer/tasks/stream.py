@@ -8,16 +8,8 @@ import jax.numpy as jnp
 import numpy as np
 
 from transformer.batch import BOS, EOS, Tokens
-from transformer.decoding.constraint import Constraint
 from transformer.decoding.state import DecodeState
-from transformer.tasks.search import (
-  Asked,
-  Search,
-  Searcher,
-  declared_length,
-  padded_prefixes,
-  seed_of,
-)
+from transformer.tasks.search import Searcher, declared_length
 
 
 @functools.partial(jax.jit, static_argnames=("module", "capacity"))
@@ -27,22 +19,14 @@ def start(module, params, source: Tokens, capacity: int) -> DecodeState:
 
 
 @functools.partial(
-  jax.jit, static_argnames=("module", "search"), donate_argnames=("cache",)
+  jax.jit, static_argnames=("module", "sampler"), donate_argnames=("cache",)
 )
-def advance(module, search: Search, params, token_bw, t, cache, memory, asked: Asked):
+def advance(module, sampler, params, token_bw, t, cache, memory, constraint, key_b):
   """Token number `t` after `token_bw`, and the cache after it."""
   logits_bwv, (cache, _) = module.step(params, token_bw, DecodeState(cache, memory))
-  constraint = Constraint(
-    asked.limit_b,
-    jnp.full_like(asked.limit_b, search.min_length),
-    asked.prefix_bt,
-    search.suppressed,
-  )
   choice_bv = constraint.restrict(logits_bwv, t)[:, 0]
-  # As `decoding.sample.generate` draws the first sample of a sentence.
-  fold = jax.vmap(jax.random.fold_in, in_axes=(0, None))
-  key_b = fold(jax.vmap(jax.random.fold_in, (None, 0))(asked.key, asked.seed_b), 0)
-  return search.sampler(fold(key_b, t), choice_bv).astype(jnp.int32)[:, None], cache
+  token_b = sampler(jax.vmap(jax.random.fold_in, (0, None))(key_b, t), choice_bv)
+  return token_b.astype(jnp.int32)[:, None], cache
 
 
 def stream(
@@ -54,26 +38,22 @@ def stream(
   Raises:
     ValueError: the search keeps several hypotheses; which will win is known at the end.
   """
-  search = searcher.search
+  search, module, params = searcher.search, searcher.module, searcher.params
   if search.beam > 1:
     raise ValueError(f"stream: a beam of {search.beam} cannot be streamed; take beam=1")
   if len(source) <= 1:
     return
   length = declared_length(len(source))
-  tokens, limit_b = searcher.pad([source], 1, length)
-  asked = Asked(
-    limit_b,
-    jnp.asarray([seed_of(source)], jnp.uint32),
-    jnp.asarray(padded_prefixes([prefix], 1)),
-    jax.random.key(seed),
-  )
-  module, params = searcher.module, searcher.params
+  tokens, constraint, seed_b = searcher.asked([source], [prefix], 1, length)
+  # As `decoding.sample.generate` draws the first sample of a sentence.
+  key_b = jax.random.fold_in(jax.random.fold_in(jax.random.key(seed), seed_b[0]), 0)
   cache, memory = start(module, params, tokens, search.limit(length) + 1)
   token_bw = jnp.full((1, 1), BOS, jnp.int32)
-  for t in range(int(limit_b[0]) + 1):
+  for t in range(int(constraint.max_length_b[0]) + 1):
     token_bw, cache = advance(
-      module, search, params, token_bw, jnp.int32(t), cache, memory, asked
-    )
+      module, search.sampler, params, token_bw, np.int32(t), cache, memory, constraint,
+      key_b[None],
+    )  # fmt: skip
     token = int(token_bw[0, 0])
     if token == EOS:
       return
