@@ -140,6 +140,23 @@ def test_two_ways_to_search_are_compared(run, capsys):
   assert (folder / "drawn.txt").read_text().startswith(alone)
 
 
+def test_evaluate_tells_what_int8_changes(run, capsys):
+  _, out, _ = call(capsys, "evaluate", run, "--beam", 1, "--json", "--name", "whole")
+  whole = json.loads(out)
+  words = ["--beam", 1, "--json", "--name", "int8", "--weights", "int8"]
+  _, out, _ = call(capsys, "evaluate", run, *words)
+  record = json.loads(out)
+  assert record["weights"] == "int8" and whole["weights"] == "float32"
+  assert record["bleu_float32"] == whole["bleu"]
+  assert record["bleu_change"] == record["bleu"] - whole["bleu"]
+  assert record["loss"] != whole["loss"]
+  assert record["loss"] == pytest.approx(whole["loss"], rel=0.01)
+  _, out, _ = call(
+    capsys, "translate", run, "--weights", "int8", "--beam", 1, texts(1)[0]
+  )
+  assert (run / "evaluations" / "int8.txt").read_text().startswith(out)
+
+
 def test_evaluate_reads_own_files(run, capsys, tmp_path):
   data = TINY.data.open("test")
   for side, name in enumerate(("source", "reference")):

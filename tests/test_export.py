@@ -92,9 +92,10 @@ def test_200_sentences_decode_alike_where_this_package_is_not(run, tmp_path):
   assert len(lengths) > 8
 
 
-def test_limits_are_in_the_file_and_an_empty_row_has_no_output(run):
+@pytest.mark.parametrize("int8", [False, True])
+def test_limits_are_in_the_file_and_an_empty_row_has_no_output(run, int8):
   search = Search(beam=1, extra=50, min_length=3, max_length=5, suppressed=(7, 300))
-  searcher = Searcher(run.module(), run.params(), search)
+  searcher = Searcher(run.module(), run.params(int8=int8), search)
   given = [*sources(6), np.array([EOS], np.int32)]
   found = decode(export_search(searcher), given)
   wanted = dict(searcher.outputs(given))

@@ -31,6 +31,7 @@ from flax import linen as nn
 from transformer import config as configs
 from transformer.data.tokenizer import Tokenizer
 from transformer.experiment import Config, conflicts
+from transformer.layers.int8 import quantise
 from transformer.report import write_report
 from transformer.training.checkpoint import Checkpoints
 from transformer.training.mesh import batch_sharding, put
@@ -94,24 +95,28 @@ class Run:
     """The model."""
     return self.config.model.module(self.tokenizer.size, self.config.precision.dtype)
 
-  def abstract_params(self) -> Any:
-    """Shapes of the parameters, on this process' first device."""
+  def boxed_params(self) -> Any:
+    """Shapes of the parameters, each in a box with the letters of its axes."""
     from transformer.batch import Pairs, Tokens
 
     tokens = Tokens(*(np.ones((1, 2), np.int32),) * 3)
     init = functools.partial(
       self.module().init, jax.random.key(0), Pairs(tokens, tokens)
     )
-    boxed = jax.eval_shape(init)["params"]
+    return jax.eval_shape(init)["params"]
+
+  def abstract_params(self) -> Any:
+    """Shapes of the parameters, on this process' first device."""
     sharding = jax.sharding.SingleDeviceSharding(jax.local_devices()[0])
 
     def leaf(shape):
       return jax.ShapeDtypeStruct(shape.shape, shape.dtype, sharding=sharding)
 
-    return jax.tree.map(leaf, nn.unbox(boxed))
+    return jax.tree.map(leaf, nn.unbox(self.boxed_params()))
 
-  def params(self, step: int | None = None) -> Any:
-    """The parameters of a checkpoint, the newest if `step` is None.
+  def params(self, step: int | None = None, int8: bool = False) -> Any:
+    """The parameters of a checkpoint, the newest if `step` is None; with `int8`, their
+    matrices in 8 bits (`layers.int8`).
 
     Raises:
       FileNotFoundError: there is none.
@@ -119,7 +124,10 @@ class Run:
     if not self.steps():
       raise FileNotFoundError(f"{self.path}: no checkpoint yet; train it first")
     with self.checkpoints() as checkpoints:
-      return checkpoints.restore_params(self.abstract_params(), step)
+      params = checkpoints.restore_params(self.abstract_params(), step)
+    if not int8:
+      return params
+    return quantise(params, nn.get_partition_spec(self.boxed_params()))
 
 
 def prepare(config: Config, workdir: Path) -> Run:

@@ -46,13 +46,14 @@ def parser() -> argparse.ArgumentParser:
     for part in parts:
       part(new)
 
-  run, checkpoint, json = flags.run, flags.checkpoint, flags.json
-  search, looking = flags.search, (flags.search, flags.draw, flags.batch_size)
-  verb(translate, run, translate_flags, *looking, checkpoint)
-  verb(score, run, score_flags, flags.penalty, flags.batch_size, checkpoint)
-  verb(evaluate, run, evaluate_flags, *looking, checkpoint, json)
+  run, json, search = flags.run, flags.json, flags.search
+  model = (flags.weights, flags.checkpoint)
+  looking = (search, flags.draw, flags.batch_size, *model)
+  verb(translate, run, translate_flags, *looking)
+  verb(score, run, score_flags, flags.penalty, flags.batch_size, *model)
+  verb(evaluate, run, evaluate_flags, *looking, json)
   verb(compare, compare_flags, json)
   verb(average, run, average_flags)
-  verb(export, run, export_flags, search, checkpoint)
-  verb(info, run, checkpoint, json)
+  verb(export, run, export_flags, search, *model)
+  verb(info, run, flags.checkpoint, json)
   return top

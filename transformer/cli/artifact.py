@@ -38,7 +38,8 @@ def export(arguments) -> None:
     raise ValueError("no text to try the file on; give --input")
   if arguments.output.exists():
     raise ValueError(f"{arguments.output}: already exists")
-  searcher = Searcher(run.module(), run.params(arguments.step), search)
+  params = run.params(arguments.step, arguments.weights == "int8")
+  searcher = Searcher(run.module(), params, search)
   artifact = export_search(searcher)
   scratch = arguments.output.with_name(f".{arguments.output.name}.{os.getpid()}")
   try:

@@ -29,6 +29,7 @@ def evaluate(arguments) -> None:
   from transformer.data.sources.text import ParallelText
   from transformer.run import Run
   from transformer.tasks.translation import Translation, corpus_of, text_scores
+  from transformer.translator import Translator
 
   run = Run.open(arguments.run)
   data, split = run.config.data, arguments.split
@@ -48,7 +49,9 @@ def evaluate(arguments) -> None:
   search = flags.search_of(arguments)
   translator = flags.translator_of(arguments, search)
   corpus = corpus_of(data, split, run.tokenizer, run.cache, progress=False)
-  loss = task.held_out_loss(run.module(), run.params(arguments.step), corpus)
+  int8 = arguments.weights == "int8"
+  params = run.params(arguments.step, int8)
+  loss = task.held_out_loss(run.module(), params, corpus)
   sources, references = ([pair[side] for pair in pairs] for side in (0, 1))
   with progress_bar(False, len(pairs)) as bar:
     found = translator.hypotheses(sources, bar.update, seed=arguments.seed)
@@ -58,6 +61,12 @@ def evaluate(arguments) -> None:
     record["search_errors"] = search_errors(
       found, translator.score(sources, references)
     )
+  if int8:
+    full = Translator.open(run.path, search, arguments.step, arguments.batch_size)
+    texts = full.translate(sources, seed=arguments.seed, by_mbr=bool(arguments.mbr))
+    whole = text_scores([text.replace("\n", " ") for text in texts], references)
+    record["bleu_float32"] = whole["bleu"]
+    record["bleu_change"] = record["bleu"] - record["bleu_float32"]
   record |= {
     "split": split,
     "step": arguments.step or run.steps()[-1],
@@ -68,6 +77,7 @@ def evaluate(arguments) -> None:
     "tokenizer_sha256": run.tokenizer.sha256,
     "data_sha256": data.fingerprint(split),
     "device": jax.devices()[0].device_kind,
+    "weights": arguments.weights,
     "precision": jnp.dtype(run.config.precision.dtype).name,
   }
   folder = run.path / "evaluations"

@@ -3,6 +3,7 @@
 import jax.numpy as jnp
 from flax import linen as nn
 
+from transformer.layers.int8 import Int8, einsum
 from transformer.layers.linear import weight
 
 
@@ -19,11 +20,18 @@ class Embedding(nn.Module):
 
   def __call__(self, id_bt, dtype=jnp.float32):
     """Vectors `[b, t, d]` times sqrt(d_model), in `dtype`."""
-    x_btd = jnp.take(self.table_vd, id_bt, axis=0)
+    if isinstance(self.table_vd, Int8):
+      values_dv, scale_dv = self.table_vd
+      x_dbt = jnp.take(values_dv, id_bt, axis=1) * jnp.take(scale_dv, id_bt, axis=1)
+      x_btd = jnp.moveaxis(x_dbt, 0, -1)
+    else:
+      x_btd = jnp.take(self.table_vd, id_bt, axis=0)
     return (x_btd * self.d_model**0.5).astype(dtype)
 
   def logits(self, x_btd):
     """The pre-softmax linear map, by the same matrix and with no bias; float32."""
+    if isinstance(self.table_vd, Int8):
+      return einsum("btd,dv->btv", x_btd, self.table_vd).astype(jnp.float32)
     table_vd = self.table_vd.astype(x_btd.dtype)
     return jnp.einsum(
       "btd,vd->btv", x_btd, table_vd, preferred_element_type=jnp.float32
