@@ -9,6 +9,7 @@ import pytest
 from flax import linen as nn
 
 from transformer.batch import EOS, Pairs, Tokens
+from transformer.layers import int8
 from transformer.layers.int8 import Int8, einsum, quantise
 from transformer.models.seq2seq import Transformer
 from transformer.tasks.search import Search, Searcher
@@ -79,6 +80,8 @@ def test_a_token_alone_gives_what_it_gives_among_others(spec):
 def test_a_token_of_zeros_gives_zeros():
   _, w = quantised("df")
   np.testing.assert_array_equal(einsum("btd,df->btf", jnp.zeros((B, T, D)), w), 0.0)
+  values, scale = int8.rounded(jnp.zeros((B, D)), (1,))
+  assert not values.any() and (scale > 0).all()
 
 
 @functools.cache

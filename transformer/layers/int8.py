@@ -3,7 +3,7 @@
 Each output channel of a weight has a scale of its own. The input of a product is
 rounded to 8 bits too, each token by a scale of its own and at the time of the product,
 so that the product is one of whole numbers, exact, and a token's result does not depend
-on its company (Bhandare et al. 2019; Dettmers et al. 2022, §2.1).
+on its company (Dettmers et al. 2022, §3.1).
 """
 
 from typing import Any, NamedTuple
