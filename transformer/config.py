@@ -117,6 +117,18 @@ def _override(config, names: list[str], text: str | None, path: Path):
   return _build(type(config), {**_fields(config), name: new}, where)
 
 
+def parse(text: str, kind: Any, where: str) -> Any:
+  """A value of type `kind`, a recipe such as `TopP(0.9)` among them, from one
+  command-line word; `where` is the flag's name.
+
+  Raises:
+    ValueError: it is none.
+  """
+  value = _parse(text, kind, where)
+  _check(value, kind, where, 0)
+  return value
+
+
 def _parse(text: str, kind, where: str):
   """A value of type `kind` from a command-line word."""
   if kind is str or text in _choices(kind):

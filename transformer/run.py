@@ -28,6 +28,7 @@ from transformer import tree
 from transformer.data.tokenizer import Tokenizer
 from transformer.diagnose import explain
 from transformer.experiment import Config, conflicts
+from transformer.layers.int8 import quantise
 from transformer.processes import INTERRUPTED, Interrupt, Lock, first, meet
 from transformer.report import write_report
 from transformer.training.checkpoint import Checkpoints
@@ -96,20 +97,24 @@ class Run:
     """The model."""
     return self.config.model.module(self.tokenizer.size, self.config.precision.dtype)
 
-  def abstract_params(self) -> Any:
-    """Shapes of the parameters, on this process' first device."""
+  def boxed_params(self) -> Any:
+    """Shapes of the parameters, each in a box with the letters of its axes."""
     example = self.config.model.example()
     init = functools.partial(self.module().init, jax.random.key(0), example)
-    boxed = jax.eval_shape(init)["params"]
+    return jax.eval_shape(init)["params"]
+
+  def abstract_params(self) -> Any:
+    """Shapes of the parameters, on this process' first device."""
     sharding = jax.sharding.SingleDeviceSharding(jax.local_devices()[0])
 
     def leaf(shape):
       return jax.ShapeDtypeStruct(shape.shape, shape.dtype, sharding=sharding)
 
-    return jax.tree.map(leaf, nn.unbox(boxed))
+    return jax.tree.map(leaf, nn.unbox(self.boxed_params()))
 
-  def params(self, step: int | None = None) -> Any:
-    """The parameters of a checkpoint, the newest if `step` is None.
+  def params(self, step: int | None = None, int8: bool = False) -> Any:
+    """The parameters of a checkpoint, the newest if `step` is None; with `int8`, their
+    matrices in 8 bits (`layers.int8`).
 
     Raises:
       FileNotFoundError: there is none.
@@ -119,7 +124,9 @@ class Run:
     with self.checkpoints() as checkpoints:
       params, note = checkpoints.restore_params(self.abstract_params(), step)
     self.check_tokenizer(note)
-    return params
+    if not int8:
+      return params
+    return quantise(params, nn.get_partition_spec(self.boxed_params()))
 
   def check_tokenizer(self, note: dict[str, Any]) -> None:
     """Raises ValueError if a checkpoint was trained with another tokenizer."""

@@ -129,3 +129,17 @@ class Tokenizer:
   def pieces(self, ids: Sequence[int]) -> list[str]:
     """The piece that every id stands for."""
     return [self._processor.IdToPiece(int(i)) for i in ids]
+
+  def id(self, piece: str) -> int:
+    """The id of a piece of the vocabulary.
+
+    Raises:
+      ValueError: there is no such piece.
+    """
+    found = self._processor.PieceToId(piece)
+    if self._processor.IdToPiece(found) != piece:
+      near = " ".join(self._processor.EncodeAsPieces(piece))
+      raise ValueError(
+        f"{piece!r} is no piece of the vocabulary; as text it is written {near}"
+      )
+    return found

@@ -7,6 +7,7 @@ import jax.numpy as jnp
 from flax import linen as nn
 
 from transformer.axes import lay
+from transformer.layers.int8 import Int8, einsum
 from transformer.layers.linear import project, weight
 
 
@@ -71,6 +72,8 @@ class Embedding(nn.Module):
 
   def logits(self, x_btd):
     """The pre-softmax linear map, with no bias; float32."""
+    if isinstance(self.output_vd, Int8):
+      return einsum("btd,dv->btv", x_btd, self.output_vd).astype(jnp.float32)
     table_vd = self.output_vd.astype(x_btd.dtype)
     logits_btv = jnp.einsum(
       "btd,vd->btv", x_btd, table_vd, preferred_element_type=jnp.float32
@@ -78,7 +81,12 @@ class Embedding(nn.Module):
     return lay("btv", logits_btv)
 
   def _look_up(self, table_vd, id_bt, dtype):
-    x_btd = jnp.take(table_vd, id_bt, axis=0)
+    if isinstance(table_vd, Int8):
+      values_dv, scale_dv = table_vd
+      x_dbt = jnp.take(values_dv, id_bt, axis=1) * jnp.take(scale_dv, id_bt, axis=1)
+      x_btd = jnp.moveaxis(x_dbt, 0, -1)
+    else:
+      x_btd = jnp.take(table_vd, id_bt, axis=0)
     scale = self.d_model**0.5 if self.tying.scaled else 1.0
     return (x_btd * scale).astype(dtype)
 

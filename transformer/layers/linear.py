@@ -1,8 +1,12 @@
 """One primitive makes every projection of every model."""
 
+from typing import Any
+
 import jax
 import jax.numpy as jnp
 from flax import linen as nn
+
+from transformer.layers.int8 import Int8, einsum
 
 
 def glorot(fan_in: int, fan_out: int):
@@ -20,7 +24,12 @@ def glorot(fan_in: int, fan_out: int):
 
 
 def weight(mod: nn.Module, name: str, letters: str, shape: tuple[int, ...], init):
-  """A float32 parameter of `mod` whose axes are known by their letters."""
+  """A float32 parameter of `mod` whose axes are known by their letters, or what
+  `int8.quantise` has made of it."""
+  if mod.has_variable("params", name):
+    stored: Any = mod.get_variable("params", name)
+    if isinstance(stored, Int8):
+      return stored
   return mod.param(name, nn.with_logical_partitioning(init, tuple(letters)), shape)
 
 
@@ -47,7 +56,7 @@ def project(mod: nn.Module, name: str, spec: str, x, *, bias: bool = False, **si
       fan_out *= size[letter]
   shape = tuple(size[letter] for letter in letters)
   w = weight(mod, name, letters, shape, glorot(fan_in, fan_out))
-  y = jnp.einsum(spec, x, w.astype(x.dtype))
+  y = einsum(spec, x, w)
   if bias:
     new = "".join(letter for letter in outputs if letter not in inputs)
     shape = tuple(size[letter] for letter in new)

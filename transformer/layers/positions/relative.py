@@ -81,7 +81,7 @@ class TransformerXl(Position):
   def relate(self, mod, q_bthk, k_bshk, v_bshk, q_pos_bt, k_pos_bs):
     h, k = q_bthk.shape[2:]
     d = h * k
-    w_dhk = weight(mod, "relative", "dhk", (d, h, k), glorot(d, d))
+    w_rhk = weight(mod, "relative", "rhk", (d, h, k), glorot(d, d))
     u_hk, v_hk = (
       weight(mod, name, "hk", (h, k), nn.initializers.zeros).astype(q_bthk.dtype)
       for name in ("content_bias", "distance_bias")
@@ -92,11 +92,11 @@ class TransformerXl(Position):
     # sin(i - j) and cos(i - j) by the addition theorems: what the query wants of each
     # wave is turned to its place i, and meets the waves at j. No table of distances is
     # made, and places may be any.
-    p_bthd = jnp.einsum(
-      "bthk,dhk->bthd", q_bthk + v_hk[None, None], w_dhk.astype(q_bthk.dtype),
+    p_bthr = jnp.einsum(
+      "bthk,rhk->bthr", q_bthk + v_hk[None, None], w_rhk.astype(q_bthk.dtype),
       preferred_element_type=jnp.float32,
     )  # fmt: skip
-    of_sine, of_cosine = jnp.split(p_bthd, 2, axis=-1)
+    of_sine, of_cosine = jnp.split(p_bthr, 2, axis=-1)
     sine, cosine = (x[:, :, None, :] for x in waves(q_pos_bt, d, self.base))
     turned_bthd = jnp.concatenate(
       [of_cosine * sine - of_sine * cosine, of_sine * sine + of_cosine * cosine],
