@@ -16,6 +16,7 @@ from transformer import cli, tree
 from transformer.data.sources.dates import Dates
 from transformer.decoding.choose import mbr
 from transformer.run import Run
+from transformer.training.schedules import Schedule
 
 
 @pytest.fixture(scope="module")
@@ -184,11 +185,29 @@ def test_average_is_a_run_with_the_mean_of_the_last(run, capsys, tmp_path):
     train(tmp_path / "mean", steps=8)
 
 
+def test_average_of_the_best_takes_those_that_scored_best(tmp_path, capsys):
+  path = tmp_path / "run"
+  # At such a rate it gets worse and worse.
+  settings = dict(steps=3, eval_every=1, save_every=1, schedule=Schedule(rate=9.0))
+  assert train(path, **settings) == 0
+  ranks = Run.open(path).ranks()
+  assert sorted(ranks) == [1, 2, 3] and min(ranks, key=ranks.get) == 3
+  status, out, _ = call(
+    capsys, "average", path, "--best", 2, "--output", tmp_path / "m"
+  )
+  assert status == 0 and "steps 1, 2" in out
+  _, out, _ = call(capsys, "info", path, "--json")
+  assert json.loads(out)["val/loss"] == {str(s): -rank for s, rank in ranks.items()}
+  status, _, err = call(capsys, "average", path, "--best", 4)
+  assert status == 1 and "--best 4: there are 3 evaluated checkpoints" in err
+
+
 def test_info_tells_what_a_run_is(run, capsys):
   status, out, _ = call(capsys, "info", run, "--json")
   record = json.loads(out)
   assert status == 0
   assert record["step"] == 6 and record["checkpoints"] == [2, 4, 6]
+  assert record["val/loss"]["6"] == -Run.open(run).ranks()[6] > 0
   assert record["parameters"] == tree.size(Run.open(run).params())
   assert record["parameters_sha256"] == tree.sha256(Run.open(run).params())
   assert record["config"]["model"]["d_ff"] == 24

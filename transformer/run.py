@@ -93,6 +93,17 @@ class Run:
     with self.checkpoints() as checkpoints:
       return checkpoints.steps
 
+  def ranks(self) -> dict[int, float]:
+    """How good each evaluated checkpoint is by the config's metric, higher is better;
+    one whose note is damaged is left out."""
+    found = {}
+    if self.steps():
+      with self.checkpoints() as checkpoints:
+        for step in checkpoints.steps:
+          with contextlib.suppress(ValueError):
+            found[step] = checkpoints.note(step).get("rank")
+    return {step: rank for step, rank in found.items() if rank is not None}
+
   def module(self) -> nn.Module:
     """The model."""
     return self.config.model.module(self.tokenizer.size, self.config.precision.dtype)
@@ -386,7 +397,7 @@ class Training:
     except InterruptedError:
       return None, None
     numbers = {k: v for k, v in scores.items() if not isinstance(v, str)}
-    rank = numbers[config.metric] * (-1 if config.metric in LOWER else 1)
+    rank = sign(config.metric) * numbers[config.metric]
     progress.see(done, rank)
     watch.scores(done, numbers)
     return rank, samples
@@ -412,8 +423,13 @@ class Training:
     checkpoints.save(state, note, rank)
 
 
-LOWER = ("loss", "perplexity")
+LOWER = ("loss", "perplexity", "bits_per_character")
 """Held-out scores of which less is better; of all others, more."""
+
+
+def sign(metric: str) -> int:
+  """What makes more of a score better."""
+  return -1 if metric in LOWER else 1
 
 
 def out_of_patience(config: Config, progress: Progress) -> bool:

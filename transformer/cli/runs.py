@@ -9,14 +9,19 @@ from transformer.cli.lines import show
 
 def average_flags(new: flags.Verb) -> None:
   """Which checkpoints, and where to."""
-  new.add_argument(
-    "--last", type=int, default=5, help="how many checkpoints (default 5, §6.1)"
+  which = new.add_mutually_exclusive_group()
+  which.add_argument(
+    "--last", type=int, default=5, help="that many of the newest (default 5, §6.1)"
+  )
+  which.add_argument(
+    "--best", type=int, help="that many of the best by the run's metric instead"
   )
   new.add_argument("--output", type=Path, help="the new run; default RUN-averaged")
 
 
 def average(arguments) -> None:
-  """Averages the parameters of the last checkpoints into a new run (§6.1)."""
+  """Averages the parameters of the last checkpoints, or of the best, into a new run
+  (§6.1)."""
   import shutil
 
   from transformer.run import Run
@@ -24,15 +29,22 @@ def average(arguments) -> None:
 
   run = Run.open(arguments.run)
   steps = run.steps()
-  if not 1 <= arguments.last <= len(steps):
+  name, count = "last", arguments.last
+  if arguments.best is not None:
+    name, count = "best", arguments.best
+    ranks = run.ranks()
+    steps = sorted(ranks, key=lambda step: ranks[step])
+  if not 1 <= count <= len(steps):
+    what = "evaluated checkpoints" if name == "best" else "checkpoints"
+    field = "latest" if name == "last" else name
     raise ValueError(
-      f"{run.path}: --last {arguments.last}: there are {len(steps)} checkpoints "
-      f"({steps}); --config.keep.latest says how many stay"
+      f"{run.path}: --{name} {count}: there are {len(steps)} {what} ({sorted(steps)}); "
+      f"--config.keep.{field} says how many stay"
     )
   output = arguments.output or run.path.with_name(run.path.name + "-averaged")
   if output.exists():
     raise ValueError(f"{output}: already exists; give another --output")
-  chosen = steps[-arguments.last :]
+  chosen = sorted(steps[-count:])
   params = average([run.params(step) for step in chosen])
   scratch = output.with_name(f".{output.name}.{os.getpid()}")
   try:
@@ -52,15 +64,17 @@ def info(arguments) -> None:
   """Tells what a run is: config, step, number and digest of its parameters."""
   from transformer import config as configs
   from transformer import tree
-  from transformer.run import Run
+  from transformer.run import Run, sign
 
   run = Run.open(arguments.run)
   params = run.params(arguments.step)
-  steps = run.steps()
+  steps, ranks = run.steps(), run.ranks()
+  metric = run.config.metric
   show(
     {
       "step": arguments.step or steps[-1],
       "checkpoints": steps,
+      f"val/{metric}": {step: sign(metric) * rank for step, rank in ranks.items()},
       "parameters": tree.size(params),
       "parameters_sha256": tree.sha256(params),
       "vocabulary": run.tokenizer.size,
