@@ -125,11 +125,13 @@ class Case:
     return status, "".join(self._capsys.readouterr())
 
   def sees(self, name, answer, status=1):
-    """The document's row `name` is a line of `answer`, which has one error at most."""
+    """The document's row `name`, in which `…` stands for any text, is a line of
+    `answer`, which has one error at most."""
     found, text = answer
     assert found == status, text
     lines = [line.replace(f"{self.folder}/", "…/") for line in text.splitlines()]
-    assert ROWS[name] in lines, (ROWS[name], lines[-5:])
+    row = re.escape(ROWS[name]).replace("…", ".*")
+    assert any(re.fullmatch(row, line) for line in lines), (ROWS[name], lines[-5:])
     assert sum(line.startswith("error: ") for line in lines) <= 1, lines
     assert "Traceback" not in text, text
 
@@ -267,7 +269,6 @@ def limited(case, size):
 def test_a_full_disk(case):
   before = digest(case.run())
   status, text = limited(case, 40_000)
-  text = re.sub(r"\(.*\); earlier", "(…); earlier", text)
   case.sees("the disk is full", (status, text))
   assert Run.open(case.folder / "run").steps() == [2, 4, 6]
   assert digest(case.folder / "run") == before
@@ -292,7 +293,6 @@ def test_damaged_checkpoints(case):
     shutil.rmtree(path / "checkpoints" / str(step) / "params")
     (path / "checkpoints" / str(step) / "params").mkdir()
   status, text = case.call("info", path)
-  text = re.sub(r"cannot be read \(.*?\);", "cannot be read (…);", text)
   case.sees("every checkpoint is damaged", (status, text))
 
 
@@ -312,7 +312,6 @@ def test_damaged_files_of_a_run(case):
     text = change if isinstance(change, str) else json.dumps(change)
     (path / "config.json").write_text(text)
     status, text = case.call("info", path)
-    text = re.sub(r"cannot be read \(.*?\);", "cannot be read (…);", text)
     case.sees(name, (status, text))
   (path / "config.json").write_text(json.dumps(stored))
   model = (path / "tokenizer.model").read_bytes()
@@ -341,7 +340,6 @@ def test_a_text_that_changed(case):
   case.write("b", "eins drei zwei\n" * 40)
   answer = case.train(*settings, "--config.steps=2")
   status, text = answer
-  text = re.sub(r"ParallelText\(.*\)", "ParallelText(…)", text)
   case.sees("the training text changed since", (status, text))
 
 
