@@ -30,8 +30,9 @@ help:
 train: $(STAMP)
 	@$(BIN)/python train.py $(ARGS)
 
+# Two processes: most of the time goes into compiling, which uses one core.
 test: $(STAMP)
-	@$(BIN)/python -m pytest -q -m "not slow" $(ARGS)
+	@$(BIN)/python -m pytest -q -m "not slow" -n 2 --dist loadfile $(ARGS)
 
 # pytest exits with 5 where there is no test to run.
 slow: $(STAMP)
