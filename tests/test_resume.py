@@ -26,13 +26,14 @@ from transformer.data.tokenizer import SentencePiece
 from transformer.experiment import Config
 from transformer.models.seq2seq import Transformer
 from transformer.training.optimizers import Sgd
+from transformer.training.schedules import Schedule
 
 def get_config():
   return Config(
     data=Dates(examples=400, held_out=16),
     model=Transformer(layers=2, d_model=16, d_ff=24, heads=2),
     tokenizer=SentencePiece(vocabulary=560),
-    batching=Packed(tokens=512, length=64), optimizer=Sgd(),
+    batching=Packed(tokens=512, length=64), optimizer=Sgd(), schedule=Schedule(0.3),
     log_every=1, eval_every=1000, save_every=1000,
   )
 """
@@ -84,7 +85,7 @@ def test_eight_devices_then_one_then_four(tmp_path):
   assert "on 4 cpu device(s), resumed at step 12" in told
   assert apart(tmp_path / "whole", tmp_path / "run") < TOLERANCE
   first, *_, last = (loss for _, loss in losses(tmp_path / "run"))
-  assert last < first
+  assert last < first - 0.05
 
 
 @pytest.mark.parametrize(
