@@ -48,11 +48,17 @@ class Search:
 
 
 @functools.partial(jax.jit, static_argnames=("module", "search", "capacity"))
-def find(module, search: Search, params, source: Tokens, limit_b, capacity: int):
+def find(
+  module,
+  search: Search,
+  params,
+  source: Tokens,
+  constraint: Constraint,
+  capacity: int,
+):
   """The search over one batch of sources; see `beam_search` for what comes out."""
   state = module.start(params, source, capacity)
   step = functools.partial(module.step, params)
-  constraint = Constraint(limit_b)
   if search.beam == 1:
     return generate(step, state, Sampler(), constraint, capacity)
   return beam_search(step, state, constraint, capacity, search.beam, search.penalty)
@@ -79,7 +85,9 @@ class Searcher:
     for length, rows, chosen in self.batches(order, sizes):
       source, limit_b = self.pad([sources[i] for i in chosen], rows, length)
       capacity = length + self.search.extra + 1
-      output = find(self.module, self.search, self.params, source, limit_b, capacity)
+      output = find(
+        self.module, self.search, self.params, source, Constraint(limit_b), capacity
+      )
       token_bt = np.asarray(output.token_bwt[:, 0])
       for row, i in enumerate(chosen):
         yield int(i), token_bt[row]
