@@ -64,5 +64,7 @@ class Attention(nn.Module):
     scores_bhts = jnp.where(mask_bts[:, None], scores_bhts, worst)
     weights_bhts = jax.nn.softmax(scores_bhts, axis=-1).astype(x_btd.dtype)
     weights_bhts = dropout(self, weights_bhts, self.dropout, train)
-    y_bthk = jnp.einsum("bhts,bshk->bthk", weights_bhts, v_bshk)
+    # In this order of axes the product is a plain batched one, which runs faster.
+    y_bhtk = jnp.einsum("bhts,bshk->bhtk", weights_bhts, v_bshk)
+    y_bthk = y_bhtk.transpose(0, 2, 1, 3)
     return project(self, "o", "bthk,hkd->btd", y_bthk, d=x_btd.shape[-1])
