@@ -1,6 +1,5 @@
 """Our decoder of the paper's base geometry, random weights; see `decode.py`."""
 
-import functools
 import json
 import sys
 import time
@@ -32,8 +31,8 @@ class Ours:
       )
     )
     self.params = init(jax.random.key(0))
+    self.programs: dict = {}
 
-  @functools.cache
   def compiled(self, sentences: int, source: int, output: int, beam: int):
     """A compiled search and its arguments."""
     id_bt = np.random.default_rng(1).integers(4, VOCABULARY, (sentences, source))
@@ -50,7 +49,10 @@ class Ours:
 
   def decode(self, case: dict) -> tuple[float, int]:
     """Seconds and tokens; compilation, which a user's cache keeps, is not counted."""
-    program, arguments = self.compiled(**case)
+    name = tuple(case.items())
+    if name not in self.programs:
+      self.programs[name] = self.compiled(**case)
+    program, arguments = self.programs[name]
     begin = time.perf_counter()
     output = jax.block_until_ready(program(*arguments))
     return time.perf_counter() - begin, int(output.length_bw[:, 0].sum())
