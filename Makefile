@@ -15,13 +15,14 @@ CANDIDATES := $(or $(PYTHON),python3 python3.13 python3.12 python3.11)
 BROKEN := $(shell $(BIN)/python -c 'import sys; sys.exit(sys.version_info < (3, 11))' \
   >/dev/null 2>&1 || echo broken)
 
-.PHONY: help train test slow check format lock hooks clean broken
+.PHONY: help train test slow check bench-decode format lock hooks clean broken
 
 help:
 	@echo "make train    train configs/dates.py into runs/dates (ARGS= for train.py)"
 	@echo "make test     the tests, without the slow ones (ARGS= for pytest)"
 	@echo "make slow     the tests that train for longer"
 	@echo "make check    formatting, lint and types"
+	@echo "make bench-decode   decoding beside Hugging Face and CTranslate2 (installs them)"
 	@echo "make format   put formatting and lint right where that can be done by itself"
 	@echo "make hooks    run make check before every commit"
 	@echo "make lock     remake requirements.lock from pyproject.toml (needs uv)"
@@ -42,6 +43,9 @@ check: $(STAMP)
 	@$(BIN)/python -m ruff format --check .
 	@$(BIN)/python -m ruff check .
 	@$(BIN)/python -m mypy
+
+bench-decode: $(STAMP)
+	@$(BIN)/python benchmarks/decode.py $(ARGS)
 
 format: $(STAMP)
 	@$(BIN)/python -m ruff check --fix .

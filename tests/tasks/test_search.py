@@ -9,7 +9,15 @@ from flax import linen as nn
 
 from transformer.batch import EOS, Pairs, Tokens
 from transformer.models.seq2seq import Transformer
-from transformer.tasks.search import LENGTHS, ROWS, Search, Searcher, declared_length
+from transformer.tasks.search import (
+  LENGTHS,
+  ROWS,
+  Search,
+  Searcher,
+  compilations,
+  declared_length,
+  declared_shapes,
+)
 from transformer.tasks.translation import text_scores
 
 MODEL = Transformer(layers=2, d_model=16, d_ff=24, heads=2)
@@ -75,6 +83,28 @@ def test_batches_have_declared_shapes_and_lose_nothing():
     assert all(declared_length(sizes[i]) == length for i in chosen)
     seen += chosen
   assert sorted(seen) == list(range(45))
+
+
+def test_nothing_is_compiled_beyond_the_declared_shapes():
+  rng = np.random.default_rng(9)
+  sizes = [*rng.integers(2, 20, 90), 129]
+  many = [np.append(rng.integers(4, V, n - 1), EOS).astype(np.int32) for n in sizes]
+  # No other test has these settings, so nothing is compiled yet.
+  given = MODEL.module(V), params(), Search(beam=2, extra=3), 512
+  searcher, shapes = Searcher(*given), set()
+  for part in (many, many[:7], many[3:40], many[5:6]):
+    sizes = np.array([len(ids) for ids in part])
+    order = [int(i) for i in np.argsort(sizes)]
+    shapes |= {(t, b) for t, b, _ in searcher.batches(order, sizes)}
+    assert len(dict(searcher.outputs(part))) == len(part)
+  assert shapes <= declared_shapes(129, 512, 2)
+  assert 3 < searcher.compilations == len(shapes)
+  before = searcher.compilations, compilations()
+  again = [many[i] for i in rng.permutation(90)]
+  for searcher_again in (searcher, Searcher(*given)):
+    assert len(dict(searcher_again.outputs(again))) == 90
+  assert (searcher.compilations, compilations()) == before
+  assert searcher_again.compilations == 0
 
 
 def test_lengths_beyond_the_declared_ones_are_rounded_up():

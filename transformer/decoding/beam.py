@@ -7,11 +7,13 @@ import jax
 import jax.numpy as jnp
 
 from transformer.batch import BOS, EOS
-from transformer.decoding.constraint import Constraint, normalise
+from transformer.decoding.candidates import candidates
+from transformer.decoding.constraint import Constraint, partition
 from transformer.decoding.penalty import Gnmt, LengthPenalty
 from transformer.decoding.state import (
   DecodeState,
   Output,
+  grow_while,
   last_token,
   nothing,
   put,
@@ -89,20 +91,16 @@ def beam_search(
   def advance(s: _Loop) -> _Loop:
     last_bw = last_token(s.live.token_bwt, s.t, BOS)
     logits_bwv, (cache, _) = step(last_bw, DecodeState(s.cache, state.memory))
-    k = min(2 * w, logits_bwv.shape[-1])
-    chosen_bwk, id_bwk = jax.lax.top_k(constraint.restrict(logits_bwv, s.t), k)
-    gain_bwk = normalise(chosen_bwk, logits_bwv)
-    sum_bwk = s.live.logprob_bw[:, :, None] + gain_bwk
-
     # First among the candidates, greedy's hypothesis is also first among those that
     # live on, until it ends.
-    rank_bwk = sum_bwk.at[:, 0, 0].max(jnp.where(s.greedy_b, jnp.inf, -jnp.inf))
-    _, place_bn = jax.lax.top_k(rank_bwk.reshape(b, w * k), 2 * w)
-    id_bn, gain_bn, sum_bn = (
-      jnp.take_along_axis(array_bwk.reshape(b, w * k), place_bn, axis=1)
-      for array_bwk in (id_bwk, gain_bwk, sum_bwk)
+    parent_bn, id_bn, gain_bn, sum_bn = candidates(
+      constraint.restrict(logits_bwv, s.t),
+      partition(logits_bwv),
+      s.live.logprob_bw,
+      s.greedy_b,
+      2 * w,
     )
-    parent_bn, ends_bn = place_bn // k, id_bn == EOS
+    ends_bn = id_bn == EOS
     token_bnt, gain_bnt = take((s.live.token_bwt, s.live.token_logprob_bwt), parent_bn)
     grown = _Live(put(token_bnt, id_bn, s.t), put(gain_bnt, gain_bn, s.t), sum_bn)
 
@@ -130,7 +128,7 @@ def beam_search(
     done_b=constraint.max_length_b <= 0,
     cache=widen(state.cache, w),
   )
-  return jax.lax.while_loop(going, advance, start).found
+  return grow_while(going, advance, start, capacity).found
 
 
 def _finish(grown: _Live, ends_bn, n, penalty: LengthPenalty) -> Output:

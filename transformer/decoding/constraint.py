@@ -57,7 +57,14 @@ def normalise(chosen_bwn, logits_bwv):
   A log-softmax over the whole vocabulary, whatever is forbidden in it, without an array
   of its size; never above 0, not by rounding either.
   """
+  most_bw, log_bw = partition(logits_bwv)
+  return (chosen_bwn - most_bw[:, :, None]) - log_bw[:, :, None]
+
+
+def partition(logits_bwv):
+  """The largest logit and the log of the sum of exp(logit - largest), float32 `[b, w]`:
+  a log-probability is a logit less the one and then less the other."""
   logits_bwv = logits_bwv.astype(jnp.float32)
-  most_bwv = jnp.max(logits_bwv, axis=-1, keepdims=True)
-  sum_bwn = jnp.sum(jnp.exp(logits_bwv - most_bwv), axis=-1, keepdims=True)
-  return (chosen_bwn - most_bwv) - jnp.log(sum_bwn)
+  most_bw = jnp.max(logits_bwv, axis=-1)
+  sum_bw = jnp.sum(jnp.exp(logits_bwv - most_bw[:, :, None]), axis=-1)
+  return most_bw, jnp.log(sum_bw)

@@ -2,13 +2,22 @@
 
 import dataclasses
 from collections.abc import Callable
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
 
 from transformer.batch import BOS, EOS, PAD
+from transformer.decoding.candidates import best
 from transformer.decoding.constraint import Constraint, normalise
-from transformer.decoding.state import DecodeState, Output, last_token, put, widen
+from transformer.decoding.state import (
+  DecodeState,
+  Output,
+  grow_while,
+  last_token,
+  put,
+  widen,
+)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -17,7 +26,7 @@ class Sampler:
 
   def __call__(self, key_b, logits_bv):
     """One token id for every row. A logit of -inf is never chosen."""
-    return jnp.argmax(logits_bv, axis=-1)
+    return best(logits_bv)
 
 
 class _Random(Sampler):
@@ -119,6 +128,15 @@ class MinP(_Random):
     return jnp.where(logits_bv >= least_b1, logits_bv, -jnp.inf)
 
 
+class _Loop(NamedTuple):
+  t: jax.Array  # tokens that every output not done has
+  token_bwt: jax.Array
+  gain_bwt: jax.Array  # log-probabilities of those
+  sum_bw: jax.Array  # and their sums
+  done_bw: jax.Array
+  cache: Any
+
+
 def generate(
   step: Callable,
   state: DecodeState,
@@ -157,33 +175,31 @@ def generate(
   fold = jax.vmap(jax.random.fold_in, in_axes=(0, 0))
   key_n = fold(fold(jnp.broadcast_to(key, (b * w,)), seed_n), sample_n)
 
-  def going(carry):
-    t, _, _, _, done_bw, _ = carry
-    return (t < capacity) & ~jnp.all(done_bw)
+  def going(s: _Loop):
+    return (s.t < capacity) & ~jnp.all(s.done_bw)
 
-  def advance(carry):
-    t, token_bwt, gain_bwt, sum_bw, done_bw, cache = carry
-    last_bw = last_token(token_bwt, t, BOS)
-    logits_bwv, (cache, _) = step(last_bw, DecodeState(cache, state.memory))
-    choice_bwv = constraint.restrict(logits_bwv, t)
+  def advance(s: _Loop) -> _Loop:
+    last_bw = last_token(s.token_bwt, s.t, BOS)
+    logits_bwv, (cache, _) = step(last_bw, DecodeState(s.cache, state.memory))
+    choice_bwv = constraint.restrict(logits_bwv, s.t)
     choice_nv = choice_bwv.reshape(b * w, -1)
-    token_n = sampler(fold(key_n, jnp.broadcast_to(t, (b * w,))), choice_nv)
+    token_n = sampler(fold(key_n, jnp.broadcast_to(s.t, (b * w,))), choice_nv)
     token_bw = token_n.astype(jnp.int32).reshape(b, w)
     chosen_bwn = jnp.take_along_axis(choice_bwv, token_bw[:, :, None], axis=-1)
     gain_bw = normalise(chosen_bwn, logits_bwv)[:, :, 0]
-    token_bw = jnp.where(done_bw, PAD, token_bw)
-    gain_bw = jnp.where(done_bw, 0.0, gain_bw)
-    return (
-      t + 1,
-      put(token_bwt, token_bw, t),
-      put(gain_bwt, gain_bw, t),
-      sum_bw + gain_bw,
+    token_bw = jnp.where(s.done_bw, PAD, token_bw)
+    gain_bw = jnp.where(s.done_bw, 0.0, gain_bw)
+    return _Loop(
+      s.t + 1,
+      put(s.token_bwt, token_bw, s.t),
+      put(s.gain_bwt, gain_bw, s.t),
+      s.sum_bw + gain_bw,
       # Nothing was allowed: such an output does not exist, and is over.
-      done_bw | (token_bw == EOS) | (gain_bw == -jnp.inf),
+      s.done_bw | (token_bw == EOS) | (gain_bw == -jnp.inf),
       cache,
     )
 
-  start = (
+  start = _Loop(
     jnp.zeros((), jnp.int32),
     jnp.full((b, w, capacity), PAD, jnp.int32),
     jnp.zeros((b, w, capacity), jnp.float32),
@@ -191,10 +207,10 @@ def generate(
     jnp.broadcast_to(constraint.max_length_b[:, None] <= 0, (b, w)),
     widen(state.cache, w),
   )
-  _, token_bwt, gain_bwt, sum_bw, _, _ = jax.lax.while_loop(going, advance, start)
-  real_bw = (constraint.max_length_b[:, None] > 0) & (sum_bw > -jnp.inf)
-  token_bwt = jnp.where(real_bw[:, :, None], token_bwt, PAD)
-  gain_bwt = jnp.where(real_bw[:, :, None], gain_bwt, 0.0)
-  sum_bw = jnp.where(real_bw, sum_bw, -jnp.inf)
+  end = grow_while(going, advance, start, capacity)
+  real_bw = (constraint.max_length_b[:, None] > 0) & (end.sum_bw > -jnp.inf)
+  token_bwt = jnp.where(real_bw[:, :, None], end.token_bwt, PAD)
+  gain_bwt = jnp.where(real_bw[:, :, None], end.gain_bwt, 0.0)
+  sum_bw = jnp.where(real_bw, end.sum_bw, -jnp.inf)
   length_bw = jnp.sum(token_bwt != PAD, axis=-1)
   return Output(token_bwt, sum_bw, sum_bw, gain_bwt, length_bw)

@@ -1,5 +1,7 @@
 """What a search carries from step to step, and what it returns."""
 
+import dataclasses
+from collections.abc import Callable
 from typing import Any, NamedTuple
 
 import jax
@@ -12,13 +14,63 @@ class DecodeState(NamedTuple):
   """A model's state while it generates.
 
   Every leaf of `cache` is `[b, w, …]`, a hypothesis' own, and follows its hypothesis
-  when a search reorders them; where to write next is one of them. Every leaf of
-  `memory` is `[b, …]`, a sentence's own: all its hypotheses read it in place. A search
-  hands it to every step as it was given and takes none back, so it is never copied.
+  when a search reorders them; where to write next is one of them. A `Slots` of the
+  cache stays where it is. Every leaf of `memory` is `[b, …]`, a sentence's own: all its
+  hypotheses read it in place. A search hands it to every step as it was given and takes
+  none back, so it is never copied.
   """
 
   cache: Any
   memory: Any
+
+
+@jax.tree_util.register_dataclass
+@dataclasses.dataclass(frozen=True)
+class Slots:
+  """What was written at every step from every place of the beam, side by side on one
+  axis: first the `w` of the first step, then those of the second.
+
+  It is large, so a search that reorders its hypotheses leaves it alone: a model keeps
+  in an ordinary leaf of its cache from which place each of a hypothesis' tokens was
+  written. Nor is it read before it is full: a search begins with few slots and adds
+  more, so a model takes their number from the array.
+
+  Attributes:
+    array: `[b, …]`, zeros where nothing is written yet.
+    axis: that of the steps and places.
+    places: `w`.
+  """
+
+  array: jax.Array
+  axis: int = dataclasses.field(metadata={"static": True})
+  places: int = dataclasses.field(default=1, metadata={"static": True})
+
+  @property
+  def count(self) -> int:
+    """Steps that there is room for."""
+    return self.array.shape[self.axis] // self.places
+
+  def write(self, new, index) -> "Slots":
+    """With `new`, which has the `w` places on the axis, as step number `index`."""
+    array = jax.lax.dynamic_update_slice_in_dim(
+      self.array, new, index * self.places, self.axis
+    )
+    return dataclasses.replace(self, array=array)
+
+  def widen(self, w: int) -> "Slots":
+    """One place to `w` that have written the same so far."""
+    return Slots(jnp.repeat(self.array, w, self.axis), self.axis, w)
+
+  def resize(self, count: int) -> "Slots":
+    """The first `count` steps, with room added where there is not so much."""
+    pads = [(0, 0, 0)] * self.array.ndim
+    pads[self.axis] = (0, (count - self.count) * self.places, 0)
+    array = jax.lax.pad(self.array, jnp.zeros((), self.array.dtype), pads)
+    return dataclasses.replace(self, array=array)
+
+
+def _is_slots(node) -> bool:
+  return isinstance(node, Slots)
 
 
 class Output(NamedTuple):
@@ -50,18 +102,51 @@ def widen(cache, w: int):
   """One hypothesis a sentence to `w` alike."""
 
   def repeat(leaf):
+    if _is_slots(leaf):
+      return leaf.widen(w)
     return jnp.broadcast_to(leaf, (leaf.shape[0], w, *leaf.shape[2:]))
 
-  return jax.tree.map(repeat, cache)
+  return jax.tree.map(repeat, cache, is_leaf=_is_slots)
 
 
 def take(tree, place_bw):
-  """Hypothesis `i` of every sentence becomes what `place_bw[:, i]` was."""
+  """Hypothesis `i` of every sentence becomes what `place_bw[:, i]` was; `Slots` do
+  not."""
 
   def gather(leaf):
+    if _is_slots(leaf):
+      return leaf
     return jax.vmap(lambda rows, places: rows[places])(leaf, place_bw)
 
-  return jax.tree.map(gather, tree)
+  return jax.tree.map(gather, tree, is_leaf=_is_slots)
+
+
+SLOTS = 64
+"""Slots that a search begins with; it doubles them whenever they are full."""
+
+
+def grow_while(going: Callable, advance: Callable, start: Any, capacity: int):
+  """`advance` from `start` on while `going`; both have `t`, the steps taken so far.
+
+  The `Slots` in it have room for few steps at first, so that each step reads about as
+  much as has been written, whatever the capacity is.
+  """
+  leaves = jax.tree.leaves(start, is_leaf=_is_slots)
+  count = SLOTS if any(map(_is_slots, leaves)) else capacity
+  while True:
+    count = min(count, capacity)
+
+    def resize(leaf, count=count):
+      return leaf.resize(count) if _is_slots(leaf) else leaf
+
+    def fits(s, count=count):
+      return going(s) & (s.t < count)
+
+    start = jax.tree.map(resize, start, is_leaf=_is_slots)
+    start = jax.lax.while_loop(fits, advance, start)
+    if count == capacity:
+      return start
+    count *= 2
 
 
 def put(array_bwt, value_bw, t):

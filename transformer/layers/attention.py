@@ -103,7 +103,9 @@ class Attention(nn.Module):
     scores_bhts = jnp.where(mask_bts[:, None], scores_bhts, worst)
     weights_bhts = jax.nn.softmax(scores_bhts, axis=-1).astype(q_bthk.dtype)
     weights_bhts = dropout(self, weights_bhts, self.dropout, train)
-    y_bthk = jnp.einsum("bhts,bshk->bthk", weights_bhts, v_bshk)
+    # In this order of axes the product is a plain batched one, which runs faster.
+    y_bhtk = jnp.einsum("bhts,bshk->bhtk", weights_bhts, v_bshk)
+    y_bthk = y_bhtk.transpose(0, 2, 1, 3)
     if work.relative_btsk is not None:
       y_bthk += jnp.einsum("bhts,btsk->bthk", weights_bhts, work.relative_btsk)
     return y_bthk

@@ -8,7 +8,7 @@ import jax.numpy as jnp
 from flax import linen as nn
 
 from transformer.batch import BOS, Pairs, Tokens
-from transformer.decoding.state import DecodeState
+from transformer.decoding.state import DecodeState, Slots
 from transformer.layers.embedding import Embedding, Tying
 from transformer.layers.feedforward import FeedForward
 from transformer.layers.kernels import Kernel
@@ -119,14 +119,19 @@ class Seq2Seq(nn.Module):
 
   def advance(self, layers, token_bw, state: DecodeState):
     """One decoding step inside `apply`; see `step`."""
-    pos_bw, caches = state.cache
+    pos_bw, origin_bws, caches = state.cache
     sources, source_seg_bs = state.memory
+    place_w1 = jnp.arange(pos_bw.shape[1], dtype=jnp.int32)[:, None]
+    place_bw1 = jnp.broadcast_to(place_w1, (*pos_bw.shape, 1))
+    origin_bws = jax.lax.dynamic_update_slice_in_dim(
+      origin_bws, place_bw1, pos_bw[0, 0], 2
+    )
     x_bwd = self.embedding(token_bw, self.dtype)
     x_bwd, caches = self.decoder.step(
-      layers, x_bwd, caches, sources, pos_bw, source_seg_bs
+      layers, x_bwd, caches, sources, pos_bw, origin_bws, source_seg_bs
     )
     logits_bwv = self.embedding.logits(x_bwd)
-    return logits_bwv, DecodeState((pos_bw + 1, caches), state.memory)
+    return logits_bwv, DecodeState((pos_bw + 1, origin_bws, caches), state.memory)
 
   @nn.nowrap
   def unstack(self, params):
@@ -151,8 +156,9 @@ class Seq2Seq(nn.Module):
       capacity: the largest number of steps that will follow.
 
     Returns:
-      The state before the first step. Its cache leaves are `[b, 1, …]`: positions, and
-      keys and values `[b, 1, s, h, k]` of every layer. Its memory leaves are `[b, …]`.
+      The state before the first step. Its cache is positions `[b, 1]`, origins
+      `[b, 1, s]`, and `Slots` of keys and values of every layer; see `Decoder.step`.
+      Its memory leaves are `[b, …]`.
     """
     rest, layers = unstacked["rest"], unstacked["layers"]
     y_bsd = self.apply({"params": rest}, source, method="encode")
@@ -160,14 +166,14 @@ class Seq2Seq(nn.Module):
     sources = tuple(
       layer.apply({"params": params}, y_bsd, method="remember") for params in layers
     )
-    b = source.id_bt.shape[0]
-    cache = tuple(
-      jnp.zeros((b, 1, capacity, self.c.heads, width), self.dtype)
-      for width in (self.c.key_width, self.c.value_width)
-    )
-    caches = (cache,) * self.c.layers
+    b, h = source.id_bt.shape[0], self.c.heads
+    k_bhks = jnp.zeros((b, h, self.c.key_width, capacity), self.dtype)
+    v_bhsk = jnp.zeros((b, h, capacity, self.c.value_width), self.dtype)
+    layer_cache = Slots(k_bhks, axis=3), Slots(v_bhsk, axis=2)
     pos_bw = jnp.zeros((b, 1), jnp.int32)
-    return DecodeState((pos_bw, caches), (sources, source.seg_bt))
+    origin_bws = jnp.full((b, 1, capacity), -1, jnp.int32)
+    cache = pos_bw, origin_bws, (layer_cache,) * self.c.layers
+    return DecodeState(cache, (sources, source.seg_bt))
 
   @nn.nowrap
   def step(self, unstacked, token_bw, state: DecodeState):

@@ -8,6 +8,7 @@ import jax.numpy as jnp
 from flax import linen as nn
 
 from transformer.axes import lay
+from transformer.decoding.state import Slots
 from transformer.layers.attention import Attention, Memory
 from transformer.layers.dropout import dropout
 from transformer.layers.feedforward import FeedForward
@@ -184,44 +185,50 @@ class DecoderLayer(nn.Module):
     return lay("btd", x_btd), None
 
   def remember(self, y_bsd):
-    """Keys and values of the source, computed once per sentence."""
-    return self.source_memory(y_bsd)
+    """Keys `[b, h, k, s]` and values `[b, h, s, k]` of the source, computed once per
+    sentence and laid as the products of a step read them."""
+    k_bshk, v_bshk = self.source_memory(y_bsd)
+    laid = k_bshk.transpose(0, 2, 3, 1), v_bshk.transpose(0, 2, 1, 3)
+    # Else the compiler lays them anew at every step of a loop.
+    return jax.lax.optimization_barrier(laid)
 
-  def step(self, x_bwd, cache, source, pos_bw, bias_bhts, source_mask_bws):
+  def step(
+    self, x_bwd, cache, source, pos_bw, pos_bs, mask_bws, bias_bhws, source_mask_bws
+  ):
     """One token of every hypothesis.
+
+    The hypotheses of a sentence are its queries `t = w`, to the source and also to
+    their own past: that of all of them lies together in `cache`, and each sees its own.
 
     Args:
       x_bwd: the newest token of `w` hypotheses of each of `b` sentences.
-      cache: keys and values `[b, w, s, h, k]` of each hypothesis' own tokens.
-      source: keys and values `[b, s, h, k]` from `remember`, read by all hypotheses
-        of a sentence in place: they are its `w` queries.
+      cache: `Slots` of keys `[b, h, k, s]` and values `[b, h, s, k]`.
+      source: keys and values from `remember`.
       pos_bw: where the newest token stands, the same for all.
-      bias_bhts: position bias with `b = b·w` and `t = 1`, or None.
+      pos_bs: where what is in the cache stands.
+      mask_bws: what in the cache is a hypothesis' past or its newest token.
+      bias_bhws: position bias to those, or None.
       source_mask_bws: which source tokens are real.
 
     Returns:
       `[b, w, d]`, and the cache with this token in it.
     """
-    b, w, d = x_bwd.shape
     index = pos_bw[0, 0]
-    pos_nt = pos_bw.reshape(b * w, 1)
-    written = []
+    written: list[Slots] = []
 
     def attend(x_bwd):
-      x_ntd = x_bwd.reshape(b * w, 1, d)
-      k_nshk, v_nshk = self.self_memory(x_ntd)
-      k_nshk = self.c.position.rotate(k_nshk, pos_nt)
-      for old, new in zip(cache, (k_nshk, v_nshk), strict=True):
-        new = new.reshape(b, w, 1, *new.shape[2:])
-        written.append(_write(old, new, index))
-      keys, values = (leaf.reshape(b * w, *leaf.shape[2:]) for leaf in written)
-      slot_ns = jnp.broadcast_to(jnp.arange(keys.shape[1]), keys.shape[:2])
-      y_ntd = self.self_attention(
-        x_ntd, keys, values, causal(pos_nt, slot_ns), bias_bhts, pos_nt, slot_ns
+      k_bwhk, v_bwhk = self.self_memory(x_bwd)
+      k_bwhk = self.c.position.rotate(k_bwhk, pos_bw)
+      keys = cache[0].write(k_bwhk.transpose(0, 2, 3, 1), index)
+      values = cache[1].write(v_bwhk.transpose(0, 2, 1, 3), index)
+      written.extend((keys, values))
+      k_bshk, v_bshk = recall(keys.array, values.array)
+      return self.self_attention(
+        x_bwd, k_bshk, v_bshk, mask_bws, bias_bhws, pos_bw, pos_bs
       )
-      return y_ntd.reshape(b, w, d)
 
     x_bwd = self.self_join(x_bwd, attend)
+    source = recall(*source)
     x_bwd = self._source_and_feed_forward(x_bwd, source, source_mask_bws, False)
     return x_bwd, tuple(written)
 
@@ -319,20 +326,26 @@ class Decoder(nn.Module):
     )
     return self.last(x_btd, seg_bt != 0, train)
 
-  def step(self, layers, x_bwd, caches, sources, pos_bw, source_seg_bs):
+  def step(self, layers, x_bwd, caches, sources, pos_bw, origin_bws, source_seg_bs):
     """One token through all layers, whose parameters come one by one in `layers`, so
-    that a search loop slices no stacked weight; see `DecoderLayer.step`."""
+    that a search loop slices no stacked weight; see `DecoderLayer.step`.
+
+    `origin_bws` tells from which place of the beam each of a hypothesis' tokens was
+    written, this one too, and is -1 for those to come.
+    """
     b, w, _ = x_bwd.shape
     x_bwd = self.place(x_bwd, pos_bw)
-    slots = caches[0][0].shape[2]
-    slot_ns = jnp.broadcast_to(jnp.arange(slots), (b * w, slots))
-    bias_bhts = self.bias(pos_bw.reshape(b * w, 1), slot_ns)
+    slots = caches[0][0].count
+    mask_bwsw = origin_bws[:, :, :slots, None] == jnp.arange(w)[None, None, None, :]
+    mask_bws = mask_bwsw.reshape(b, w, slots * w)
+    pos_bs = jnp.broadcast_to(jnp.repeat(jnp.arange(slots), w), (b, slots * w))
+    bias_bhws = self.bias(pos_bw, pos_bs)
     source_mask_bws = same_segment(jnp.ones_like(pos_bw), source_seg_bs)
     layer, written = DecoderLayer(self.c, parent=None), []
     for params, cache, source in zip(layers, caches, sources, strict=True):
       x_bwd, cache = layer.apply(
-        {"params": params}, x_bwd, cache, source, pos_bw, bias_bhts, source_mask_bws,
-        method="step",
+        {"params": params}, x_bwd, cache, source, pos_bw, pos_bs, mask_bws, bias_bhws,
+        source_mask_bws, method="step",
       )  # fmt: skip
       written.append(cache)
     return self.last(x_bwd), tuple(written)
@@ -355,6 +368,6 @@ def scanned(layer, c: StackConfig, broadcasts: int):
   )
 
 
-def _write(leaf_bwshk, new_bwshk, index):
-  start = (0, 0, index, 0, 0)
-  return jax.lax.dynamic_update_slice(leaf_bwshk, new_bwshk, start)
+def recall(k_bhks, v_bhsk):
+  """Keys and values `[b, s, h, k]` as attention takes them; nothing is moved."""
+  return k_bhks.transpose(0, 3, 1, 2), v_bhsk.transpose(0, 2, 1, 3)

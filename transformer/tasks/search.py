@@ -117,13 +117,23 @@ def find(
   )
 
 
+def compilations() -> int:
+  """Programs that this process has compiled for `find`."""
+  return find._cache_size()  # type: ignore[attr-defined]
+
+
 class Searcher:
-  """A model with parameters and a way to search, compiled once per shape."""
+  """A model with parameters and a way to search, compiled once per shape.
+
+  `compilations` counts the programs that it had to compile so far (or to fetch from the
+  cache of an earlier process): at most one for each of the `declared_shapes`.
+  """
 
   def __init__(self, module: nn.Module, params, search: Search, tokens: int = 4096):
     """`tokens` bounds source tokens times outputs in one batch."""
     self.module, self.search, self.tokens = module, search, tokens
     self.params = jax.jit(module.unstack)(params)
+    self.compilations = 0
 
   def outputs(self, sources: Sequence[np.ndarray]) -> Iterator[tuple[int, np.ndarray]]:
     """Searches for every source; yields `(index, its best token ids)` batch by batch,
@@ -160,10 +170,12 @@ class Searcher:
         [sources[i] for i in chosen], beginnings, rows, length
       )
       capacity = self.search.limit(length) + 1
+      before = compilations()
       output = find(
         self.module, self.search, self.params, source, constraint, capacity,
         jax.random.key(seed), seed_b,
       )  # fmt: skip
+      self.compilations += compilations() - before
       output = jax.tree.map(np.asarray, output)
       for row, i in enumerate(chosen):
         yield int(i), Output(*(array[row] for array in output))
@@ -230,6 +242,19 @@ class Searcher:
       if progress is not None:
         progress(1)
     return found
+
+
+def declared_shapes(longest: int, tokens: int, beam: int) -> set[tuple[int, int]]:
+  """Every `(length, rows)` of batches of sources of up to `longest` tokens."""
+  most = declared_length(longest)
+  lengths = {*LENGTHS, *range(LENGTHS[-1], most + 1, LENGTHS[-1])}
+  return {
+    (length, rows)
+    for length in lengths
+    if length <= most
+    for rows in ROWS
+    if rows == 1 or rows * length * beam <= tokens
+  }
 
 
 def declared_length(size: int) -> int:

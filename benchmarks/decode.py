@@ -1,0 +1,174 @@
+"""Decoding beside other people's, in turn and in one run: prints ratios.
+
+    make bench-decode                      # about half an hour on two cores
+    make bench-decode ARGS="--rounds 1 --cases 'greedy$'"
+
+All decoders have the paper's base geometry, a vocabulary of 32,000, random weights and
+all cores; sentences are 32 tokens, and every output is forced to its length. A round
+measures every decoder once, the order turning from round to round, so that what else
+the machine does falls on all alike. A ratio is taken within a round: the peer's seconds
+over ours, above 1 where ours is faster. Compilation and loading are not counted.
+
+The peers are installed from the package registry into `benchmarks/.venv-peers`.
+"""
+
+import argparse
+import json
+import os
+import platform
+import re
+import shutil
+import statistics
+import subprocess
+import sys
+from pathlib import Path
+
+HERE = Path(__file__).resolve().parent
+ENVIRONMENT = HERE / ".venv-peers"
+REQUIREMENTS = HERE / "requirements.txt"
+
+
+def case(sentences: int, output: int, beam: int) -> dict[str, int]:
+  return {"sentences": sentences, "source": 32, "output": output, "beam": beam}
+
+
+CASES = {
+  "64 sentences, 48 tokens, greedy": case(64, 48, 1),
+  "64 sentences, 48 tokens, beam 4": case(64, 48, 4),
+  "1 sentence, 48 tokens, greedy": case(1, 48, 1),
+  "1 sentence, 48 tokens, beam 4": case(1, 48, 4),
+  **{f"64 sentences, {n} tokens, greedy": case(64, n, 1) for n in (32, 64, 128, 256)},
+}
+PEERS = {
+  "Hugging Face": "huggingface",
+  "CTranslate2 float32": "float32",
+  "CTranslate2 int8": "int8",
+}
+OURS = "ours float32"
+
+
+def install() -> Path:
+  """The Python of the peers' environment, made where it is absent or out of date."""
+  python, stamp = ENVIRONMENT / "bin" / "python", ENVIRONMENT / "requirements.txt"
+  if not stamp.exists() or stamp.read_bytes() != REQUIREMENTS.read_bytes():
+    print(f"Installing {REQUIREMENTS.name} into {ENVIRONMENT}", file=sys.stderr)
+    if uv := shutil.which("uv"):
+      make = [uv, "venv", "--quiet", "--clear", "--python", sys.executable]
+      pip = [uv, "pip", "install", "--quiet", "--python", str(python)]
+    else:
+      make = [sys.executable, "-m", "venv", "--clear"]
+      pip = [str(python), "-m", "pip", "install", "--quiet"]
+    subprocess.run([*make, str(ENVIRONMENT)], check=True)
+    subprocess.run([*pip, "-r", str(REQUIREMENTS)], check=True)
+    shutil.copy(REQUIREMENTS, stamp)
+  return python
+
+
+class Worker:
+  """A decoder in a process of its own. It says its versions in one line of JSON; then
+  every line it reads is a case, and every line it writes seconds and tokens."""
+
+  def __init__(self, *command: str):
+    self.process = subprocess.Popen(
+      command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True,
+      env={**os.environ, "PYTHONPATH": str(HERE.parent), "PYTHONWARNINGS": "ignore"},
+    )  # fmt: skip
+    self.versions = self.read()["versions"]
+
+  def read(self) -> dict:
+    line = self.process.stdout.readline()
+    if not line:
+      raise SystemExit(f"{' '.join(self.process.args)}: ended; see what it wrote above")
+    return json.loads(line)
+
+  def seconds(self, case: dict[str, int]) -> float:
+    """Runs one case.
+
+    Raises:
+      SystemExit: the worker died, or did other work than it was asked for.
+    """
+    self.process.stdin.write(json.dumps(case) + "\n")
+    self.process.stdin.flush()
+    answer = self.read()
+    if answer["tokens"] != case["sentences"] * case["output"]:
+      raise SystemExit(f"{' '.join(self.process.args)}: {case}: {answer}: other work")
+    return answer["seconds"]
+
+
+def measure(workers: dict[str, Worker], cases: dict, rounds: int) -> dict:
+  """Seconds of every case and decoder, round by round: `seconds[case][decoder]`."""
+  for worker in workers.values():
+    worker.seconds(case(sentences=3, output=5, beam=2))
+  seconds = {name: {who: [] for who in workers} for name in cases}
+  for turn in range(rounds):
+    for name, work in cases.items():
+      order = (
+        list(workers)[turn % len(workers) :] + list(workers)[: turn % len(workers)]
+      )
+      for who in order:
+        seconds[name][who].append(workers[who].seconds(work))
+      done = ", ".join(f"{who} {times[-1]:.2f}" for who, times in seconds[name].items())
+      print(f"round {turn + 1}, {name}: {done} s", file=sys.stderr, flush=True)
+  return seconds
+
+
+def spread(values: list[float], form: str) -> str:
+  """The median, and the least and most where there are several."""
+  text = format(statistics.median(values), form)
+  if len(values) > 1:
+    text += f" ({min(values):{form}} to {max(values):{form}})"
+  return text
+
+
+def report(seconds: dict, cases: dict, versions: dict[str, str]) -> str:
+  """Markdown: the machine, output tokens a second, and the peers' seconds over ours."""
+  lines = [machine(), ""]
+  lines += [f"* {who}: {version}" for who, version in versions.items()]
+  lines += ["", "| work | decoder | output tokens/s | ours is faster by |"]
+  lines += ["| --- | --- | --- | --- |"]
+  for name, times in seconds.items():
+    tokens = cases[name]["sentences"] * cases[name]["output"]
+    for who, mine in times.items():
+      rates = [tokens / one for one in mine]
+      ratios = [peer / own for peer, own in zip(mine, times[OURS], strict=True)]
+      ratio = "" if who == OURS else spread(ratios, ".2f")
+      lines.append(f"| {name} | {who} | {spread(rates, '.0f')} | {ratio} |")
+  return "\n".join(lines)
+
+
+def machine() -> str:
+  """Processor, cores and Python."""
+  model = platform.processor()
+  try:
+    cpu = Path("/proc/cpuinfo").read_text()
+    model = re.search(r"model name\s*: (.*)", cpu)[1]
+  except (OSError, TypeError):
+    pass
+  return f"{model}, {os.cpu_count()} cores, Python {platform.python_version()}"
+
+
+def main():
+  parser = argparse.ArgumentParser(description=__doc__.split("\n\n")[0])
+  parser.add_argument("--rounds", type=int, default=3, help="default 3")
+  parser.add_argument("--cases", default="", help="a regular expression; default all")
+  parser.add_argument("--output", type=Path, help="also writes every second, as JSON")
+  arguments = parser.parse_args()
+  cases = {name: c for name, c in CASES.items() if re.search(arguments.cases, name)}
+  if not cases:
+    parser.error(f"--cases: {arguments.cases!r} is none of: {'; '.join(CASES)}")
+  if arguments.rounds < 1:
+    parser.error(f"--rounds: {arguments.rounds} is less than 1")
+  python = str(install())
+  workers = {OURS: Worker(sys.executable, str(HERE / "ours.py"))}
+  for who, kind in PEERS.items():
+    workers[who] = Worker(python, str(HERE / "peers.py"), str(HERE / ".cache"), kind)
+  seconds = measure(workers, cases, arguments.rounds)
+  versions = {who: worker.versions for who, worker in workers.items()}
+  print(report(seconds, cases, versions))
+  if arguments.output:
+    record = {"machine": machine(), "versions": versions, "seconds": seconds}
+    arguments.output.write_text(json.dumps(record, indent=2))
+
+
+if __name__ == "__main__":
+  main()

@@ -1,0 +1,121 @@
+"""Other people's decoders of the same geometry, random weights, one a process.
+
+    python peers.py FOLDER huggingface|float32|int8
+
+FOLDER keeps the model between runs. Speaks the protocol of `decode.py`; runs in an
+environment of its own, made from `requirements.txt`.
+"""
+
+import json
+import os
+import random
+import sys
+import time
+from pathlib import Path
+
+os.environ["TRANSFORMERS_VERBOSITY"] = "error"
+
+import ctranslate2
+import sentencepiece
+import torch
+import transformers
+
+VOCABULARY = 32_000
+
+
+def marian(folder: Path) -> Path:
+  """A Marian model of the paper's base geometry (§3) as Hugging Face keeps it."""
+  place = folder / f"marian-{transformers.__version__}"
+  if (place / "vocab.json").exists():
+    return place
+  torch.manual_seed(0)
+  config = transformers.MarianConfig(
+    vocab_size=VOCABULARY, d_model=512, encoder_layers=6, decoder_layers=6,
+    encoder_attention_heads=8, decoder_attention_heads=8, encoder_ffn_dim=2048,
+    decoder_ffn_dim=2048, activation_function="relu", scale_embedding=True,
+    max_position_embeddings=512, eos_token_id=0, forced_eos_token_id=None,
+    pad_token_id=VOCABULARY - 1, decoder_start_token_id=VOCABULARY - 1,
+  )  # fmt: skip
+  transformers.MarianMTModel(config).save_pretrained(place)
+  # The converter reads a tokenizer too. Its pieces play no part: ids go in and out.
+  text = folder / "words.txt"
+  words = random.Random(0)
+  text.write_text("\n".join(f"{words.random():.9f}" for _ in range(2000)))
+  sentencepiece.SentencePieceTrainer.train(
+    input=str(text), model_prefix=str(place / "source"), vocab_size=60, minloglevel=2
+  )
+  (place / "target.spm").write_bytes((place / "source.model").read_bytes())
+  (place / "source.model").rename(place / "source.spm")
+  names = ["</s>", "<unk>", *(f"w{i}" for i in range(2, VOCABULARY - 1)), "<pad>"]
+  kind = {"source_lang": "en", "target_lang": "de", "model_max_length": 512}
+  (place / "tokenizer_config.json").write_text(json.dumps(kind))
+  (place / "vocab.json").write_text(json.dumps({w: i for i, w in enumerate(names)}))
+  return place
+
+
+def sources(case: dict) -> list[list[int]]:
+  """Random sentences of `source` tokens, the end among them."""
+  draw = random.Random(1)
+  size = case["source"] - 1
+  return [
+    [*(draw.randrange(4, VOCABULARY - 1) for _ in range(size)), 0]
+    for _ in range(case["sentences"])
+  ]
+
+
+class HuggingFace:
+  """`generate` of the Marian model, PyTorch on the CPU."""
+
+  versions = f"transformers {transformers.__version__}, torch {torch.__version__}"
+
+  def __init__(self, folder: Path):
+    torch.set_num_threads(os.cpu_count() or 1)
+    self.model = transformers.MarianMTModel.from_pretrained(marian(folder)).eval()
+
+  def decode(self, case: dict) -> int:
+    with torch.inference_mode():
+      output = self.model.generate(
+        torch.tensor(sources(case)), num_beams=case["beam"], do_sample=False,
+        min_new_tokens=case["output"], max_new_tokens=case["output"],
+      )  # fmt: skip
+    return output[:, 1:].numel()
+
+
+class CTranslate2:
+  """The same model, converted."""
+
+  versions = f"ctranslate2 {ctranslate2.__version__}"
+
+  def __init__(self, folder: Path, kind: str):
+    place = folder / f"ctranslate2-{ctranslate2.__version__}"
+    if not place.exists():
+      model = str(marian(folder))
+      ctranslate2.converters.TransformersConverter(model).convert(str(place))
+    self.translator = ctranslate2.Translator(
+      str(place), compute_type=kind, inter_threads=1, intra_threads=os.cpu_count() or 1
+    )
+
+  def decode(self, case: dict) -> int:
+    rows = [[*(f"w{i}" for i in ids[:-1]), "</s>"] for ids in sources(case)]
+    found = self.translator.translate_batch(
+      rows, beam_size=case["beam"],
+      min_decoding_length=case["output"], max_decoding_length=case["output"],
+    )  # fmt: skip
+    return sum(len(result.hypotheses[0]) for result in found)
+
+
+def main():
+  folder, kind = Path(sys.argv[1]), sys.argv[2]
+  folder.mkdir(parents=True, exist_ok=True)
+  decoder = HuggingFace(folder) if kind == "huggingface" else CTranslate2(folder, kind)
+  print(json.dumps({"versions": decoder.versions}), flush=True)
+  for line in sys.stdin:
+    case = json.loads(line)
+    begin = time.perf_counter()
+    tokens = decoder.decode(case)
+    seconds = time.perf_counter() - begin
+    print(json.dumps({"seconds": seconds, "tokens": tokens}), flush=True)
+
+
+if __name__ == "__main__":
+  main()
