@@ -25,6 +25,7 @@ from transformer import run as runs
 from transformer.data.pipeline import everything
 from transformer.data.sources.text import ParallelText
 from transformer.run import Run
+from transformer.training import step as training
 
 DOCUMENT = ROOT / "docs" / "faults.md"
 ROWS = dict(
@@ -235,7 +236,7 @@ def test_a_second_process(case):
 
 
 def test_a_vanished_directory(case, monkeypatch):
-  real = runs.train_step
+  real = training.train_step
   calls = []
 
   def step(*args, **kwargs):
@@ -243,7 +244,7 @@ def test_a_vanished_directory(case, monkeypatch):
     calls.append(shutil.rmtree(case.folder / "run"))
     return real(*args, **kwargs)
 
-  monkeypatch.setattr(runs, "train_step", step)
+  monkeypatch.setattr(training, "train_step", step)
   case.sees("the workdir vanishes", case.train())
   assert len(calls) == 1 and not (case.folder / "run" / "checkpoints" / "2").exists()
 

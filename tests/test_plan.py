@@ -73,7 +73,7 @@ def test_bytes_of_state_are_those_of_the_shards():
   whole, halves = planned(Mesh(data=4)), planned(Mesh(data=1, fsdp=2, tensor=2))
   assert whole["bytes"]["parameters"] == 4 * parameters()
   assert whole["bytes"]["gradients"] == 4 * parameters()
-  assert 0 <= whole["bytes"]["optimizer"] - 2 * 4 * parameters() < 16
+  assert 0 <= whole["bytes"]["optimizer"] - 2 * 4 * parameters() < 32
   # Norms, and biases of one axis, lie over one axis of the mesh at most.
   assert 0.25 < halves["bytes"]["parameters"] / whole["bytes"]["parameters"] < 0.28
   assert whole["bytes"]["batch"] == 6 * 4 * ROWS * T // 4
@@ -208,7 +208,7 @@ def use(name):
   from transformer.batch import Pairs
   from transformer.training.mesh import batch_sharding, put
   from transformer.training.state import abstract_state, init_state
-  from transformer.training.step import train_step
+  from transformer.training.step import step_program
 
   config = dataclasses.replace(LARGER, **SETTINGS[name])
   mesh, module = config.mesh.build(), config.model.module(8000, config.precision.dtype)
@@ -220,10 +220,10 @@ def use(name):
   abstract = abstract_state(init, mesh)
   key = jax.random.key(1)
   loss = functools.partial(config.task.loss, module)
-  step = functools.partial(train_step, loss, optimizer, accumulate=config.accumulate)
+  step = step_program(loss, optimizer, abstract, accumulate=config.accumulate)
   with jax.set_mesh(mesh):
     placed = put(batch, batch_sharding(mesh))
-    run = jax.jit(step, donate_argnums=0).lower(abstract, placed, key).compile()
+    run = step.lower(abstract, placed, key).compile()
     shardings = jax.tree.map(lambda leaf: leaf.sharding, abstract)
     zeros = functools.partial(
       jax.tree.map, lambda leaf: jax.numpy.zeros(leaf.shape, leaf.dtype), abstract

@@ -99,6 +99,8 @@ def test_every_example_comes_once_an_epoch_whoever_reads_it(batching, shares):
   class Numbered:
     """Every token of an example is its number."""
 
+    sides = 2
+
     def __getitem__(self, i):
       return [np.full(n, i) for n in lengths_n2[i]]
 

@@ -38,7 +38,7 @@ from transformer.training.mesh import (
   divisors,
 )
 from transformer.training.state import abstract_state, init_state
-from transformer.training.step import train_step
+from transformer.training.step import step_program
 
 GIB = 2**30
 
@@ -227,11 +227,9 @@ def measure(config: Config, device: Device, count: int) -> dict:
   state = abstract_state(init, mesh)
   key = jax.eval_shape(lambda: jax.random.key(0))
   loss = functools.partial(config.task.loss, module)
-  step = functools.partial(
-    train_step, loss, optimizer, ema=config.ema, accumulate=config.accumulate
-  )
+  step = step_program(loss, optimizer, state, config.ema, config.accumulate)
   with jax.set_mesh(mesh):
-    traced = jax.jit(step, donate_argnums=0).trace(state, batch, key)
+    traced = step.trace(state, batch, key)
     compiled = traced.lower().compile()
   with nn.logical_axis_rules(RULES), jax.set_mesh(mesh):
     forward = jax.make_jaxpr(loss)(state.used, batch, key)

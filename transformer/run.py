@@ -39,7 +39,7 @@ from transformer.training.state import (
   create_state,
   init_state,
 )
-from transformer.training.step import train_step
+from transformer.training.step import step_program
 from transformer.watch import Metrics, Watch, write_whole
 
 
@@ -299,10 +299,9 @@ class Training:
     self.abstract = abstract_state(self.init, mesh)
     self.sharding = batch_sharding(mesh)
     loss = functools.partial(self.task.loss, self.module)
-    step = functools.partial(
-      train_step, loss, optimizer, ema=config.ema, accumulate=config.accumulate
+    self.step = step_program(
+      loss, optimizer, self.abstract, config.ema, config.accumulate
     )
-    self.step = jax.jit(step, donate_argnums=0)
 
   def _features(self):
     config, run = self.config, self.run

@@ -86,7 +86,9 @@ def variables(model, vocabulary=V):
     centre = 1.0 if path[-1].key in ("scale", "variance") else 0.0
     return jnp.asarray(centre + 0.2 * rng.normal(size=leaf.shape), leaf.dtype)
 
-  return {"params": jax.tree_util.tree_map_with_path(fill, shapes["params"])}
+  # Kept, so never a part of what a test happens to trace.
+  with jax.ensure_compile_time_eval():
+    return {"params": jax.tree_util.tree_map_with_path(fill, shapes["params"])}
 
 
 @functools.cache
@@ -324,7 +326,7 @@ def test_dropout_acts_in_training_alone():
   apply = functools.partial(model.module(V).apply, variables(SMALL), batch)
   one, other = (apply(train=True, rngs={"dropout": jax.random.key(k)}) for k in (1, 2))
   assert np.abs(one - other).max() > 0.01
-  np.testing.assert_array_equal(apply(), logits(SMALL, *batch))
+  np.testing.assert_allclose(apply(), logits(SMALL, *batch), atol=1e-5)
 
 
 @pytest.mark.parametrize(

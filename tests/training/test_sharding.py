@@ -48,7 +48,7 @@ def measure(name, meshes, updates):
   from transformer.training.optimizers import Adam, Sgd
   from transformer.training.schedules import Schedule
   from transformer.training.state import abstract_state, create_state, init_state
-  from transformer.training.step import train_step
+  from transformer.training.step import step_program
 
   rng = np.random.default_rng(0)
   rows = [([example(rng, s)], [example(rng, t)]) for s, t in rng.integers(3, 9, (8, 2))]
@@ -62,13 +62,13 @@ def measure(name, meshes, updates):
   for recipe in (Mesh(data=1), *meshes):
     devices = jax.devices()[: math.prod(dataclasses.astuple(recipe))]
     mesh = recipe.build(devices)
-    step_of = functools.partial(train_step, functools.partial(task.loss, module))
+    loss = functools.partial(task.loss, module)
     losses = []
     with jax.set_mesh(mesh):
       rule = Sgd().transform(lambda count: 0.1)
       init = init_state(module, batch, rule, jax.random.key(1))
-      state = create_state(init, abstract_state(init, mesh))
-      step = jax.jit(functools.partial(step_of, rule), donate_argnums=0)
+      abstract = abstract_state(init, mesh)
+      state, step = create_state(init, abstract), step_program(loss, rule, abstract)
       placed = put(batch, batch_sharding(mesh))
       program = step.lower(state, placed, jax.random.key(2)).compile()
       temporary = program.memory_analysis().temp_size_in_bytes

@@ -147,9 +147,9 @@ def test_the_moving_average_follows_its_formula():
     decay = min(0.5, (1 + number) / (10 + number))
     average = decay * average + (1 - decay) * np.asarray(state.params["x"], np.float64)
     np.testing.assert_allclose(state.ema["x"], average, rtol=1e-5)
-  assert states[-1].used is states[-1].ema
+  assert states[-1].used == states[-1].ema
   plain = guarded([1.0])[-1][0]
-  assert plain.ema is None and plain.used is plain.params
+  assert plain.ema is None and plain.used == plain.params
 
 
 def test_average_is_the_mean():

@@ -1,5 +1,6 @@
 """One update."""
 
+import functools
 from collections.abc import Callable
 from typing import NamedTuple
 
@@ -105,6 +106,23 @@ def train_step(
     state.step + 1, params, running, opt_state, average, skipped, in_a_row
   )
   return after, numbers
+
+
+def step_program(
+  loss: Callable,
+  optimizer: optax.GradientTransformation,
+  abstract: TrainState,
+  ema: float = 0.0,
+  accumulate: int = 1,
+):
+  """`train_step` of a state that lies as `abstract` says, to be compiled.
+
+  The state is donated, and the new one lies as the old did: left to itself, the
+  compiler lays some of it otherwise, and the next step would be another program.
+  """
+  step = functools.partial(train_step, loss, optimizer, ema=ema, accumulate=accumulate)
+  shardings = jax.tree.map(lambda leaf: leaf.sharding, abstract)
+  return jax.jit(step, donate_argnums=0, out_shardings=(shardings, None))
 
 
 def split(batch, parts: int):
