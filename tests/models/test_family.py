@@ -221,7 +221,7 @@ def test_search_finds_the_same_alone_and_in_company(kind):
   sources = [np.array(example(rng, n), np.int32) for n in (5, 3, 7, 4, 6)]
   model = small(kind)
   module, params = model.module(V), variables(model)["params"]
-  params = jax.tree.map(lambda leaf: 3.0 * leaf, params)
+  params = jax.tree.map(lambda leaf: 4.0 * leaf, params)
   searcher = Searcher(module, params, Search(beam=3, extra=4))
 
   def outputs(chosen):
