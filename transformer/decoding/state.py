@@ -121,7 +121,7 @@ def take(tree, place_bw):
   return jax.tree.map(gather, tree, is_leaf=_is_slots)
 
 
-SLOTS = 64
+SLOTS = 32
 """Slots that a search begins with; it doubles them whenever they are full."""
 
 
