@@ -1,5 +1,6 @@
 """`average` and `info`: runs as runs."""
 
+import contextlib
 import os
 from pathlib import Path
 
@@ -57,12 +58,18 @@ def info(arguments) -> None:
   run = Run.open(arguments.run)
   params = run.params(arguments.step)
   steps = run.steps()
+  step = arguments.step or steps[-1]
+  origin = None
+  # Of a damaged newest checkpoint the parameters are those of the one before.
+  with run.checkpoints() as checkpoints, contextlib.suppress(ValueError):
+    origin = checkpoints.note(step).get("init")
   show(
     {
-      "step": arguments.step or steps[-1],
+      "step": step,
       "checkpoints": steps,
       "parameters": tree.size(params),
       "parameters_sha256": tree.sha256(params),
+      "init": origin,
       "vocabulary": run.tokenizer.size,
       "tokenizer_sha256": run.tokenizer.sha256,
       "config_sha256": configs.digest(run.config),
