@@ -170,6 +170,19 @@ def test_settings(case, name, flag):
   assert not (case.folder / "run").exists()
 
 
+def test_a_run_to_begin_with(case):
+  init = f"--config.init={case.run()}"
+  answer = case.train(f"--config.init={case.folder / 'none'}", run="new")
+  case.sees("the run to begin with is none", answer)
+  answer = case.train(init, "--config.model=Recurrent(d_model=20)", run="new")
+  case.sees("the run to begin with has nothing of this model", answer)
+  answer = case.train("--config.freeze=('encodr',)", run="new")
+  case.sees("what is to be frozen is misspelt", answer)
+  answer = case.train("--config.freeze=('encoder', 'decoder', 'embedding')", run="new")
+  case.sees("all is to be frozen", answer)
+  assert not (case.folder / "new").exists()
+
+
 def test_config_files(case):
   case.sees("the config file is missing", case.train(config="none.py"))
   case.write("broken.py", "def get_config(:\n")

@@ -23,6 +23,7 @@ FLOORS = [
     "report",
     "translator",
     "generator",
+    "inherit",
     "plan",
     "cli",
     "studies",

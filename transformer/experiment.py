@@ -4,6 +4,8 @@ import dataclasses
 import importlib.util
 from pathlib import Path
 
+import optax
+
 from transformer import config as configs
 from transformer.data.batching import Batching, Packed
 from transformer.data.sources.base import Source
@@ -25,7 +27,7 @@ from transformer.tasks.language import LanguageModelling
 from transformer.tasks.translation import Translation
 from transformer.training.checkpoint import Keep
 from transformer.training.mesh import Mesh
-from transformer.training.optimizers import Adam, Optimizer
+from transformer.training.optimizers import Adam, Optimizer, frozen
 from transformer.training.precision import Precision
 from transformer.training.schedules import Noam, Schedule
 
@@ -60,6 +62,10 @@ class Config:
       and used with (Polyak and Juditsky 1992); 0 keeps none.
     skip_at_most: training ends after so many steps in a row whose loss or gradient is
       not finite; each of them makes no update.
+    init: a run whose parameters, as far as names and shapes fit, this one begins with,
+      and whose vocabulary it keeps; it is read once, before the first step.
+    freeze: beginnings of the paths of parameters that stay as they are, such as
+      `encoder` or `encoder/layers`.
   """
 
   data: Source
@@ -82,6 +88,8 @@ class Config:
   patience: int = 0
   ema: float = 0.0
   skip_at_most: int = 10
+  init: str = ""
+  freeze: tuple[str, ...] = ()
 
   def __post_init__(self):
     configs.check(self)
@@ -105,6 +113,13 @@ class Config:
         raise ValueError(f"{name}: {getattr(self, name)} is negative")
     if not 0 <= self.ema < 1:
       raise ValueError(f"ema: {self.ema} is not a decay of 0 or more and below 1")
+
+  def rule(self) -> optax.GradientTransformation:
+    """The update rule, at the schedule's rates, of what is not frozen."""
+    rule = self.optimizer.transform(
+      lambda count: self.schedule(count + 1, self.model.width)
+    )
+    return frozen(rule, self.freeze)
 
 
 MAY_CHANGE = frozenset(

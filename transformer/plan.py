@@ -187,10 +187,7 @@ def abstract(config: Config, device: Device):
   module = config.model.module(config.tokenizer.vocabulary, dtype_on(config, device))
   shape = max(config.batching.shapes, key=lambda shape: shape.source * shape.target)
   batch = jax.eval_shape(lambda: config.task.example(shape))
-  optimizer = config.optimizer.transform(
-    lambda count: config.schedule(count + 1, config.model.width)
-  )
-  return module, shape, batch, optimizer
+  return module, shape, batch, config.rule()
 
 
 def check(config: Config, device: Device) -> None:

@@ -24,7 +24,7 @@ import jax
 from flax import linen as nn
 
 from transformer import config as configs
-from transformer import tree
+from transformer import inherit, tree
 from transformer.data.tokenizer import Tokenizer
 from transformer.diagnose import explain
 from transformer.experiment import Config, conflicts
@@ -160,11 +160,14 @@ def foreign(path: Path) -> bool:
 def prepare(config: Config, workdir: Path) -> Run:
   """Makes or opens the run in `workdir` for training under `config`.
 
-  The tokenizer is trained first, so that a corpus which cannot be used leaves nothing
-  behind. Without a checkpoint there is nothing to lose, and the config may change.
+  The tokenizer is trained first, or taken from the run to begin with, so that a corpus
+  or run which cannot be used leaves nothing behind. Without a checkpoint there is
+  nothing to lose, and the config may change.
 
   Raises:
-    ValueError: the directory is something else, or was made with another config.
+    ValueError: the directory is something else, or was made with another config, or
+      `config.init` and `config.freeze` do not fit the model.
+    FileNotFoundError: there is no run to begin with.
   """
   path = Path(workdir)
   run = None
@@ -181,11 +184,44 @@ def prepare(config: Config, workdir: Path) -> Run:
     run.config = config
     write_whole(path / "config.json", configs.dumps(config).encode())
     return run
-  print("tokenizer: training on the corpus", file=sys.stderr, flush=True)
-  model = config.task.train_tokenizer(config.data, config.tokenizer)
-  write_whole(path / "tokenizer.model", model)
+  parent = open_parent(config) if config.init else None
+  if parent is None:
+    print("tokenizer: training on the corpus", file=sys.stderr, flush=True)
+    model = config.task.train_tokenizer(config.data, config.tokenizer)
+    run = Run(path, config, Tokenizer(model))
+  else:
+    run = Run(path, config, parent.tokenizer)
+    kind = type(config.model).__name__
+    own, given = run.abstract_params(), parent.abstract_params()
+    inherit.check_fit(own, given, kind, str(parent.path))
+  if config.freeze:
+    inherit.check_frozen(run.abstract_params(), config.freeze)
+  write_whole(path / "tokenizer.model", run.tokenizer.model)
   write_whole(path / "config.json", configs.dumps(config).encode())
-  return Run(path, config, Tokenizer(model))
+  return run
+
+
+def open_parent(config: Config) -> Run:
+  """The run that one under `config` begins with.
+
+  Raises:
+    FileNotFoundError: it is no run, or has no checkpoint.
+    ValueError: it is damaged.
+  """
+  try:
+    parent = Run.open(config.init)
+  except FileNotFoundError:
+    raise FileNotFoundError(
+      f"--config.init: {config.init}: not a run (it has no config.json and "
+      "tokenizer.model); give the directory of one that was trained"
+    ) from None
+  except ValueError as error:
+    raise ValueError(f"--config.init: {error}") from None
+  if not parent.steps():
+    raise FileNotFoundError(
+      f"--config.init: {config.init}: no checkpoint; train it first"
+    )
+  return parent
 
 
 def prepare_together(config: Config, workdir: Path) -> Run:
@@ -290,9 +326,8 @@ class Training:
     meet("the corpus is tokenised")
     self.features = self._features()
     init_key, self.seed_key = jax.random.split(jax.random.key(config.seed))
-    optimizer = config.optimizer.transform(
-      lambda count: config.schedule(count + 1, config.model.width)
-    )
+    self.origin: dict[str, str] | None = None
+    optimizer = config.rule()
     self.init = init_state(
       self.module, self.features.example, optimizer, init_key, config.ema
     )
@@ -330,9 +365,10 @@ class Training:
             f"{run.path}: the training text of {config.data} is not what it was at "
             f"step {int(state.step)}; put it back, or choose another --workdir"
           )
-        progress = Progress.of(note)
+        progress, self.origin = Progress.of(note), note.get("init")
       else:
         state, progress = create_state(self.init, self.abstract), Progress()
+        state = self.inherited(state)
       begin = int(state.step)
       if finished(run, begin, progress):
         return 0
@@ -348,6 +384,21 @@ class Training:
       write_report(run.path, config, Metrics.read(run.path), samples, watch.seconds)
       print(f"{run.path}: done; see {run.path / 'report.md'}", file=sys.stderr)
     return status
+
+  def inherited(self, state: TrainState) -> TrainState:
+    """The state before the first step, with what another run gives to it."""
+    if not self.config.init:
+      return state
+    parent = open_parent(self.config)
+    try:
+      given = parent.params()
+    except ValueError as error:
+      raise ValueError(f"--config.init: {error}") from None
+    self.origin = {"run": self.config.init, "parameters_sha256": tree.sha256(given)}
+    if first():
+      found = inherit.fit(tree.merge(state.params, state.running), given)
+      print(f"{self.run.path}: begins with {parent.path}: {found}", file=sys.stderr)
+    return inherit.begin(state, given)
 
   def loop(self, state, progress: Progress, interrupt, checkpoints, watch: Watch):
     """Steps until the end, SIGTERM or no progress; the exit status and samples."""
@@ -419,6 +470,8 @@ class Training:
       "data_sha256": self.data_sha256,
       "progress": dataclasses.asdict(progress),
     }
+    if self.origin:
+      note["init"] = self.origin
     checkpoints.save(state, note, rank)
 
 

@@ -1,5 +1,6 @@
 """`average` and `info`: runs as runs."""
 
+import contextlib
 import os
 from pathlib import Path
 
@@ -70,13 +71,19 @@ def info(arguments) -> None:
   params = run.params(arguments.step)
   steps, ranks = run.steps(), run.ranks()
   metric = run.config.metric
+  step = arguments.step or steps[-1]
+  origin = None
+  # Of a damaged newest checkpoint the parameters are those of the one before.
+  with run.checkpoints() as checkpoints, contextlib.suppress(ValueError):
+    origin = checkpoints.note(step).get("init")
   show(
     {
-      "step": arguments.step or steps[-1],
+      "step": step,
       "checkpoints": steps,
-      f"val/{metric}": {step: sign(metric) * rank for step, rank in ranks.items()},
+      f"val/{metric}": {one: sign(metric) * rank for one, rank in ranks.items()},
       "parameters": tree.size(params),
       "parameters_sha256": tree.sha256(params),
+      "init": origin,
       "vocabulary": run.tokenizer.size,
       "tokenizer_sha256": run.tokenizer.sha256,
       "config_sha256": configs.digest(run.config),

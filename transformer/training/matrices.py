@@ -7,6 +7,7 @@ of what a rule does to a weight.
 """
 
 import math
+from collections.abc import Callable
 
 import jax
 import optax
@@ -34,10 +35,12 @@ def is_matrix(found: list[str]) -> bool:
 
 
 def apart(
-  rule: optax.GradientTransformation, other: optax.GradientTransformation
+  rule: optax.GradientTransformation,
+  other: optax.GradientTransformation,
+  chosen: Callable[[list[str]], bool] = is_matrix,
 ) -> optax.GradientTransformation:
-  """`rule` for the weights of layers and `other` for all else, each on a tree that has
-  nothing but its own."""
+  """`rule` for the parameters that `chosen` names, the weights of layers, and `other`
+  for all else, each on a tree that has nothing but its own."""
 
   def split(params, above=()):
     own, rest = {}, {}
@@ -46,7 +49,7 @@ def apart(
       if isinstance(part, dict):
         own[name], rest[name] = split(part, found)
       else:
-        (own if is_matrix(found) else rest)[name] = part
+        (own if chosen(found) else rest)[name] = part
     return own, rest
 
   def init(params):

@@ -137,3 +137,20 @@ def whole(
     parts.append(optax.add_decayed_weights(decay))
   parts.append(optax.scale_by_learning_rate(rate))
   return optax.chain(*parts)
+
+
+def frozen(
+  rule: optax.GradientTransformation, prefixes: tuple[str, ...]
+) -> optax.GradientTransformation:
+  """`rule` for all parameters but those whose path begins with one of `prefixes`, such
+  as `encoder/layers`: these get no update and have no state, and neither clipping nor
+  decay sees them. Averages of batch norm are no parameters, and go on."""
+  if not prefixes:
+    return rule
+  return apart(optax.set_to_zero(), rule, lambda names: below(names, prefixes))
+
+
+def below(names: list[str], prefixes: tuple[str, ...]) -> bool:
+  """Whether the names along a path begin with those of one of `prefixes`."""
+  starts = (prefix.strip("/").split("/") for prefix in prefixes)
+  return any(names[: len(start)] == start for start in starts)
