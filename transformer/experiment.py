@@ -2,6 +2,7 @@
 
 import dataclasses
 import importlib.util
+from collections.abc import Callable
 from pathlib import Path
 
 import optax
@@ -152,6 +153,22 @@ def read(path: Path) -> Config:
   Raises:
     FileNotFoundError, ValueError: there is no such file, or it gives no config.
   """
+  function = load(path, "get_config")
+  try:
+    config = function()
+  except Exception as error:
+    raise ValueError(f"{path}: {type(error).__name__}: {error}") from error
+  if not isinstance(config, Config):
+    raise ValueError(f"{path}: get_config() returns {type(config).__name__}, no Config")
+  return config
+
+
+def load(path: Path, name: str) -> Callable:
+  """A function of a Python file, which is run.
+
+  Raises:
+    FileNotFoundError, ValueError: there is no such file, or it has none.
+  """
   path = Path(path)
   if not path.is_file():
     raise FileNotFoundError(f"{path}: no such config file; see configs/")
@@ -161,9 +178,6 @@ def read(path: Path) -> Config:
   module = importlib.util.module_from_spec(spec)
   try:
     spec.loader.exec_module(module)
-    config = module.get_config()
+    return getattr(module, name)
   except Exception as error:
     raise ValueError(f"{path}: {type(error).__name__}: {error}") from error
-  if not isinstance(config, Config):
-    raise ValueError(f"{path}: get_config() returns {type(config).__name__}, no Config")
-  return config

@@ -6,6 +6,7 @@ from collections.abc import Callable
 
 from transformer import config as configs
 from transformer.cli import flags
+from transformer.cli.ablation import ablate, ablate_flags
 from transformer.cli.artifact import export, export_flags
 from transformer.cli.comparison import compare, compare_flags
 from transformer.cli.continuation import generate, generate_flags
@@ -63,4 +64,5 @@ def parser() -> argparse.ArgumentParser:
   verb(export, run, export_flags, search, *model)
   verb(info, run, flags.checkpoint, json)
   verb(plan, plan_flags, json)
+  verb(ablate, ablate_flags)
   return top

@@ -1,0 +1,91 @@
+"""What one trained seed of a row has given, kept in its run."""
+
+import dataclasses
+import hashlib
+import json
+import math
+import statistics
+from collections.abc import Sequence
+from pathlib import Path
+
+from transformer import config as configs
+from transformer import tree
+from transformer.experiment import Config
+from transformer.run import Run
+from transformer.studies.rows import HeldOut
+from transformer.watch import Metrics, write_whole
+
+NAME = "study.json"
+
+
+@dataclasses.dataclass(frozen=True)
+class Result:
+  """One run of a study, trained and scored.
+
+  Attributes:
+    made_of: digest of the experiment and of what it was scored on.
+    scores: by column, `set/score`.
+    outputs, references: of the first set, if the task scores texts by BLEU; else empty.
+    tokens_per_second: target tokens, in training: the median of the run's own figures
+      without the first, which has compilation in it.
+    parameters: with the vocabulary that the tokenizer came to.
+  """
+
+  made_of: str
+  scores: dict[str, float]
+  outputs: list[str]
+  references: list[str]
+  tokens_per_second: float
+  parameters: int
+
+  def write(self, path: Path) -> None:
+    """Puts it into its run."""
+    data = json.dumps(dataclasses.asdict(self), ensure_ascii=False).encode()
+    write_whole(path / NAME, data)
+
+  @classmethod
+  def read(
+    cls, path: Path, config: Config, held_out: Sequence[HeldOut]
+  ) -> "Result | None":
+    """That of a run, if it is there and of just this experiment."""
+    try:
+      found = cls(**json.loads((path / NAME).read_text(encoding="utf-8")))
+    except (OSError, ValueError, TypeError):
+      return None
+    return found if found.made_of == made_of(config, held_out) else None
+
+
+def made_of(config: Config, held_out: Sequence[HeldOut]) -> str:
+  """A digest of all that a result depends on."""
+  parts = [configs.digest(config)]
+  for one in held_out:
+    data = one.data or config.data
+    parts += [one.name, one.split, data.fingerprint(one.split)]
+  return hashlib.sha256("\n".join(parts).encode()).hexdigest()
+
+
+def score(path: Path, held_out: Sequence[HeldOut]) -> Result:
+  """The result of a finished run, from its newest checkpoint."""
+  run = Run.open(path)
+  config, params = run.config, run.params()
+  scores: dict[str, float] = {}
+  texts: list[tuple[str, str]] = []
+  for one in held_out:
+    found, samples = config.task.evaluate(
+      run.module(), params, one.data or config.data, run.tokenizer, one.split,
+      run.cache, False,
+    )  # fmt: skip
+    numbers = {k: float(v) for k, v in found.items() if not isinstance(v, str)}
+    numbers.setdefault("perplexity", math.exp(min(numbers["loss"], 700.0)))
+    scores |= {f"{one.name}/{name}": value for name, value in numbers.items()}
+    if not texts and "bleu" in found:
+      texts = [(output, wanted) for _, output, wanted in samples.rows]
+  speeds = [v for _, n, v in Metrics.read(path) if n == "train/tokens_per_second"]
+  return Result(
+    made_of(config, held_out),
+    scores,
+    [output for output, _ in texts],
+    [wanted for _, wanted in texts],
+    statistics.median(speeds[1:] or speeds),
+    tree.size(run.abstract_params()),
+  )
