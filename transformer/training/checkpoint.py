@@ -79,6 +79,9 @@ class Checkpoints:
     if kind is None:
       self.close()
       return
+    # A save waits for all processes, and one may be gone.
+    if jax.process_count() > 1:
+      return
     # A second error must not hide the first.
     try:
       self.close()
