@@ -31,7 +31,7 @@ from transformer.experiment import Config, conflicts
 from transformer.layers.int8 import quantise
 from transformer.processes import INTERRUPTED, Interrupt, Lock, first, meet
 from transformer.report import write_report
-from transformer.training.checkpoint import Checkpoints
+from transformer.training.checkpoint import Checkpoints, steps_in
 from transformer.training.mesh import batch_sharding, check_batches, own_rows, put
 from transformer.training.state import (
   TrainState,
@@ -88,10 +88,7 @@ class Run:
 
   def steps(self) -> list[int]:
     """The steps of which there is a checkpoint."""
-    if not (self.path / "checkpoints").is_dir():
-      return []
-    with self.checkpoints() as checkpoints:
-      return checkpoints.steps
+    return steps_in(self.path / "checkpoints")
 
   def ranks(self) -> dict[int, float]:
     """How good each evaluated checkpoint is by the config's metric, higher is better;

@@ -91,8 +91,7 @@ class Checkpoints:
   @property
   def steps(self) -> list[int]:
     """The steps of whole checkpoints, ascending; stray directories do not count."""
-    steps = self._manager.all_steps()
-    return sorted(s for s in steps if (self.directory / str(s) / "params").is_dir())
+    return steps_in(self.directory)
 
   def save(
     self, state: TrainState, note: dict[str, Any], rank: float | None = None
@@ -277,6 +276,18 @@ class Checkpoints:
       self.wait()
     finally:
       self._manager.close()
+
+
+def steps_in(directory: Path) -> list[int]:
+  """The steps of the whole checkpoints in a directory, ascending; others have other
+  names. One of several processes may ask it alone, while they open `Checkpoints`
+  together."""
+  found = directory.iterdir() if directory.is_dir() else ()
+  return sorted(
+    int(entry.name)
+    for entry in found
+    if entry.name.isdecimal() and (entry / "params").is_dir()
+  )
 
 
 class _NotTraining(ValueError):
