@@ -7,6 +7,8 @@ import pytest
 
 from transformer import cli, experiment, run
 from transformer.run import Metrics
+from transformer.studies import by_memory
+from transformer.training.schedules import Schedule
 
 CONFIGS = Path(__file__).resolve().parent.parent / "configs"
 
@@ -36,6 +38,34 @@ def test_every_encoder_decoder_learns_dates(name, steps, floor, tmp_path):
 def test_the_language_model_is_better_than_frequencies(tmp_path):
   scores = shortened("language", 200, tmp_path)
   assert scores["val/perplexity"] < 0.4 * scores["val/unigram_perplexity"]
+
+
+@pytest.mark.slow
+def test_bert_is_better_than_frequencies_and_a_better_beginning(tmp_path):
+  scores = shortened("bert", 800, tmp_path)
+  assert scores["val/loss"] < scores["val/unigram_loss"] - 0.5
+  assert scores["val/accuracy"] > scores["val/unigram_accuracy"] + 0.05
+  config = experiment.read(CONFIGS / "bert_finetune.py")
+  tuned = dataclasses.replace(config, init=str(tmp_path / "bert"))
+  start = experiment.read(CONFIGS / "bert.py")
+  start = dataclasses.replace(start, steps=1, schedule=Schedule(rate=0.0))
+  assert run.train(start, tmp_path / "start") == 0
+  scratch = dataclasses.replace(config, init=str(tmp_path / "start"))
+  found = {}
+  for name, one in (("tuned", tuned), ("scratch", scratch)):
+    assert run.train(one, tmp_path / name) == 0
+    found[name] = {key: v for _, key, v in Metrics.read(tmp_path / name)}
+    assert found[name]["val/majority_accuracy"] < 0.1
+  assert found["tuned"]["val/accuracy"] > found["scratch"]["val/accuracy"] + 0.03
+
+
+@pytest.mark.slow
+def test_transformer_xl_gains_by_its_memory(tmp_path):
+  scores = shortened("transformer_xl", 300, tmp_path)
+  assert scores["val/perplexity"] < 0.4 * scores["val/unigram_perplexity"]
+  rows = by_memory.study([tmp_path / "transformer_xl"], "val", (0, 64, 256))
+  none, one, four = (row.perplexity for row in rows)
+  assert four < one < none
 
 
 @pytest.mark.slow

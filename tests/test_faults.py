@@ -174,7 +174,7 @@ def test_a_run_to_begin_with(case):
   init = f"--config.init={case.run()}"
   answer = case.train(f"--config.init={case.folder / 'none'}", run="new")
   case.sees("the run to begin with is none", answer)
-  answer = case.train(init, "--config.model=Recurrent(d_model=20)", run="new")
+  answer = case.train(init, "--config.model=Recurrent(layers=1, d_model=20)", run="new")
   case.sees("the run to begin with has nothing of this model", answer)
   answer = case.train("--config.freeze=('encodr',)", run="new")
   case.sees("what is to be frozen is misspelt", answer)

@@ -22,6 +22,7 @@ FLOORS = [
     "diagnose",
     "report",
     "translator",
+    "filler",
     "generator",
     "inherit",
     "plan",

@@ -2,7 +2,8 @@
 
 `b` batch, `t` query or target position, `s` key or source position, `d` model width,
 `h` head, `k` head channel, `f` feed-forward, `v` vocabulary, `l` layer, `w` beam,
-`r` relative position, `y x c` image rows, columns and colours. A letter is at once the
+`r` relative position, `y x c` image rows, columns and colours, `c` also classes, `e`
+a second width. A letter is at once the
 suffix of an array's name, the letter of an einsum, and what sharding rules speak of.
 """
 

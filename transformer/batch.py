@@ -5,6 +5,10 @@ from typing import Any, NamedTuple
 PAD, EOS, BOS, UNK = 0, 1, 2, 3
 """Ids of the special tokens, the same in every vocabulary of this project."""
 
+MASK = UNK
+"""What stands for a token that is to be guessed. A vocabulary that can spell every
+character in bytes needs no other unknown, so any run's vocabulary has a mask."""
+
 
 class Tokens(NamedTuple):
   """Rows of tokens that know where they stand and whose they are; int32, `[b, t]`.
@@ -24,3 +28,19 @@ class Pairs(NamedTuple):
 
   source: Tokens
   target: Tokens
+
+
+class Labelled(NamedTuple):
+  """Rows of tokens and the class of each example."""
+
+  tokens: Tokens
+  class_bt: Any  # int32: at each example's first token its class; elsewhere -1
+
+
+class Continued(NamedTuple):
+  """Rows of texts that go on from what stands before; segment `n` of either row is one
+  example. Each token of `text` is read, and tells the next one of its example; of
+  `before`, every token is read and none told."""
+
+  before: Tokens
+  text: Tokens

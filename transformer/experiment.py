@@ -12,19 +12,25 @@ from transformer.data.batching import Batching, Packed
 from transformer.data.sources.base import Source
 from transformer.data.sources.dates import Dates
 from transformer.data.sources.multi30k import Multi30k
+from transformer.data.sources.names import DisplayNames
 from transformer.data.sources.plain import PlainText
 from transformer.data.sources.text import ParallelText
-from transformer.data.sources.tfds import Tfds, TfdsText
+from transformer.data.sources.tfds import Tfds, TfdsLabelled, TfdsText
 from transformer.data.sources.topics import Topics
 from transformer.data.tokenizer import SentencePiece
 from transformer.models.aligned import RecurrentAttention
 from transformer.models.base import Model
+from transformer.models.bert import Bert, BertClassifier
 from transformer.models.convolutional import Convolutional
 from transformer.models.language import DecoderOnly
 from transformer.models.recurrent import Recurrent
 from transformer.models.seq2seq import Transformer
+from transformer.models.transformer_xl import SegmentRecurrent
 from transformer.tasks.base import Task
 from transformer.tasks.language import LanguageModelling
+from transformer.tasks.masked import MaskedLanguageModelling
+from transformer.tasks.segments import SegmentModelling
+from transformer.tasks.text_classification import TextClassification
 from transformer.tasks.translation import Translation
 from transformer.training.checkpoint import Keep
 from transformer.training.mesh import Mesh
@@ -32,9 +38,18 @@ from transformer.training.optimizers import Adam, Optimizer, frozen
 from transformer.training.precision import Precision
 from transformer.training.schedules import Noam, Schedule
 
-SOURCES = (Dates, Multi30k, ParallelText, PlainText, Tfds, TfdsText, Topics)
-MODELS = (Convolutional, DecoderOnly, Recurrent, RecurrentAttention, Transformer)
-TASKS = (LanguageModelling, Translation)
+SOURCES = (
+  *(Dates, DisplayNames, Multi30k, ParallelText, PlainText, Tfds, TfdsLabelled),
+  *(TfdsText, Topics),
+)
+MODELS = (
+  *(Bert, BertClassifier, Convolutional, DecoderOnly, Recurrent, RecurrentAttention),
+  *(SegmentRecurrent, Transformer),
+)
+TASKS = (
+  *(LanguageModelling, MaskedLanguageModelling, SegmentModelling, TextClassification),
+  Translation,
+)
 """Imported so that the command line and a stored config know them by name."""
 
 
@@ -126,7 +141,7 @@ class Config:
 MAY_CHANGE = frozenset(
   (
     *("steps", "log_every", "eval_every", "save_every", "keep", "patience"),
-    *("skip_at_most", "mesh", "accumulate", "data.directory"),
+    *("skip_at_most", "mesh", "accumulate", "data.directory", "task.memory"),
   )
 )
 """Settings that may differ when a run is gone on with: they do not change what a step

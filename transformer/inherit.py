@@ -29,9 +29,10 @@ class Fit(NamedTuple):
     return ", ".join(parts)
 
 
-def listed(paths: tuple[str, ...]) -> str:
+def listed(paths: tuple[str, ...], most: int = 8) -> str:
   """The first two names of every path, each once, for a reader."""
-  return ", ".join(dict.fromkeys("/".join(path.split("/")[:2]) for path in paths))
+  names = list(dict.fromkeys("/".join(path.split("/")[:2]) for path in paths))
+  return ", ".join(names[:most] + ["…"] * (len(names) > most))
 
 
 def fit(own: Any, given: Any) -> Fit:

@@ -309,6 +309,7 @@ def check_fit(config: Config) -> None:
       f"task {type(config.task).__name__} gives {gives.__name__}; choose a model and a "
       "task that go together"
     )
+  config.task.check(config.model)
 
 
 class Training:

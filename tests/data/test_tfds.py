@@ -4,7 +4,7 @@ import sys
 
 import pytest
 
-from transformer.data.sources.tfds import Tfds, TfdsText
+from transformer.data.sources.tfds import Tfds, TfdsLabelled, TfdsText
 
 tfds = pytest.importorskip("tensorflow_datasets")
 
@@ -29,6 +29,49 @@ class TinyTranslate(tfds.core.GeneratorBasedBuilder):
   def _generate_examples(self, count):
     for i, (en, de) in enumerate(PAIRS[:count]):
       yield i, {"en": en, "de": de}
+
+
+MOODS = [("a fine film", 1), ("dull", 0), ("never again", 0)]
+
+
+class TinyMoods(tfds.core.GeneratorBasedBuilder):
+  VERSION = tfds.core.Version("1.0.0")
+
+  def _info(self):
+    label = tfds.features.ClassLabel(names=["negative", "positive"])
+    features = {"sentence": tfds.features.Text(), "label": label}
+    return tfds.core.DatasetInfo(
+      builder=self, description="-", features=tfds.features.FeaturesDict(features)
+    )
+
+  def _split_generators(self, dl_manager):
+    return {
+      "train": self._generate_examples(3),
+      "validation": self._generate_examples(2),
+    }
+
+  def _generate_examples(self, count):
+    for i, (sentence, label) in enumerate(MOODS[:count]):
+      yield i, {"sentence": sentence, "label": label}
+
+
+@pytest.fixture(scope="module")
+def moods(tmp_path_factory):
+  directory = str(tmp_path_factory.mktemp("tfds"))
+  builder = TinyMoods(data_dir=directory, file_format="array_record")
+  builder.download_and_prepare()
+  return directory
+
+
+def test_labels_lie_beside_texts(moods):
+  data = TfdsLabelled("tiny_moods", directory=moods)
+  assert data.classes == ("negative", "positive")
+  texts, labels = data.open("train"), data.labels("train")
+  assert sorted(zip(texts, labels, strict=True)) == sorted(MOODS)
+  assert data.labels("test") == data.labels("val") and len(data.open("test")) == 2
+  assert data.fingerprint("train") != data.fingerprint("val")
+  with pytest.raises(ValueError, match=r"no classes in 'sentence'; there are \['sen"):
+    _ = TfdsLabelled("tiny_moods", label="sentence", directory=moods).classes
 
 
 @pytest.fixture(scope="module")

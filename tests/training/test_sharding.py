@@ -40,9 +40,12 @@ def measure(name, meshes, updates):
   from tests.models.test_seq2seq import example, tokens
   from transformer import config as configs
   from transformer import tree
-  from transformer.batch import Pairs
+  from transformer.batch import Continued, Labelled, Pairs
   from transformer.models.base import Model
   from transformer.tasks.language import LanguageModelling
+  from transformer.tasks.masked import MaskedLanguageModelling
+  from transformer.tasks.segments import SegmentModelling
+  from transformer.tasks.text_classification import TextClassification
   from transformer.tasks.translation import Translation
   from transformer.training.mesh import batch_sharding, put
   from transformer.training.optimizers import Adam, Sgd
@@ -56,7 +59,15 @@ def measure(name, meshes, updates):
   model = small(configs.members(Model)[name])
   model = dataclasses.replace(model, dropout=0.1)
   module, task = model.module(32), Translation()
-  if not isinstance(model.example(), Pairs):
+  if name == "Bert":
+    batch, task = batch.target, MaskedLanguageModelling(chosen=0.4)
+  elif name == "BertClassifier":
+    first_bt = np.where(batch.target.pos_bt == 0, batch.target.id_bt % 7, -1)
+    batch = Labelled(batch.target, np.where(batch.target.seg_bt == 0, -1, first_bt))
+    task = TextClassification(tuple("abcdefg"))
+  elif name == "SegmentRecurrent":
+    batch, task = Continued(*batch), SegmentModelling()
+  elif not isinstance(model.example(), Pairs):
     batch, task = batch.target, LanguageModelling()
   found = []
   for recipe in (Mesh(data=1), *meshes):

@@ -10,6 +10,7 @@ from transformer.cli.ablation import ablate, ablate_flags
 from transformer.cli.artifact import export, export_flags
 from transformer.cli.comparison import compare, compare_flags
 from transformer.cli.continuation import generate, generate_flags
+from transformer.cli.filling import fill, fill_flags
 from transformer.cli.planning import plan, plan_flags
 from transformer.cli.quality import evaluate, evaluate_flags
 from transformer.cli.runs import average, average_flags, info
@@ -57,6 +58,7 @@ def parser() -> argparse.ArgumentParser:
   looking = (search, flags.draw, flags.batch_size, *model)
   verb(translate, run, translate_flags, *looking)
   verb(generate, run, generate_flags, flags.checkpoint)
+  verb(fill, run, fill_flags, flags.checkpoint)
   verb(score, run, score_flags, flags.penalty, flags.batch_size, *model)
   verb(evaluate, run, evaluate_flags, *looking, json)
   verb(compare, compare_flags, json)

@@ -11,6 +11,7 @@ from pathlib import Path
 import numpy as np
 import tqdm
 
+from transformer.batch import BOS
 from transformer.data.sources.base import Source, TextSource
 from transformer.data.tokenizer import Tokenizer
 
@@ -88,9 +89,51 @@ class Pieces:
   def __len__(self) -> int:
     return len(self._text)
 
-  def __getitem__(self, i: int) -> tuple[np.ndarray]:
+  def __getitem__(self, i: int) -> tuple[np.ndarray, ...]:
     (ids,) = self._texts[self._text[i]]
     return (ids[self._start[i] : self._start[i] + self._length],)
+
+
+class Continuations(Pieces):
+  """Pieces with what stands before them: `continuations[i]` is `(before, text)` of the
+  stream that a text makes after `BOS`, up to `before` tokens and then one more than the
+  piece has, so that each of the piece follows one that is read."""
+
+  sides = 2
+
+  def __init__(self, texts: Corpus, length: int, before: int):
+    super().__init__(texts, length)
+    self._before = before
+    # A first piece has nothing before it; batching wants two tokens on either side.
+    known_n = np.maximum(np.minimum(self._start, before), 2)
+    self.lengths_n2 = np.stack([known_n, self.lengths_n2[:, 0] + 1], axis=1)
+
+  def __getitem__(self, i: int) -> tuple[np.ndarray, ...]:
+    (ids,) = self._texts[self._text[i]]
+    start = int(self._start[i])
+    first = max(0, start - self._before)
+    stream = ids[max(0, first - 1) : start + self._length]
+    if first == 0:
+      stream = np.concatenate([np.array([BOS], ids.dtype), stream])
+    return stream[: start - first], stream[start - first :]
+
+
+class Begun:
+  """The examples of a corpus of texts, each after `BOS` and cut to `most` tokens with
+  it: `begun[i]` is `(ids,)`."""
+
+  sides = 1
+
+  def __init__(self, texts: Corpus | Pieces, most: int):
+    self._texts, self._most = texts, most
+    self.lengths_n2 = np.minimum(texts.lengths_n2 + 1, most)
+
+  def __len__(self) -> int:
+    return len(self._texts)
+
+  def __getitem__(self, i: int) -> tuple[np.ndarray]:
+    (ids,) = self._texts[i]
+    return (np.concatenate([np.array([BOS], ids.dtype), ids])[: self._most],)
 
 
 def _write(pairs, split: str, tokenizer: Tokenizer, directory: Path, progress: bool):

@@ -1,16 +1,28 @@
 """Plans to batches, through Grain's random access."""
 
 from collections.abc import Callable, Iterator, Sequence
-from typing import Any
+from typing import Any, Protocol
 
 import grain
 import numpy as np
 
 from transformer.batch import Pairs, Tokens
 from transformer.data.batching import Grouped, Plan, Shape
-from transformer.data.corpus import Corpus, Pieces
 
-Examples = Corpus | Pieces
+
+class Examples(Protocol):
+  """Examples with random access: the ids of each of their `sides`, and how many they
+  are, `[n, sides]`."""
+
+  sides: int
+
+  @property
+  def lengths_n2(self) -> np.ndarray: ...
+
+  def __len__(self) -> int: ...
+
+  def __getitem__(self, i: int, /) -> tuple[np.ndarray, ...]: ...
+
 
 Own = Callable[[int], np.ndarray]
 """Which rows of a batch of so many this process feeds, `[rows]` of bool."""

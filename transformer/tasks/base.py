@@ -14,6 +14,7 @@ from transformer.batch import Tokens
 from transformer.data.batching import Batching, Shape
 from transformer.data.sources.base import Source
 from transformer.data.tokenizer import SentencePiece, Tokenizer
+from transformer.models.base import Model
 from transformer.training.losses import Mean, Readout
 
 
@@ -51,6 +52,9 @@ class Task(abc.ABC):
 
   scores: ClassVar[tuple[str, ...]]
   verb: ClassVar[str] = "translate"
+
+  def check(self, model: Model) -> None:  # noqa: B027  most tasks have nothing to say
+    """Raises ValueError where a model's sizes are not those of the task."""
 
   @abc.abstractmethod
   def train_tokenizer(self, data: Source, recipe: SentencePiece) -> bytes:

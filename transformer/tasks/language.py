@@ -13,11 +13,12 @@ import numpy as np
 from transformer.batch import Tokens
 from transformer.data.batching import Batching, Grouped, Shape
 from transformer.data.corpus import Corpus, Pieces
-from transformer.data.pipeline import assemble, batches, evaluation_batches, fill
-from transformer.data.sources.base import Source, TextSource
+from transformer.data.pipeline import evaluation_batches
+from transformer.data.sources.base import Source
 from transformer.data.tokenizer import SentencePiece, Tokenizer
 from transformer.tasks.base import Features, Samples, Task, next_tokens
 from transformer.tasks.generation import Continuer, Generation
+from transformer.tasks.texts import open_texts, text_features, train_on_texts
 from transformer.training.losses import Mean, Readout
 
 SHOWN = 3
@@ -58,13 +59,7 @@ class LanguageModelling(Task):
       raise ValueError(f"task.context: {self.context} is less than 2")
 
   def train_tokenizer(self, data: Source, recipe: SentencePiece) -> bytes:
-    texts = open_texts(data, "train")
-
-    def lines():
-      for i in range(len(texts)):
-        yield from texts[i].split("\n")
-
-    return recipe.train(lines())
+    return train_on_texts(data, recipe)
 
   def features(
     self,
@@ -75,25 +70,7 @@ class LanguageModelling(Task):
     cache: Path,
   ) -> Features:
     corpus = self.pieces(data, "train", tokenizer, cache, progress=True)
-    plan = batching.plan(corpus.lengths_n2, seed)
-    shape, rows = plan.batch(0)
-    notes = [
-      f"{corpus.lengths_n2.sum():,} training tokens in {len(corpus):,} pieces, "
-      f"vocabulary {tokenizer.size:,}, {plan.batches:,} steps an epoch, "
-      f"{fill(plan, corpus.lengths_n2):.0%} of slots filled"
-    ]
-    if plan.dropped:
-      notes.append(
-        f"{plan.dropped:,} pieces left out: of a single token, or longer than batching "
-        "allows"
-      )
-    return Features(
-      functools.partial(batches, corpus, plan),
-      plan.examples,
-      assemble(corpus, shape, rows),
-      plan.batches,
-      tuple(notes),
-    )
+    return text_features(corpus, tokenizer, batching, seed)
 
   def pieces(
     self, data: Source, split: str, tokenizer: Tokenizer, cache: Path, progress: bool
@@ -120,9 +97,7 @@ class LanguageModelling(Task):
     progress: bool = True,
   ):
     corpus = self.pieces(data, split, tokenizer, cache, progress=False)
-    sums = Mean(jnp.zeros(()), jnp.zeros(()))
-    for batch in evaluation_batches(corpus, Grouped()):
-      sums = sums + plain_loss(self, module, params, batch)
+    sums = self.held_out_loss(module, params, data, tokenizer, split, cache)
     loss, total = float(sums.value), float(sums.total)
     texts = open_texts(data, split)
     characters = sum(len(texts[i]) for i in range(len(texts)))
@@ -135,6 +110,16 @@ class LanguageModelling(Task):
       "tokens": float(sums.count),
     }
     return scores, self.samples(module, params, tokenizer, corpus)
+
+  def held_out_loss(
+    self, module, params, data: Source, tokenizer: Tokenizer, split: str, cache: Path
+  ) -> Mean:
+    """Loss sums of a split."""
+    corpus = self.pieces(data, split, tokenizer, cache, progress=False)
+    sums = Mean(jnp.zeros(()), jnp.zeros(()))
+    for batch in evaluation_batches(corpus, Grouped()):
+      sums = sums + plain_loss(self, module, params, batch)
+    return sums
 
   def samples(self, module, params, tokenizer: Tokenizer, corpus: Pieces) -> Samples:
     """What the first pieces' first tokens become, beside what they were."""
@@ -167,17 +152,3 @@ def unigram_loss(train: Pieces, held_out: Pieces, vocabulary: int) -> float:
   seen_v, wanted_v = counts(train) + 1, counts(held_out)
   logprob_v = np.log(seen_v / seen_v.sum())
   return float(-(wanted_v @ logprob_v) / wanted_v.sum())
-
-
-def open_texts(data: Source, split: str):
-  """The texts of a split.
-
-  Raises:
-    ValueError: the source gives no texts; others as in `Source.open`.
-  """
-  if not isinstance(data, TextSource):
-    raise ValueError(
-      f"--config.data: {type(data).__name__} gives pairs of texts, and language "
-      "modelling reads texts; take Topics(), PlainText(...) or TfdsText(...)"
-    )
-  return data.open(split)

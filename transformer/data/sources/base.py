@@ -41,6 +41,21 @@ class TextSource(Source):
     """The texts of a split, with random access; errors as in `Source.open`."""
 
 
+@dataclasses.dataclass(frozen=True)
+class LabelledSource(TextSource):
+  """A recipe for texts that each belong to one of a few classes; read as texts alone
+  where nobody asks for the labels."""
+
+  @property
+  @abc.abstractmethod
+  def classes(self) -> tuple[str, ...]:
+    """The names of the classes, in the order of their numbers."""
+
+  @abc.abstractmethod
+  def labels(self, split: str) -> Sequence[int]:
+    """The class of every text of a split, in the order of `open`."""
+
+
 def check_split(split: str, known=("train", "val", "test")) -> None:
   """Raises ValueError unless `split` is one of `known`."""
   if split not in known:

@@ -6,7 +6,13 @@ import hashlib
 import importlib
 from collections.abc import Sequence
 
-from transformer.data.sources.base import Pair, Source, TextSource, check_split
+from transformer.data.sources.base import (
+  LabelledSource,
+  Pair,
+  Source,
+  TextSource,
+  check_split,
+)
 
 SPLITS = {"train": "train", "val": "validation", "test": "test"}
 
@@ -66,14 +72,57 @@ class TfdsText(TextSource):
     return _fingerprint(self.name, self.directory, split, self.text)
 
 
+@dataclasses.dataclass(frozen=True)
+class TfdsLabelled(LabelledSource):
+  """A prepared set of texts with labels such as `glue/sst2`; see `TfdsText`. The labels
+  of GLUE's test splits are not published.
+
+  Attributes:
+    name: builder and config.
+    text, label: the features that hold text and class.
+    directory: where the prepared data lies; TFDS's own place if empty.
+  """
+
+  name: str
+  text: str = "sentence"
+  label: str = "label"
+  directory: str = ""
+
+  @property
+  def classes(self) -> tuple[str, ...]:
+    builder = _builder(self.name, self.directory)
+    features = builder.info.features
+    feature = features[self.label] if self.label in list(features) else None
+    if not hasattr(feature, "names"):
+      raise ValueError(
+        f"Tfds: {builder.info.full_name} has no classes in {self.label!r}; there are "
+        f"{list(builder.info.features)}"
+      )
+    return tuple(feature.names)
+
+  def open(self, split: str) -> Sequence[str]:
+    return TfdsText(self.name, self.text, self.directory).open(split)
+
+  def labels(self, split: str) -> Sequence[int]:
+    check_split(split)
+    builder = _builder(self.name, self.directory)
+    examples = _Examples(builder, _present(builder, split), (self.text, self.label))
+    return [int(examples.raw(i)[self.label]) for i in range(len(examples))]
+
+  def fingerprint(self, split: str) -> str:
+    features = f"{self.text} {self.label}"
+    return _fingerprint(self.name, self.directory, split, features)
+
+
 def _builder(name: str, directory: str):
   import tensorflow_datasets as tfds
 
   family = name.partition("/")[0]
-  # Older translation sets are registered only when their module is imported.
-  with contextlib.suppress(ImportError):
-    module = family.removesuffix("_translate")
-    importlib.import_module(f"tensorflow_datasets.translate.{module}")
+  # Older sets are registered only when their module is imported.
+  module = family.removesuffix("_translate")
+  for room in ("translate", "text"):
+    with contextlib.suppress(ImportError):
+      importlib.import_module(f"tensorflow_datasets.{room}.{module}")
   try:
     builder = tfds.builder(name, data_dir=directory or None)
   except Exception as error:
@@ -126,8 +175,12 @@ class _Examples(Sequence):
       return [self[j] for j in range(*i.indices(len(self)))]
     if not 0 <= i < len(self):
       raise IndexError(i)
-    example = self._data[i]
+    example = self.raw(i)
     return self._join(*(_text(example[side]) for side in self._sides))
+
+  def raw(self, i: int):
+    """All features of an example."""
+    return self._data[i]
 
   def _join(self, *texts: str):
     raise NotImplementedError

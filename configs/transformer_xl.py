@@ -1,0 +1,41 @@
+"""Transformer-XL on the help texts of Python (Dai et al. 2019).
+
+Claim: what layers remember of earlier segments makes the next tokens more probable, and
+more so with a memory longer than that of training.
+Command: python train.py --config configs/transformer_xl.py
+  python -m transformer.studies.by_memory runs/transformer_xl
+Cost: not yet measured.
+Result: not yet measured.
+
+Own text: --config.data="PlainText(('a.txt', 'b.txt'))"; a prepared TFDS set:
+--config.data="TfdsText('lm1b')".
+"""
+
+from transformer.data.batching import Packed
+from transformer.data.sources.topics import Topics
+from transformer.data.tokenizer import SentencePiece
+from transformer.experiment import Config
+from transformer.layers.residual import PreNorm
+from transformer.models.transformer_xl import SegmentRecurrent
+from transformer.tasks.generation import Generation
+from transformer.tasks.segments import SegmentModelling
+from transformer.training.schedules import Cosine
+
+
+def get_config() -> Config:
+  """The experiment; a row holds one segment and the token before it."""
+  return Config(
+    data=Topics(),
+    model=SegmentRecurrent(
+      layers=2, d_model=128, d_ff=512, heads=4, dropout=0.1, residual=PreNorm()
+    ),
+    task=SegmentModelling(
+      context=63, before=64, memory=64, generation=Generation(max_length=24)
+    ),
+    tokenizer=SentencePiece(vocabulary=1000, whitespace=True),
+    batching=Packed(tokens=1024, length=64),
+    schedule=Cosine(rate=2e-3, warmup=60, steps=600),
+    steps=600,
+    eval_every=300,
+    save_every=300,
+  )

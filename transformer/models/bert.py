@@ -1,0 +1,142 @@
+"""BERT: the encoder alone, over a text that it sees from both sides (Devlin et al.
+2019)."""
+
+import dataclasses
+from typing import Any
+
+import jax.numpy as jnp
+import numpy as np
+from flax import linen as nn
+
+from transformer.batch import Labelled, Tokens
+from transformer.layers.embedding import Embedding, Tying
+from transformer.layers.feedforward import FeedForward, Gelu
+from transformer.layers.linear import project, weight
+from transformer.layers.positions import Learned, Position
+from transformer.models.seq2seq import Transformer
+from transformer.models.stack import Encoder
+
+
+@dataclasses.dataclass(frozen=True)
+class Bert(Transformer):
+  """The Transformer's encoder with a head that guesses masked tokens; the defaults are
+  BERT base (Devlin et al. 2019, §3).
+
+  Texts begin with `BOS`, the paper's [CLS], and end in `EOS`, its [SEP]. Recipes and
+  sizes are the Transformer's.
+  """
+
+  layers: int = 12
+  d_model: int = 768
+  d_ff: int = 3072
+  heads: int = 12
+  position: Position = Learned(512)
+  feed_forward: FeedForward = Gelu()
+  tying: Tying = Tying(scaled=False)
+
+  def module(self, vocabulary: int, dtype=jnp.float32) -> Any:
+    return MaskedModel(self, vocabulary, dtype)
+
+  def example(self) -> Any:
+    return Tokens(*(np.ones((1, 2), np.int32),) * 3)
+
+
+@dataclasses.dataclass(frozen=True)
+class BertClassifier(Bert):
+  """BERT with a head that gives each text one of `classes` classes, read from its first
+  token (§3.2 and §4.1 there)."""
+
+  classes: int = 2
+
+  def __post_init__(self):
+    super().__post_init__()
+    if self.classes < 2:
+      raise ValueError(f"model.classes: {self.classes} is less than 2")
+
+  def module(self, vocabulary: int, dtype=jnp.float32) -> Any:
+    return ClassifierModel(self, vocabulary, dtype)
+
+  def example(self) -> Any:
+    return Labelled(super().example(), np.ones((1, 2), np.int32))
+
+
+class MaskedHead(nn.Module):
+  """A dense layer, the feed-forward recipe's activation and norm, before the logits."""
+
+  c: Any
+
+  @nn.compact
+  def __call__(self, x_btd, real_bt, train):
+    """`[b, t, d]` to the same."""
+    d = x_btd.shape[-1]
+    y_btd = project(self, "w", "btd,de->bte", x_btd, e=d, bias=True)
+    y_btd = self.c.feed_forward.activate(y_btd)
+    return self.c.norm(self, y_btd, real_bt=real_bt, train=train)
+
+
+class ClassHead(nn.Module):
+  """A dense layer with tanh, the paper's pooler, and a linear map to the classes."""
+
+  c: Any
+
+  @nn.compact
+  def __call__(self, x_btd):
+    """`[b, t, d]` to logits `[b, t, c]` in float32."""
+    d, c = x_btd.shape[-1], self.c.classes
+    y_btd = nn.tanh(project(self, "pool", "btd,de->bte", x_btd, e=d, bias=True))
+    return project(self, "w", "btd,dc->btc", y_btd, c=c, bias=True).astype(jnp.float32)
+
+
+class MaskedModel(nn.Module):
+  """Logits of every token of a text, given all of them, some of which are masked."""
+
+  c: Bert
+  vocabulary: int
+  dtype: Any = jnp.float32
+
+  def setup(self):
+    self.embedding = Embedding(self.vocabulary, self.c.d_model, self.c.tying)
+    self.encoder = Encoder(self.c)
+    self.masked_head = MaskedHead(self.c)
+    zeros = nn.initializers.zeros
+    self.bias_v = weight(self, "bias", "v", (self.vocabulary,), zeros)
+
+  def __call__(self, batch: Tokens, train: bool = False):
+    """Logits `[b, t, v]` in float32. With `train`, draws from the stream `dropout`."""
+    return self.logits(self.hidden(batch, train))
+
+  def logits(self, x_btd):
+    """The logits of hidden states `[b, t, d]`."""
+    return self.embedding.logits(x_btd) + self.bias_v[None, None, :]
+
+  def hidden(self, batch: Tokens, train: bool = False):
+    """What the encoder and the head make of every token, `[b, t, d]`."""
+    x_btd = self.embedding(batch.id_bt, self.dtype)
+    x_btd = self.encoder(x_btd, batch.pos_bt, batch.seg_bt, train)
+    return self.masked_head(x_btd, batch.seg_bt != 0, train)
+
+
+class ClassifierModel(nn.Module):
+  """Logits of the classes of every example, of use at its first token alone."""
+
+  c: BertClassifier
+  vocabulary: int
+  dtype: Any = jnp.float32
+
+  def setup(self):
+    self.embedding = Embedding(self.vocabulary, self.c.d_model, self.c.tying)
+    self.encoder = Encoder(self.c)
+    self.class_head = ClassHead(self.c)
+
+  def __call__(self, batch: Labelled, train: bool = False):
+    """Logits `[b, t, c]` in float32. With `train`, draws from the stream `dropout`."""
+    return self.logits(self.hidden(batch, train))
+
+  def logits(self, x_btd):
+    """The logits of hidden states `[b, t, d]`."""
+    return self.class_head(x_btd)
+
+  def hidden(self, batch: Labelled, train: bool = False):
+    """What the encoder makes of every token, `[b, t, d]`."""
+    id_bt, pos_bt, seg_bt = batch.tokens
+    return self.encoder(self.embedding(id_bt, self.dtype), pos_bt, seg_bt, train)

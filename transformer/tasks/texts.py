@@ -1,0 +1,65 @@
+"""What the tasks over texts alone have in common: their texts, tokenizer, training
+data."""
+
+import functools
+
+from transformer.data.batching import Batching
+from transformer.data.pipeline import Examples, assemble, batches, fill
+from transformer.data.sources.base import Source, TextSource
+from transformer.data.tokenizer import SentencePiece, Tokenizer
+from transformer.tasks.base import Features
+
+
+def open_texts(data: Source, split: str):
+  """The texts of a split.
+
+  Raises:
+    ValueError: the source gives no texts; others as in `Source.open`.
+  """
+  return text_source(data).open(split)
+
+
+def text_source(data: Source) -> TextSource:
+  """`data` as a source of texts; raises ValueError if it is none."""
+  if not isinstance(data, TextSource):
+    raise ValueError(
+      f"--config.data: {type(data).__name__} gives pairs of texts, and this task reads "
+      "texts; take Topics(), PlainText(...) or TfdsText(...)"
+    )
+  return data
+
+
+def train_on_texts(data: Source, recipe: SentencePiece) -> bytes:
+  """A tokenizer model for the training texts, line by line."""
+  texts = open_texts(data, "train")
+
+  def lines():
+    for i in range(len(texts)):
+      yield from texts[i].split("\n")
+
+  return recipe.train(lines())
+
+
+def text_features(
+  corpus: Examples, tokenizer: Tokenizer, batching: Batching, seed: int
+) -> Features:
+  """Training data of a corpus, every example of which is a piece of a text."""
+  plan = batching.plan(corpus.lengths_n2, seed)
+  shape, rows = plan.batch(0)
+  notes = [
+    f"{corpus.lengths_n2[:, 0].sum():,} training tokens in {len(corpus):,} pieces, "
+    f"vocabulary {tokenizer.size:,}, {plan.batches:,} steps an epoch, "
+    f"{fill(plan, corpus.lengths_n2):.0%} of slots filled"
+  ]
+  if plan.dropped:
+    notes.append(
+      f"{plan.dropped:,} pieces left out: of a single token, or longer than batching "
+      "allows"
+    )
+  return Features(
+    functools.partial(batches, corpus, plan),
+    plan.examples,
+    assemble(corpus, shape, rows),
+    plan.batches,
+    tuple(notes),
+  )
