@@ -29,7 +29,8 @@ def ablate_flags(new: flags.Verb) -> None:
 
 
 def ablate(arguments) -> int:
-  """Trains the rows of a study with several seeds and tabulates them.
+  """Trains the rows of a study with several seeds, or measures its facts, and
+  tabulates them.
 
   Settings as in train.py, --config.name=value, change the study's base. The same
   command goes on after any stop. Ends in table.md, table.csv, figure.png and
@@ -40,11 +41,14 @@ def ablate(arguments) -> int:
   from absl import logging
 
   from transformer.studies.ablate import Ablation
+  from transformer.studies.facts import Facts
   from transformer.studies.study import read
 
   # What goes wrong is raised; Orbax would also print it, with the traceback.
   logging.set_verbosity(logging.FATAL)
   study = read(arguments.study, arguments.overrides)
+  if isinstance(study, Facts):
+    return study.go(arguments.workdir)
   if arguments.seeds:
     study = dataclasses.replace(study, seeds=tuple(arguments.seeds))
   ablation = Ablation(study, arguments.workdir, arguments.together)

@@ -38,12 +38,11 @@ class Parameters(Match):
 
     low, high = 1, 2
     while self.cost(sized(high)) < wanted:
-      low, high = high, 2 * high
-      if high > 1 << 20:
+      if self.cost(sized(high)) <= self.cost(sized(low)):
         raise ValueError(
-          f"match: {self.field} up to {low:,} does not bring the row to the base's "
-          f"{wanted:,.0f}; match by another field"
+          f"match: {self.field} does not change the cost; match by another"
         )
+      low, high = high, 2 * high
     while high - low > 1:
       middle = (low + high) // 2
       if self.cost(sized(middle)) < wanted:

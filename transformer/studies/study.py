@@ -9,6 +9,7 @@ from typing import Any
 from transformer import config as configs
 from transformer import experiment
 from transformer.experiment import Config
+from transformer.studies.facts import Facts
 from transformer.studies.figures import Dots, Figure
 from transformer.studies.rows import HeldOut, Row
 
@@ -93,14 +94,15 @@ class Study:
     return found
 
 
-def read(path: Path, overrides: list[tuple[str, str | None]]) -> Study:
+def read(path: Path, overrides: list[tuple[str, str | None]]) -> Study | Facts:
   """The study that a Python file's `get_study` returns.
 
   Overrides named like a parameter of `get_study` are passed to it; all others change
   the base.
 
   Raises:
-    FileNotFoundError, ValueError: there is no such file, or it gives no study.
+    FileNotFoundError, ValueError: there is no such file, or it gives no study, or facts
+      are given a setting.
   """
   function = experiment.load(path, "get_study")
   parameters = inspect.signature(function, eval_str=True).parameters
@@ -116,6 +118,10 @@ def read(path: Path, overrides: list[tuple[str, str | None]]) -> Study:
     study = function(**options)
   except Exception as error:
     raise ValueError(f"{path}: {type(error).__name__}: {error}") from error
+  if isinstance(study, Facts) and not rest:
+    return study
+  if isinstance(study, Facts):
+    raise ValueError(f"--config.{rest[0][0]}: {path} has no base to change")
   if not isinstance(study, Study):
     raise ValueError(f"{path}: get_study() returns {type(study).__name__}, no Study")
   base = study.base

@@ -1,13 +1,12 @@
 """What a study leaves for its reader: table.md, table.csv, figure.png, report.html."""
 
-import base64
 import csv
-import html
 import io
 from collections.abc import Sequence
 from pathlib import Path
 
 from transformer.studies.entry import RESAMPLES, Entry
+from transformer.studies.page import markdown, page
 from transformer.studies.study import Study
 from transformer.watch import write_whole
 
@@ -15,9 +14,9 @@ from transformer.watch import write_whole
 def write(directory: Path, study: Study, entries: Sequence[Entry], about: str) -> None:
   """Writes all four, whole or not at all; `about` says how it was made."""
   head, rows = cells(study, entries)
-  table = ["| " + " | ".join(row) + " |" for row in (head, dashes(head), *rows)]
-  lines = [f"# {study.title}", "", *table, "", *sentences(study, about), ""]
-  write_whole(directory / "table.md", "\n".join(lines).encode())
+  notes = sentences(study, about)
+  text = markdown(study.title, head, rows, notes)
+  write_whole(directory / "table.md", text.encode())
   write_whole(directory / "table.csv", as_csv(study, entries).encode())
   figure, scratch = directory / "figure.png", directory / ".figure.png"
   drawn = study.figure.draw(
@@ -26,25 +25,25 @@ def write(directory: Path, study: Study, entries: Sequence[Entry], about: str) -
   if drawn:
     scratch.replace(figure)
   picture = figure.read_bytes() if drawn else b""
-  page = as_html(study, head, rows, picture, about)
-  write_whole(directory / "report.html", page.encode())
+  text = page(study.title, head, rows, notes, picture)
+  write_whole(directory / "report.html", text.encode())
 
 
 def sentences(study: Study, about: str) -> list[str]:
   """What a reader has to know of the table."""
   told = [
-    f"* {about}",
-    "* Scores: mean ± standard deviation over seeds (n - 1).",
-    "* FLOPs: of training, a target slot of a batch, three times those of the forward "
+    about,
+    "Scores: mean ± standard deviation over seeds (n - 1).",
+    "FLOPs: of training, a target slot of a batch, three times those of the forward "
     "pass; multiply-adds count as two.",
   ]
   if compared(study):
     told.append(
-      "* p: probability of so large a difference in BLEU to the first row by chance; "
+      "p: probability of so large a difference in BLEU to the first row by chance; "
       f"paired bootstrap by sacreBLEU, {RESAMPLES:,} resamples of the texts of "
       f"{study.held_out[0].name}, seeds paired."
     )
-  return [*told, *(f"* {note}" for note in study.notes)]
+  return [*told, *study.notes]
 
 
 def compared(study: Study) -> bool:
@@ -85,7 +84,7 @@ def cells(study: Study, entries: Sequence[Entry]) -> tuple[list[str], list[list[
       f"{entry.speed:,.0f}" if entry.speed else "–",
       f"failed: {entry.failed}" if entry.failed else str(len(entry.results)),
     ]
-    rows.append([text.replace("|", "\\|").replace("\n", " ") for text in row])
+    rows.append(row)
   return head, rows
 
 
@@ -93,11 +92,6 @@ def changes(entry: Entry) -> list[str]:
   """A row's settings, and what matching chose."""
   chosen = [f"{entry.chosen} (matched)"] if entry.chosen else []
   return [*entry.row.settings, *chosen]
-
-
-def dashes(head: Sequence[str]) -> list[str]:
-  """The line below a table's head."""
-  return ["---", "---", *("---:" for _ in head[2:])]
 
 
 def as_csv(study: Study, entries: Sequence[Entry]) -> str:
@@ -122,46 +116,3 @@ def as_csv(study: Study, entries: Sequence[Entry]) -> str:
     row += [entry.row.printed(study.published, name) for name in study.published]
     writer.writerow([*row, len(entry.results), entry.failed])
   return out.getvalue()
-
-
-STYLE = """
-body { font: 15px/1.5 sans-serif; margin: 2em auto; max-width: 75em; padding: 0 1em }
-table { border-collapse: collapse; font-size: 13px }
-th, td { border-bottom: 1px solid #bbb; padding: 2px 8px; text-align: right }
-th:nth-child(-n+2), td:nth-child(-n+2) { text-align: left }
-img { max-width: 100% }
-.wide { overflow-x: auto }
-"""
-
-
-def as_html(
-  study: Study,
-  head: Sequence[str],
-  rows: Sequence[Sequence[str]],
-  picture: bytes,
-  about: str,
-) -> str:
-  """The page: figure, table and notes in one file that needs no other."""
-
-  def row(kind: str, texts: Sequence[str]) -> str:
-    return (
-      "<tr>" + "".join(f"<{kind}>{html.escape(t)}</{kind}>" for t in texts) + "</tr>"
-    )
-
-  title = html.escape(study.title)
-  image = base64.b64encode(picture).decode()
-  notes = (html.escape(text.removeprefix("* ")) for text in sentences(study, about))
-  lines = [
-    "<!doctype html>",
-    f'<html lang="en"><head><meta charset="utf-8"><title>{title}</title>',
-    f"<style>{STYLE}</style></head><body>",
-    f"<h1>{title}</h1>",
-    f'<img alt="{title}" src="data:image/png;base64,{image}">' if picture else "",
-    '<div class="wide"><table>',
-    row("th", head),
-    *(row("td", texts) for texts in rows),
-    "</table></div><ul>",
-    *(f"<li>{note}</li>" for note in notes),
-    "</ul></body></html>",
-  ]
-  return "\n".join(lines) + "\n"

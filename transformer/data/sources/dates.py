@@ -65,9 +65,31 @@ class Dates(Source):
     size = self.examples if split == "train" else self.held_out
     return _Written(self, split, size)
 
+  def count(self, rng) -> int:
+    """How many dates are in a text."""
+    return 1 + rng.integers(self.several) if self.several > 1 else 1
+
   def fingerprint(self, split: str) -> str:
     text = f"{self} {split} {LOCALES} {FORMS} babel {babel.__version__}"
     return hashlib.sha256(text.encode()).hexdigest()
+
+
+@dataclasses.dataclass(frozen=True)
+class ManyDates(Dates):
+  """Dates, `fewest` to `several` in every text."""
+
+  several: int = 2
+  fewest: int = 2
+
+  def __post_init__(self):
+    super().__post_init__()
+    if not 1 <= self.fewest <= self.several:
+      raise ValueError(
+        f"ManyDates.fewest: {self.fewest} is not between 1 and several, {self.several}"
+      )
+
+  def count(self, rng) -> int:
+    return self.fewest + rng.integers(self.several - self.fewest + 1)
 
 
 def split_of(day: datetime.date) -> str:
@@ -101,9 +123,7 @@ class _Written(Sequence[Pair]):
       raise IndexError(i)
     name = ("train", "val", "test").index(self._split)
     rng = np.random.default_rng([self._recipe.seed, name, i])
-    several = self._recipe.several
-    count = 1 + rng.integers(several) if several > 1 else 1
-    pairs = [self._date(rng) for _ in range(count)]
+    pairs = [self._date(rng) for _ in range(self._recipe.count(rng))]
     return Pair(" ; ".join(p.source for p in pairs), " ".join(p.target for p in pairs))
 
   def _date(self, rng) -> Pair:

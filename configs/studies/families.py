@@ -1,0 +1,67 @@
+"""Four families by the length of the source, each with as many parameters.
+
+Claim: a network that must put a source into one vector loses with its length;
+attention, recurrent or not, does not.
+Command: transformer ablate configs/studies/families.py --workdir DIR
+Cost: 4 rows, three seeds: see docs/studies.md.
+Result: docs/studies.md.
+
+For runs that are there already: `python -m transformer.studies.by_length`.
+"""
+
+from transformer.data.batching import Grouped
+from transformer.data.sources.dates import Dates, ManyDates
+from transformer.data.tokenizer import SentencePiece
+from transformer.experiment import Config
+from transformer.models.seq2seq import Transformer
+from transformer.studies.figures import OverSets
+from transformer.studies.rows import HeldOut, Parameters, Row
+from transformer.studies.study import Study
+from transformer.tasks.translation import Translation
+from transformer.training.optimizers import Adam
+from transformer.training.schedules import Cosine
+
+ROWS = (
+  Row("Transformer"),
+  Row(
+    "RNN (Sutskever)",
+    ("model=Recurrent(layers=2)",),
+    match=Parameters("model.d_model"),
+  ),
+  Row(
+    "RNN with attention (Bahdanau)",
+    ("model=RecurrentAttention(d_model=128, d_alignment=64, d_output=128)",),
+    match=Parameters("model.d_state"),
+  ),
+  Row(
+    "convolutional (Gehring)",
+    ("model=Convolutional(layers=4, d_model=128, dropout=0.0)",),
+    match=Parameters("model.d_hidden"),
+  ),
+)
+
+
+def get_study() -> Study:
+  """Trained on one to four dates a text, scored on each number of them."""
+  return Study(
+    title="Families by the length of the source",
+    base=Config(
+      data=Dates(examples=40_000, held_out=300, several=4),
+      model=Transformer(layers=2, d_model=128, d_ff=256, heads=4, dropout=0.0),
+      task=Translation(smoothing=0.0),
+      tokenizer=SentencePiece(vocabulary=700, split_digits=True),
+      batching=Grouped(tokens=1024, lengths=(32, 64, 128)),
+      optimizer=Adam(clip=1.0),
+      schedule=Cosine(rate=2e-3, warmup=100, steps=1000),
+      steps=1000,
+      eval_every=10_000,
+      save_every=250,
+    ),
+    rows=ROWS,
+    columns=tuple(f"{n} dates/exact_match" for n in (1, 2, 3, 4)),
+    held_out=tuple(
+      HeldOut(f"{n} dates", "test", ManyDates(0, 300, several=n, fewest=n), x=n)
+      for n in (1, 2, 3, 4)
+    ),
+    figure=OverSets(label="dates in a text", scores=("exact_match", "chrf")),
+  )

@@ -1,0 +1,65 @@
+"""Ten position schemes: how far do they carry beyond the lengths of training?
+
+Claim: without positions dates cannot be read; schemes of distance lose less on texts
+longer than any in training than those of absolute places.
+Command: transformer ablate configs/studies/positions.py --workdir DIR
+Cost: 10 rows, three seeds: see docs/studies.md.
+Result: docs/studies.md.
+"""
+
+from transformer.data.batching import Packed
+from transformer.data.sources.dates import Dates, ManyDates
+from transformer.data.tokenizer import SentencePiece
+from transformer.experiment import Config
+from transformer.models.seq2seq import Transformer
+from transformer.studies.figures import OverSets
+from transformer.studies.rows import HeldOut, Row
+from transformer.studies.study import Study
+from transformer.tasks.translation import Translation
+from transformer.training.schedules import Cosine
+
+SCHEMES = (
+  ("sinusoid", "Sinusoid()"),
+  ("none", "Position()"),
+  ("learned", "Learned()"),
+  ("learned from sinusoid", "LearnedSinusoid()"),
+  ("axial", "Axial()"),
+  ("Shaw", "Shaw()"),
+  ("T5", "T5Bias()"),
+  ("Transformer-XL", "TransformerXl()"),
+  ("RoPE", "Rope()"),
+  ("ALiBi", "Alibi()"),
+)
+
+LONGEST = 2
+"""Dates in a text of the training split, at most."""
+
+
+def get_study() -> Study:
+  """Trained on one and two dates, scored on one to four."""
+  return Study(
+    title="Position schemes inside and beyond the lengths of training",
+    base=Config(
+      data=Dates(examples=40_000, held_out=300, several=LONGEST),
+      model=Transformer(layers=2, d_model=128, d_ff=256, heads=4, dropout=0.0),
+      task=Translation(smoothing=0.0),
+      tokenizer=SentencePiece(vocabulary=700, split_digits=True),
+      batching=Packed(tokens=1024, length=64),
+      schedule=Cosine(rate=2e-3, warmup=100, steps=1000),
+      steps=1000,
+      eval_every=10_000,
+      save_every=250,
+    ),
+    rows=tuple(Row(name, (f"model.position={recipe}",)) for name, recipe in SCHEMES),
+    columns=tuple(f"{n} dates/{s}" for s in ("exact_match", "chrf") for n in (2, 3, 4)),
+    held_out=tuple(
+      HeldOut(f"{n} dates", "test", ManyDates(0, 300, several=n, fewest=n), x=n)
+      for n in (1, 2, 3, 4)
+    ),
+    figure=OverSets(
+      label="dates in a text",
+      scores=("exact_match", "chrf"),
+      mark=LONGEST + 0.5,
+      marked="longest in training",
+    ),
+  )

@@ -1,0 +1,52 @@
+"""Scores of attention by d_k: dot product, scaled dot product, additive (§3.2.1).
+
+Claim: "for small values of d_k the two mechanisms perform similarly, additive attention
+outperforms dot product attention without scaling for larger values of d_k".
+Command: transformer ablate configs/studies/scores.py --workdir DIR
+Cost: 12 rows, three seeds: see docs/studies.md.
+Result: docs/studies.md.
+"""
+
+from transformer.data.batching import Packed
+from transformer.data.sources.dates import Dates
+from transformer.data.tokenizer import SentencePiece
+from transformer.experiment import Config
+from transformer.models.seq2seq import Transformer
+from transformer.studies.figures import OverRows
+from transformer.studies.rows import Row
+from transformer.studies.study import Study
+from transformer.tasks.translation import Translation
+from transformer.training.schedules import Cosine
+
+SCORES = (("scaled", "Score()"), ("dot", "Dot()"), ("additive", "Additive()"))
+WIDTHS = (16, 4, 64, 256)
+
+
+def get_study() -> Study:
+  """Three scores at four widths of a head; values keep theirs."""
+  return Study(
+    title="Scores of attention by d_k",
+    base=Config(
+      data=Dates(examples=20_000, held_out=300),
+      model=Transformer(layers=2, d_model=64, d_ff=256, heads=2, d_v=32, dropout=0.0),
+      task=Translation(smoothing=0.0),
+      tokenizer=SentencePiece(vocabulary=700, split_digits=True),
+      batching=Packed(tokens=512, length=32),
+      schedule=Cosine(rate=3e-3, warmup=50, steps=400),
+      steps=400,
+      eval_every=10_000,
+      save_every=100,
+    ),
+    rows=tuple(
+      Row(
+        f"{name} {d_k}",
+        (f"model.score={recipe}", f"model.d_k={d_k}"),
+        line=name,
+        x=d_k,
+      )
+      for name, recipe in SCORES
+      for d_k in WIDTHS
+    ),
+    columns=("val/loss", "val/exact_match"),
+    figure=OverRows("d_k (channels)", logarithmic=True),
+  )

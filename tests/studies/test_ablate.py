@@ -1,0 +1,391 @@
+"""A study from its file to its table: resumed, matched, together, refused."""
+
+import csv
+import dataclasses
+import io
+import shutil
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from tests.test_run import TINY
+from transformer import run as runs
+from transformer import tree
+from transformer.cli import main
+from transformer.config import dumps, loads
+from transformer.data.batching import Grouped
+from transformer.experiment import Config
+from transformer.layers.feedforward import SwiGlu
+from transformer.processes import INTERRUPTED
+from transformer.run import Metrics, Run
+from transformer.studies import ablate, entry, table
+from transformer.studies.ablate import Ablation
+from transformer.studies.counts import count
+from transformer.studies.figures import OverRows, OverSets
+from transformer.studies.page import markdown
+from transformer.studies.result import NAME, Result, made_of
+from transformer.studies.rows import Flops, HeldOut, Match, Parameters, Row
+from transformer.studies.study import Study, read
+from transformer.studies.together import opened, part, stack
+
+BASE = dataclasses.replace(TINY, steps=4, eval_every=4, save_every=2, log_every=1)
+
+STUDY = Study(
+  title="Does width | help?",
+  base=BASE,
+  rows=(
+    Row("base", (), (7000, 3.5), line="narrow", x=1),
+    Row("wide / deep", ("model.d_ff=40", "model.layers=3"), (None, 2.5), x=2),
+  ),
+  columns=("val/perplexity", "other/chrf"),
+  seeds=(3, 5),
+  held_out=(HeldOut(), HeldOut("other", "test", x=1)),
+  published=("parameters", "val/perplexity"),
+  notes=("Said & done.",),
+)
+
+
+def made_up(path, held_out):
+  """A result as if `path` had been trained: other numbers for every row and seed."""
+  config = loads(Config, (path / "config.json").read_text())
+  size = config.model.d_ff + config.seed / 10
+  names = [f"{one.name}/{n}" for one in held_out for n in ("perplexity", "chrf")]
+  wanted = [f"the {i} brown foxes jump over" for i in range(5)]
+  return Result(
+    made_of=made_of(config, held_out),
+    scores={name: size + i for i, name in enumerate(names)},
+    outputs=[text[: -config.seed] for text in wanted],
+    references=wanted,
+    tokens_per_second=100.0 + size,
+    parameters=7000 + config.model.d_ff,
+  )
+
+
+class Trainer:
+  """Stands for the trainer and for scoring; `calls` are the runs it was given."""
+
+  def __init__(self, stop_at=None, fail_at=None):
+    self.calls, self.stop_at, self.fail_at = [], stop_at, fail_at
+
+  def train(self, config, path):
+    self.calls.append(f"{path.parent.name}/{path.name}")
+    print("trained", config.steps, file=sys.stderr)
+    if len(self.calls) == self.stop_at:
+      return INTERRUPTED
+    if self.calls[-1] == self.fail_at:
+      raise ValueError("10 steps in a row without a finite loss")
+    path.mkdir(parents=True, exist_ok=True)
+    (path / "config.json").write_text(dumps(config))
+    return 0
+
+
+def go(study, path, **faults):
+  """Does a study with made-up runs; the exit status, and which were trained."""
+  trainer = Trainer(**faults)
+  with pytest.MonkeyPatch.context() as patch:
+    patch.setattr(ablate, "train", trainer.train)
+    patch.setattr(ablate, "score", made_up)
+    return Ablation(study, path).go(), trainer.calls
+
+
+ALL = [f"{row}/seed-{seed}" for row in ("base", "wide-deep") for seed in (3, 5)]
+
+
+@pytest.fixture(scope="module")
+def done(tmp_path_factory):
+  """A finished study, not to be changed."""
+  path = tmp_path_factory.mktemp("studies") / "study"
+  assert go(STUDY, path) == (0, ALL)
+  return path
+
+
+def rows_of(path):
+  with (path / "table.csv").open() as file:
+    return list(csv.DictReader(file))
+
+
+def test_a_study_ends_in_tables_a_figure_and_a_page(done):
+  rows = rows_of(done)
+  assert [row["row"] for row in rows] == ["base", "wide / deep"]
+  for row, d_ff in zip(rows, (BASE.model.d_ff, 40), strict=True):
+    assert float(row["val/perplexity"]) == pytest.approx(d_ff + 0.4)
+    assert float(row["val/perplexity deviation"]) == pytest.approx(0.02**0.5)
+    assert float(row["other/chrf seed 5"]) == pytest.approx(d_ff + 3.5)
+    assert int(row["seeds"]) == 2 and int(row["parameters"]) == 7000 + d_ff
+    assert float(row["tokens_per_second"]) == pytest.approx(100.4 + d_ff)
+  assert float(rows[0]["parameters published"]) == 7000
+  assert rows[1]["parameters published"] == ""
+  assert float(rows[1]["val/perplexity published"]) == 2.5
+  assert rows[0]["p"] == "" and 0 < float(rows[1]["p"]) <= 1
+  text = (done / "table.md").read_text()
+  assert "| model.d_ff=40, model.layers=3 |" in text and "Said & done." in text
+  assert "| 40.4 ± 0.14 | 2.5 |" in text and "| +16 |" in text
+  assert (done / "figure.png").read_bytes().startswith(b"\x89PNG")
+  page = (done / "report.html").read_text()
+  assert "Said &amp; done." in page and "data:image/png;base64," in page
+  assert "src=" not in page.replace('src="data:', "")  # nothing from elsewhere
+  assert "trained 4" in (done / "rows/base/seed-3.log").read_text()
+
+
+def test_what_is_done_is_not_done_again(done, tmp_path):
+  path = shutil.copytree(done, tmp_path / "copy")
+  before = (path / "table.csv").read_bytes()
+  assert go(STUDY, path) == (0, [])
+  assert (path / "table.csv").read_bytes() == before
+  (path / "rows/wide-deep/seed-5" / NAME).unlink()
+  assert go(STUDY, path) == (0, ALL[3:])
+  assert (path / "table.csv").read_bytes() == before
+
+
+def test_another_experiment_is_not_taken_for_done(done, tmp_path):
+  path = shutil.copytree(done, tmp_path / "copy")
+  longer = dataclasses.replace(STUDY, base=dataclasses.replace(BASE, steps=5))
+  other = dataclasses.replace(
+    STUDY, held_out=(HeldOut("val", "test"), HeldOut("other"))
+  )
+  for study in (longer, other):
+    ablation = Ablation(study, path)
+    assert ablation.count() == 0
+    assert [entry.results for entry in ablation.entries] == [[], []]
+  assert Ablation(STUDY, path).count() == 0
+  assert [row["seeds"] for row in rows_of(path)] == ["2", "2"]
+
+
+def test_a_stopped_study_leaves_what_was_done_and_goes_on(done, tmp_path, capsys):
+  path = tmp_path / "study"
+  assert go(STUDY, path, stop_at=4) == (INTERRUPTED, ALL)
+  assert [row["seeds"] for row in rows_of(path)] == ["2", "1"]
+  assert "the same command goes on" in capsys.readouterr().err
+  assert go(STUDY, path) == (0, ALL[3:])
+  err = capsys.readouterr().err
+  assert "[1/2] base:" in err and "(done before)" in err and "[2/2] wide / deep" in err
+  assert (path / "table.csv").read_bytes() == (done / "table.csv").read_bytes()
+
+
+def test_a_row_that_fails_is_a_finding(tmp_path, capsys):
+  third = Row("third", ("model.d_ff=20",))
+  study = dataclasses.replace(STUDY, rows=(*STUDY.rows, third))
+  status, calls = go(study, tmp_path / "study", fail_at="wide-deep/seed-5")
+  assert status == 1 and calls == [*ALL, "third/seed-3", "third/seed-5"]
+  rows = rows_of(tmp_path / "study")
+  assert [row["seeds"] for row in rows] == ["2", "1", "2"]
+  assert "without a finite loss" in rows[1]["failed"] and not rows[2]["failed"]
+  err = capsys.readouterr().err
+  assert "[2/3] wide / deep: failed: 10 steps" in err and "[3/3] third" in err
+
+
+def test_a_row_is_a_run_as_any_other(tmp_path):
+  """Through the real trainer: scores are the run's own, and so are parameters."""
+  study = dataclasses.replace(STUDY, rows=STUDY.rows[:1], seeds=(5,))
+  assert Ablation(study, tmp_path).go() == 0
+  run = Run.open(tmp_path / "rows/base/seed-5")
+  assert run.config == dataclasses.replace(BASE, seed=5)
+  (row,) = rows_of(tmp_path)
+  (loss,) = (v for _, name, v in Metrics.read(run.path) if name == "val/loss")
+  assert float(row["val/perplexity"]) == pytest.approx(np.exp(loss))
+  assert row["val/perplexity deviation"] == "0.0"
+  assert int(row["parameters"]) == tree.size(run.params())
+  assert "done; see" in (tmp_path / "rows/base/seed-5.log").read_text()
+
+
+@pytest.mark.parametrize("kind, field", [(Parameters, "parameters"), (Flops, "flops")])
+def test_matched_rows_cost_what_the_base_costs(kind, field):
+  rows = (Row("base"), Row("gated", ("model.feed_forward=SwiGlu()",), match=kind()))
+  (base, none), (gated, chosen) = dataclasses.replace(
+    STUDY, rows=rows, published=()
+  ).configs()
+  assert none == "" and gated.model.feed_forward == SwiGlu()
+  size = gated.model.d_ff
+  assert chosen == f"model.d_ff={size}" and size < base.model.d_ff
+
+  def away(d_ff):
+    model = dataclasses.replace(gated.model, d_ff=d_ff)
+    made = dataclasses.replace(gated, model=model)
+    return abs(getattr(count(made), field) - getattr(count(base), field))
+
+  assert away(size) <= min(away(size - 1), away(size + 1))
+  assert away(size) < away(base.model.d_ff)
+
+
+def test_layers_can_be_matched_and_what_cannot_is_said():
+  by_layers = Parameters(field="model.layers")
+  rows = (Row("base", ("model.layers=6",)), Row("wider", ("model.d_ff=72",)))
+  rows = (rows[0], dataclasses.replace(rows[1], match=by_layers))
+  configs = dataclasses.replace(STUDY, rows=rows, published=()).configs()
+  assert configs[1][0].model.layers < 6
+  rows = (rows[0], Row("x", match=Parameters(field="log_every")))
+  with pytest.raises(ValueError, match="match: log_every does not change"):
+    dataclasses.replace(STUDY, rows=rows, published=()).configs()
+  assert Match().fit(BASE, BASE) == (BASE, "")
+
+
+def test_flops_are_three_forward_passes():
+  """By hand: one layer each way; products with weights, and of attention."""
+  model = dataclasses.replace(BASE.model, layers=1)
+  shape = BASE.batching.shapes[0]
+  d, f, v, s = model.d_model, model.d_ff, BASE.tokenizer.vocabulary, shape.source
+  weights = 3 * 4 * d * d + 2 * 2 * d * f + v * d
+  attention = 3 * 2 * s * d
+  found = count(dataclasses.replace(BASE, model=model))
+  assert found.flops == pytest.approx(3 * 2 * (weights + attention))
+
+
+def test_p_is_the_paired_bootstraps():
+  """Outputs that are all wrong against outputs that are all right: the least p that so
+  many resamples can give; against themselves, nothing to see."""
+  right = tuple(f"the {i} brown foxes jump over" for i in range(40))
+  wrong = tuple(f"no {i}" for i in range(40))
+  assert entry.bootstrap(wrong, right, right) == pytest.approx(1 / 1001)
+  assert entry.bootstrap(right, right, right) == 1.0
+
+
+def seeds_of(tmp_path, name):
+  experiments = [dataclasses.replace(BASE, seed=seed) for seed in (3, 5)]
+  folders = [tmp_path / name / str(config.seed) for config in experiments]
+  return experiments, folders
+
+
+def losses(path):
+  return [v for _, name, v in Metrics.read(path) if name == "train/loss"]
+
+
+def test_seeds_together_are_each_seeds_own_run(tmp_path):
+  """And they go on from the last step that all have: as if killed while saving, one
+  seed here is a checkpoint behind, and the other is done."""
+  experiments, folders = seeds_of(tmp_path, "together")
+  _, alone = seeds_of(tmp_path, "alone")
+  for config, path in zip(experiments, alone, strict=True):
+    assert runs.train(config, path) == 0
+  shutil.copytree(alone[0], folders[0])
+  shutil.copytree(alone[1], folders[1])
+  shutil.rmtree(folders[1] / "checkpoints" / "4")
+  for begin in (2, 0):
+    with opened(experiments, folders) as seeds:
+      assert seeds.ratio().together > 0
+      assert seeds.go() == 0
+    for path, other in zip(folders, alone, strict=True):
+      assert len(losses(path)) == 4
+      np.testing.assert_allclose(losses(path), losses(other), rtol=1e-5)
+      ours, wanted = (tree.paths(Run.open(p).params()) for p in (path, other))
+      for name in wanted:
+        np.testing.assert_allclose(ours[name], wanted[name], atol=2e-4, err_msg=name)
+      assert (path / "report.md").is_file()
+      log = (path / "metrics.csv").read_text()
+      assert log != (other / "metrics.csv").read_text() or begin
+      shutil.rmtree(path)
+  assert losses(alone[0]) != losses(alone[1])
+
+
+def test_seeds_whose_steps_differ_in_shape_are_refused(tmp_path):
+  experiments, folders = seeds_of(tmp_path, "together")
+  grouped = Grouped(tokens=192, lengths=(24, 48))
+  experiments = [dataclasses.replace(c, batching=grouped) for c in experiments]
+  with (
+    pytest.raises(ValueError, match="more than one shape"),
+    opened(experiments, folders),
+  ):
+    pass
+
+
+def test_stack_and_part_are_inverse():
+  trees = [{"a": np.full((2, 3), i), "b": np.array(i)} for i in range(4)]
+  for i, one in enumerate(trees):
+    found = part(stack(trees), i)
+    assert all(np.array_equal(found[name], one[name]) for name in one)
+
+
+@pytest.mark.parametrize(
+  "figure", [OverSets("texts", ("chrf",), mark=0.5, marked="here"), OverRows("x", True)]
+)
+def test_lines_are_drawn(done, tmp_path, figure):
+  path = shutil.copytree(done, tmp_path / "copy")
+  (path / "figure.png").unlink()
+  assert Ablation(dataclasses.replace(STUDY, figure=figure), path).count() == 0
+  assert (path / "figure.png").read_bytes().startswith(b"\x89PNG")
+
+
+@pytest.mark.parametrize(
+  "changes, message",
+  [
+    (dict(rows=()), "at least one row"),
+    (dict(rows=(Row("a b"), Row("a/b"))), "two have one name"),
+    (dict(seeds=(1, 1)), "two have one name"),
+    (dict(columns=("val/blue",)), "there is no 'val/blue'; there are val/loss"),
+    (dict(published=("parameter", "val/perplexity")), "there is no 'parameter'"),
+    (dict(published=("parameters",)), "2 published figures for 1"),
+  ],
+)
+def test_what_is_no_study_is_said_before_anything_runs(changes, message):
+  with pytest.raises(ValueError, match=message):
+    dataclasses.replace(STUDY, **changes)
+
+
+FILE = """
+import dataclasses
+from typing import Literal
+from tests.studies.test_ablate import STUDY, Row
+
+def get_study(kind: Literal["one", "two"] = "one"):
+  rows = STUDY.rows if kind == "two" else STUDY.rows[:1]
+  return dataclasses.replace(STUDY, rows=rows)
+"""
+
+
+def test_a_study_from_the_command_line(tmp_path, capsys):
+  file = tmp_path / "study.py"
+  file.write_text(FILE)
+  study = read(file, [("kind", "two"), ("model.heads", "4")])
+  assert len(study.rows) == 2 and study.base.model.heads == 4
+  assert read(file, []).base == BASE and len(read(file, []).rows) == 1
+  command = ["ablate", str(file), "--workdir", str(tmp_path / "out"), "--count"]
+  assert main([*command, "--seeds", "7", "9", "11", "--config.model.layers=1"]) == 0
+  out = capsys.readouterr().out
+  assert "seeds 7, 9, 11" in out
+  parameters = count(dataclasses.replace(read(file, [("model.layers", "1")]).base))
+  assert f"{parameters.parameters:,}" in out
+  assert not (tmp_path / "out" / "rows").exists()
+
+
+@pytest.mark.parametrize(
+  "arguments, message",
+  [
+    (["--config.kind=three"], "--config.kind"),
+    (["--config.model.layer=1"], "did you mean model.layers"),
+    (["--seeds", "1", "1"], "two have one name"),
+  ],
+)
+def test_bad_settings_get_one_line(tmp_path, capsys, arguments, message):
+  file = tmp_path / "study.py"
+  file.write_text(FILE)
+  assert main(["ablate", str(file), "--workdir", str(tmp_path / "o"), *arguments]) == 1
+  err = capsys.readouterr().err
+  assert message in err and err.count("\n") == 1
+  assert not (tmp_path / "o").exists()
+
+
+def test_a_directory_of_something_else_is_left_alone(tmp_path, capsys):
+  file = tmp_path / "study.py"
+  file.write_text(FILE)
+  (tmp_path / "o").mkdir()
+  (tmp_path / "o" / "mine").write_text("x")
+  assert main(["ablate", str(file), "--workdir", str(tmp_path / "o")]) == 1
+  assert "no study and not empty" in capsys.readouterr().err
+  assert [p.name for p in (tmp_path / "o").iterdir()] == ["mine"]
+  with pytest.raises(FileNotFoundError, match="no such config file"):
+    read(Path("nothing.py"), [])
+  file.write_text("def get_study():\n  return 3\n")
+  with pytest.raises(ValueError, match="returns int, no Study"):
+    read(file, [])
+
+
+def test_tables_take_any_text():
+  """A bar in a name does not end its cell; csv gives back what went in."""
+  odd = dataclasses.replace(STUDY, rows=(Row('a | "b", c'),), published=())
+  made = [entry.Entry(odd.rows[0], BASE, "", count(BASE))]
+  text = markdown("x", *table.cells(odd, made), ("note",))
+  line = text.splitlines()[4]
+  assert line.startswith('| a \\| "b", c | – | – |')
+  (row,) = csv.DictReader(io.StringIO(table.as_csv(odd, made)))
+  assert row["row"] == 'a | "b", c' and row["p"] == ""

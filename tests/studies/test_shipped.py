@@ -1,0 +1,132 @@
+"""The studies in configs/studies: whole, true to the paper, and what they measure."""
+
+import inspect
+import itertools
+import typing
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from tests.oracles import table3
+from transformer import config as configs
+from transformer import experiment
+from transformer.cli import main
+from transformer.data.sources.dates import ManyDates
+from transformer.experiment import Config
+from transformer.studies.counts import count
+from transformer.studies.facts import Fact, Facts
+from transformer.studies.study import Study, read
+
+FOLDER = Path(__file__).resolve().parents[2] / "configs" / "studies"
+FILES = sorted(FOLDER.glob("*.py"))
+
+
+def choices():
+  """Every file, with each value of each of its options."""
+  for path in FILES:
+    parameters = inspect.signature(experiment.load(path, "get_study")).parameters
+    for name, parameter in parameters.items():
+      for value in typing.get_args(parameter.annotation):
+        yield pytest.param(path, [(name, value)], id=f"{path.stem}-{value}")
+    if not parameters:
+      yield pytest.param(path, [], id=path.stem)
+
+
+@pytest.mark.parametrize("path, options", choices())
+def test_a_study_is_whole(path, options):
+  study = read(path, options)
+  for word in ("Claim:", "Command:", "Cost:", "Result:"):
+    assert word in path.read_text()
+  if isinstance(study, Facts):
+    assert study.facts
+    return
+  assert isinstance(study, Study)
+  for config, _ in study.configs():
+    assert configs.loads(Config, configs.dumps(config)) == config
+    assert count(config).flops > 0
+
+
+def of_table3(scale):
+  study = read(FOLDER / "table3.py", [("scale", scale)])
+  return study, dict(zip((r.name for r in study.rows), study.configs(), strict=True))
+
+
+def test_table_3_is_the_papers():
+  study, made = of_table3("paper")
+  assert len(study.rows) == len(table3.ROWS) == 20
+  for ours, row in zip(study.rows, table3.ROWS, strict=True):
+    group, _, name = ours.name.rpartition(": ")
+    assert (group or ours.name, name) == (row.group, row.name)
+    millions, perplexity, bleu = ours.published
+    assert (perplexity, bleu) == (row.perplexity, row.bleu)
+    assert millions == (row.millions and row.millions * 1e6)
+    full, (config, _) = table3.complete(row), made[ours.name]
+    model = config.model
+    found = model.layers, model.d_model, model.d_ff, model.heads, model.key_width
+    assert found == (full.layers, full.d_model, full.d_ff, full.heads, full.d_k)
+    assert model.value_width == full.d_v
+    assert (model.dropout, config.task.smoothing) == (full.dropout, full.smoothing)
+    assert config.steps == full.steps
+    parameters = count(config).parameters
+    if row.millions and row is not table3.BIG:
+      assert round(parameters / 1e6) == row.millions
+  # docs/papers.md: no vocabulary fits the big row and the others.
+  assert count(made["big"][0]).parameters / 1e6 == pytest.approx(213, abs=5.5)
+
+
+def test_the_small_scale_moves_parameters_as_the_paper_does():
+  (_, large), (_, small) = of_table3("paper"), of_table3("small")
+  assert list(large) == list(small)
+  base, small_base = (count(made["base"][0]).parameters for made in (large, small))
+  order = []
+  for name in large:
+    wanted = count(large[name][0]).parameters / base
+    found = count(small[name][0]).parameters / small_base
+    order.append((wanted, found))
+    assert np.sign(found - 1) == np.sign(wanted - 1), name
+  by_large = sorted({pair for pair in order if pair[0] != 1})
+  # The embedding weighs less, so places may be swapped only where the paper's are near.
+  for (a, x), (b, y) in itertools.pairwise(by_large):
+    assert x < y or b - a < 0.15
+
+
+@pytest.mark.parametrize("name", ["scaling", "why"])
+def test_facts_hold_and_are_written(name, tmp_path, capsys):
+  command = ["ablate", str(FOLDER / f"{name}.py"), "--workdir", str(tmp_path)]
+  assert main(command) == 0
+  facts = read(FOLDER / f"{name}.py", []).facts
+  assert capsys.readouterr().err.count("(yes)") == len(facts)
+  text = (tmp_path / "table.md").read_text()
+  assert text.count("| yes |") == len(facts) and "NO" not in text
+  assert "</html>" in (tmp_path / "report.html").read_text()
+  assert (tmp_path / "figure.png").is_file() == (name == "scaling")
+
+
+def test_a_fact_that_does_not_hold_is_told(tmp_path, capsys):
+  facts = Facts("Of numbers", (Fact("a | b", "me", lambda: 3.0, 4.0, 5.0),))
+  assert facts.go(tmp_path) == 1
+  assert "| a \\| b | me | 3 | 4 to 5 | – | NO |" in (tmp_path / "table.md").read_text()
+  assert "(NO)" in capsys.readouterr().err
+  ranges = [Fact("", "", float, *span).expected for span in ((2, 2), (2,))]
+  assert [*ranges, Fact("", "", float, most=2).expected] == [
+    "2",
+    "at least 2",
+    "at most 2",
+  ]
+
+
+def test_facts_have_no_base_to_change(tmp_path, capsys):
+  command = ["ablate", str(FOLDER / "why.py"), "--workdir", str(tmp_path / "o")]
+  assert main([*command, "--config.steps=3"]) == 1
+  assert "--config.steps" in capsys.readouterr().err
+
+
+def test_many_dates_are_as_many_as_asked():
+  made = ManyDates(examples=30, several=4, fewest=3).open("val")
+  counts = {len(made[i].target.split()) for i in range(60)}
+  assert counts == {3, 4}
+  one = ManyDates(several=1, fewest=1).open("val")
+  assert {len(one[i].target.split()) for i in range(20)} == {1}
+  with pytest.raises(ValueError, match="fewest: 3 is not between 1 and several, 2"):
+    ManyDates(fewest=3)
