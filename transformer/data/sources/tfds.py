@@ -93,12 +93,13 @@ class TfdsLabelled(LabelledSource):
     builder = _builder(self.name, self.directory)
     features = builder.info.features
     feature = features[self.label] if self.label in list(features) else None
-    if not hasattr(feature, "names"):
+    names = getattr(feature, "names", None)
+    if names is None:
       raise ValueError(
         f"Tfds: {builder.info.full_name} has no classes in {self.label!r}; there are "
         f"{list(builder.info.features)}"
       )
-    return tuple(feature.names)
+    return tuple(names)
 
   def open(self, split: str) -> Sequence[str]:
     return TfdsText(self.name, self.text, self.directory).open(split)
