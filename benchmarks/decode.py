@@ -122,7 +122,8 @@ def spread(values: list[float], form: str) -> str:
 
 def report(seconds: dict, cases: dict, versions: dict[str, str]) -> str:
   """Markdown: the machine, output tokens a second, and the peers' seconds over ours."""
-  lines = [machine(), ""]
+  load = f"load average at the end {os.getloadavg()[1]:.1f}, of five minutes"
+  lines = [f"{machine()}; {load}", ""]
   lines += [f"* {who}: {version}" for who, version in versions.items()]
   lines += ["", "| work | decoder | output tokens/s | ours is faster by |"]
   lines += ["| --- | --- | --- | --- |"]

@@ -86,6 +86,8 @@ def translate(arguments) -> None:
       for i, (text, hypotheses) in enumerate(zip(texts, found, strict=True), 1):
         out.write(rows(arguments, before + i, text, hypotheses))
       before += len(texts)
+      # Each shape of a batch is a program of its own.
+      bar.set_postfix_str(f"{translator.searcher.compilations} programs compiled")
 
 
 def chunks_of(arguments, stack: contextlib.ExitStack) -> Iterator[list[str]]:
