@@ -23,6 +23,7 @@ FLOORS = [
     "report",
     "translator",
     "generator",
+    "classifier",
     "plan",
     "cli",
     "studies",

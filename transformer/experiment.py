@@ -8,8 +8,10 @@ from transformer import config as configs
 from transformer.data.batching import Batching, Packed
 from transformer.data.sources.base import Source
 from transformer.data.sources.dates import Dates
+from transformer.data.sources.images import Digits, ImageFolder, TfdsImages
 from transformer.data.sources.multi30k import Multi30k
 from transformer.data.sources.plain import PlainText
+from transformer.data.sources.stories import Stories
 from transformer.data.sources.text import ParallelText
 from transformer.data.sources.tfds import Tfds, TfdsText
 from transformer.data.sources.topics import Topics
@@ -18,10 +20,15 @@ from transformer.models.aligned import RecurrentAttention
 from transformer.models.base import Model
 from transformer.models.convolutional import Convolutional
 from transformer.models.language import DecoderOnly
+from transformer.models.memory import MemoryNetwork
 from transformer.models.recurrent import Recurrent
+from transformer.models.resnet import ResNet
 from transformer.models.seq2seq import Transformer
+from transformer.models.vit import VisionTransformer
 from transformer.tasks.base import Task
+from transformer.tasks.images import ImageClassification
 from transformer.tasks.language import LanguageModelling
+from transformer.tasks.questions import QuestionAnswering
 from transformer.tasks.translation import Translation
 from transformer.training.checkpoint import Keep
 from transformer.training.mesh import Mesh
@@ -29,9 +36,15 @@ from transformer.training.optimizers import Adam, Optimizer
 from transformer.training.precision import Precision
 from transformer.training.schedules import Noam, Schedule
 
-SOURCES = (Dates, Multi30k, ParallelText, PlainText, Tfds, TfdsText, Topics)
-MODELS = (Convolutional, DecoderOnly, Recurrent, RecurrentAttention, Transformer)
-TASKS = (LanguageModelling, Translation)
+SOURCES = (
+  *(Dates, Multi30k, ParallelText, PlainText, Tfds, TfdsText, Topics),
+  *(Digits, ImageFolder, Stories, TfdsImages),
+)
+MODELS = (
+  *(Convolutional, DecoderOnly, Recurrent, RecurrentAttention, Transformer),
+  *(MemoryNetwork, ResNet, VisionTransformer),
+)
+TASKS = (ImageClassification, LanguageModelling, QuestionAnswering, Translation)
 """Imported so that the command line and a stored config know them by name."""
 
 

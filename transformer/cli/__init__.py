@@ -7,6 +7,7 @@ from collections.abc import Callable
 from transformer import config as configs
 from transformer.cli import flags
 from transformer.cli.artifact import export, export_flags
+from transformer.cli.classification import classify, classify_flags
 from transformer.cli.comparison import compare, compare_flags
 from transformer.cli.continuation import generate, generate_flags
 from transformer.cli.planning import plan, plan_flags
@@ -57,6 +58,7 @@ def parser() -> argparse.ArgumentParser:
   verb(translate, run, translate_flags, *looking)
   verb(generate, run, generate_flags, flags.checkpoint)
   verb(score, run, score_flags, flags.penalty, flags.batch_size, *model)
+  verb(classify, run, classify_flags, flags.checkpoint)
   verb(evaluate, run, evaluate_flags, *looking, json)
   verb(compare, compare_flags, json)
   verb(average, run, average_flags)
