@@ -35,6 +35,19 @@ def test_every_encoder_decoder_learns_dates(name, steps, floor, tmp_path):
 
 
 @pytest.mark.slow
+@pytest.mark.parametrize(
+  "name, steps, floor",
+  [("vit", 600, 0.8), ("resnet", 150, 0.9), ("memory_network", 1200, 0.9)],
+)
+def test_every_classifier_leaves_the_majority_behind(name, steps, floor, tmp_path):
+  if name != "memory_network":
+    pytest.importorskip("sklearn")
+  scores = shortened(name, steps, tmp_path)
+  assert scores["val/majority_accuracy"] < 0.2
+  assert scores["val/accuracy"] >= floor
+
+
+@pytest.mark.slow
 def test_the_language_model_is_better_than_frequencies(tmp_path):
   scores = shortened("language", 200, tmp_path)
   assert scores["val/perplexity"] < 0.4 * scores["val/unigram_perplexity"]

@@ -331,7 +331,7 @@ def test_damaged_files_of_a_run(case):
   model = (path / "tokenizer.model").read_bytes()
   (path / "tokenizer.model").write_bytes(b"\x80\x04not a model")
   case.sees("the tokenizer is damaged", case.call("info", path))
-  other = TINY.task.train_tokenizer(
+  other = TINY.task.make_vocabulary(
     dataclasses.replace(TINY.data, seed=5), TINY.tokenizer
   )
   (path / "tokenizer.model").write_bytes(other)

@@ -25,6 +25,7 @@ FLOORS = [
     "filler",
     "generator",
     "inherit",
+    "classifier",
     "plan",
     "cli",
     "studies",

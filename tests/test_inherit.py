@@ -138,7 +138,7 @@ def test_bad_words_leave_nothing_behind(parent, tmp_path):
 
 def test_a_damaged_parent_gets_one_line(parent, tmp_path):
   broken = shutil.copytree(parent, tmp_path / "broken")
-  other = TINY.task.train_tokenizer(
+  other = TINY.task.make_vocabulary(
     dataclasses.replace(TINY.data, seed=5), TINY.tokenizer
   )
   (broken / "tokenizer.model").write_bytes(other)

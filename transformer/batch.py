@@ -22,6 +22,25 @@ class Tokens(NamedTuple):
   seg_bt: Any  # number of the example in its row, from 1; 0 is padding
 
 
+class Images(NamedTuple):
+  """Labelled images of one size; a row that is none has `real` 0."""
+
+  image_byxc: Any  # uint8, 0 is dark
+  label_b: Any  # int32: which class
+  real_b: Any  # int32: 1, or 0 in an empty row
+
+
+class Questions(NamedTuple):
+  """Stories with a question, as ids of words, 0 where there is none; a row that is none
+  has `real` 0."""
+
+  id_bst: Any  # int32: the words of every sentence
+  age_bs: Any  # int32: 0 for the last sentence, 1 for the one before
+  question_bt: Any  # int32
+  label_b: Any  # int32: the answer
+  real_b: Any  # int32: 1, or 0 in an empty row
+
+
 class Pairs(NamedTuple):
   """Aligned source and target rows; segment `n` of a source row belongs to segment
   `n` of the target row. Both sides end every example in `EOS`; neither has `BOS`."""

@@ -11,9 +11,11 @@ from transformer import config as configs
 from transformer.data.batching import Batching, Packed
 from transformer.data.sources.base import Source
 from transformer.data.sources.dates import Dates
+from transformer.data.sources.images import Digits, ImageFolder, TfdsImages
 from transformer.data.sources.multi30k import Multi30k
 from transformer.data.sources.names import DisplayNames
 from transformer.data.sources.plain import PlainText
+from transformer.data.sources.stories import Stories
 from transformer.data.sources.text import ParallelText
 from transformer.data.sources.tfds import Tfds, TfdsLabelled, TfdsText
 from transformer.data.sources.topics import Topics
@@ -23,12 +25,17 @@ from transformer.models.base import Model
 from transformer.models.bert import Bert, BertClassifier
 from transformer.models.convolutional import Convolutional
 from transformer.models.language import DecoderOnly
+from transformer.models.memory import MemoryNetwork
 from transformer.models.recurrent import Recurrent
+from transformer.models.resnet import ResNet
 from transformer.models.seq2seq import Transformer
 from transformer.models.transformer_xl import SegmentRecurrent
+from transformer.models.vit import VisionTransformer
 from transformer.tasks.base import Task
+from transformer.tasks.images import ImageClassification
 from transformer.tasks.language import LanguageModelling
 from transformer.tasks.masked import MaskedLanguageModelling
+from transformer.tasks.questions import QuestionAnswering
 from transformer.tasks.segments import SegmentModelling
 from transformer.tasks.text_classification import TextClassification
 from transformer.tasks.translation import Translation
@@ -40,15 +47,15 @@ from transformer.training.schedules import Noam, Schedule
 
 SOURCES = (
   *(Dates, DisplayNames, Multi30k, ParallelText, PlainText, Tfds, TfdsLabelled),
-  *(TfdsText, Topics),
+  *(TfdsText, Topics, Digits, ImageFolder, Stories, TfdsImages),
 )
 MODELS = (
-  *(Bert, BertClassifier, Convolutional, DecoderOnly, Recurrent, RecurrentAttention),
-  *(SegmentRecurrent, Transformer),
+  *(Bert, BertClassifier, Convolutional, DecoderOnly, MemoryNetwork, Recurrent),
+  *(RecurrentAttention, ResNet, SegmentRecurrent, Transformer, VisionTransformer),
 )
 TASKS = (
-  *(LanguageModelling, MaskedLanguageModelling, SegmentModelling, TextClassification),
-  Translation,
+  *(ImageClassification, LanguageModelling, MaskedLanguageModelling),
+  *(QuestionAnswering, SegmentModelling, TextClassification, Translation),
 )
 """Imported so that the command line and a stored config know them by name."""
 

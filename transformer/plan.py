@@ -184,7 +184,8 @@ def dtype_on(config: Config, device: Device):
 
 def abstract(config: Config, device: Device):
   """The module, shapes of its largest batch, and what makes its state."""
-  module = config.model.module(config.tokenizer.vocabulary, dtype_on(config, device))
+  vocabulary = config.task.vocabulary_size(config.data, config.tokenizer)
+  module = config.model.module(vocabulary, dtype_on(config, device))
   shape = max(config.batching.shapes, key=lambda shape: shape.source * shape.target)
   batch = jax.eval_shape(lambda: config.task.example(shape))
   return module, shape, batch, config.rule()

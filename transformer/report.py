@@ -11,9 +11,10 @@ from transformer.experiment import Config
 from transformer.tasks.base import Samples
 
 PANELS = (
-  ("loss", "nats per token", ("train/loss", "val/loss")),
+  ("loss", "nats per token or example", ("train/loss", "val/loss")),
   ("score", "BLEU, chrF", ("val/bleu", "val/chrf")),
   ("exact match", "share of sentences", ("val/exact_match",)),
+  ("accuracy", "share of examples", ("val/accuracy", "val/majority_accuracy")),
 )
 
 Rows = list[tuple[int, str, float]]
@@ -63,8 +64,13 @@ def write_report(
 
 def draw_curves(file: Path, rows: Rows) -> None:
   """Loss and scores over steps, one panel each, readable without colour."""
-  figure, axes = plt.subplots(1, len(PANELS), figsize=(13, 3.6), layout="constrained")
-  for axis, (title, unit, names) in zip(axes, PANELS, strict=True):
+  there = {name for _, name, _ in rows}
+  panels = [panel for panel in PANELS if there & {*panel[2]}] or [*PANELS[:1]]
+  size = 4.4 * len(panels), 3.6
+  figure, axes = plt.subplots(
+    1, len(panels), figsize=size, layout="constrained", squeeze=False
+  )
+  for axis, (title, unit, names) in zip(axes[0], panels, strict=True):
     for name, style in zip(names, ("-", "--o"), strict=False):
       points = [(step, value) for step, n, value in rows if n == name]
       if points:
@@ -83,4 +89,6 @@ def _cell(text: str) -> str:
 
 def _example(samples: Samples | None) -> str:
   text = samples.rows[0][0] if samples and samples.rows else "a text"
+  if samples and samples.example:
+    text = samples.example
   return text.replace('"', '\\"')

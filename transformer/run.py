@@ -3,7 +3,7 @@
 A run is a directory that is complete in itself and may be copied anywhere:
 
   config.json        the experiment
-  tokenizer.model    SentencePiece
+  tokenizer.model    SentencePiece; or names.json, the classes, where a task has these
   checkpoints/       Orbax; parameters apart from the rest, each with its checksums
   metrics.csv        step,name,value
   tensorboard/       the same numbers
@@ -25,6 +25,7 @@ from flax import linen as nn
 
 from transformer import config as configs
 from transformer import inherit, tree
+from transformer.data.names import Vocabulary
 from transformer.data.tokenizer import Tokenizer
 from transformer.diagnose import explain
 from transformer.experiment import Config, conflicts
@@ -46,8 +47,8 @@ from transformer.watch import Metrics, Watch, write_whole
 class Run:
   """A finished or unfinished run, opened to be used."""
 
-  def __init__(self, path: Path, config: Config, tokenizer: Tokenizer):
-    self.path, self.config, self.tokenizer = Path(path), config, tokenizer
+  def __init__(self, path: Path, config: Config, vocabulary: Vocabulary):
+    self.path, self.config, self.vocabulary = Path(path), config, vocabulary
 
   @classmethod
   def open(cls, path: Path | str) -> "Run":
@@ -55,27 +56,35 @@ class Run:
 
     Raises:
       FileNotFoundError: it is not a run.
-      ValueError: its config or tokenizer is damaged.
+      ValueError: its config or vocabulary is damaged.
     """
     path = Path(path)
-    for name in ("config.json", "tokenizer.model", "checkpoints"):
-      if not (path / name).resolve().is_relative_to(path.resolve()):
-        raise ValueError(
-          f"{path}: {name} is a link out of the run; a run is complete in itself, so "
-          "copy what it points to"
-        )
+    check_own(path, "checkpoints")
+    text = read_own(path, "config.json")
     try:
-      text = (path / "config.json").read_text(encoding="utf-8")
-      model = (path / "tokenizer.model").read_bytes()
-    except (FileNotFoundError, NotADirectoryError):
-      raise FileNotFoundError(
-        f"{path}: not a run (it has no config.json and tokenizer.model); train one "
-        f"with: python train.py --workdir {path}"
-      ) from None
-    try:
-      return cls(path, configs.loads(Config, text), Tokenizer(model))
+      config = configs.loads(Config, text.decode("utf-8"))
     except ValueError as error:
       raise ValueError(f"{path}: {error}") from None
+    model = read_own(path, config.task.keeps)
+    try:
+      return cls(path, config, config.task.vocabulary(model))
+    except ValueError as error:
+      raise ValueError(f"{path}: {error}") from None
+
+  @property
+  def tokenizer(self) -> Tokenizer:
+    """The vocabulary of a run that reads text in pieces.
+
+    Raises:
+      ValueError: it is another run.
+    """
+    if not isinstance(self.vocabulary, Tokenizer):
+      task = self.config.task
+      raise ValueError(
+        f"{self.path}: its task is {type(task).__name__}, which has no tokenizer; use: "
+        f"transformer {task.verb} {self.path}"
+      )
+    return self.vocabulary
 
   @property
   def cache(self) -> Path:
@@ -103,7 +112,7 @@ class Run:
 
   def module(self) -> nn.Module:
     """The model."""
-    return self.config.model.module(self.tokenizer.size, self.config.precision.dtype)
+    return self.config.model.module(self.vocabulary.size, self.config.precision.dtype)
 
   def boxed_params(self) -> Any:
     """Shapes of the parameters, each in a box with the letters of its axes."""
@@ -131,18 +140,44 @@ class Run:
       raise FileNotFoundError(f"{self.path}: no checkpoint yet; train it first")
     with self.checkpoints() as checkpoints:
       params, note = checkpoints.restore_params(self.abstract_params(), step)
-    self.check_tokenizer(note)
+    self.check_vocabulary(note)
     if not int8:
       return params
     return quantise(params, nn.get_partition_spec(self.boxed_params()))
 
-  def check_tokenizer(self, note: dict[str, Any]) -> None:
-    """Raises ValueError if a checkpoint was trained with another tokenizer."""
-    if note.get("tokenizer_sha256") != self.tokenizer.sha256:
+  def check_vocabulary(self, note: dict[str, Any]) -> None:
+    """Raises ValueError if a checkpoint was trained with another vocabulary."""
+    if note.get("tokenizer_sha256") != self.vocabulary.sha256:
       raise ValueError(
-        f"{self.path}: tokenizer.model is not the one that the checkpoint was trained "
-        "with; put the run's own back"
+        f"{self.path}: {self.config.task.keeps} is not the one that the checkpoint was "
+        "trained with; put the run's own back"
       )
+
+
+def check_own(path: Path, name: str) -> None:
+  """Raises ValueError if a part of a run lies outside of it."""
+  if not (path / name).resolve().is_relative_to(path.resolve()):
+    raise ValueError(
+      f"{path}: {name} is a link out of the run; a run is complete in itself, so "
+      "copy what it points to"
+    )
+
+
+def read_own(path: Path, name: str) -> bytes:
+  """The bytes of a run's own file.
+
+  Raises:
+    FileNotFoundError: there is none.
+    ValueError: it lies outside the run.
+  """
+  check_own(path, name)
+  try:
+    return (path / name).read_bytes()
+  except (FileNotFoundError, NotADirectoryError):
+    raise FileNotFoundError(
+      f"{path}: not a run (it has no {name}); train one with: python train.py "
+      f"--workdir {path}"
+    ) from None
 
 
 def foreign(path: Path) -> bool:
@@ -157,9 +192,9 @@ def foreign(path: Path) -> bool:
 def prepare(config: Config, workdir: Path) -> Run:
   """Makes or opens the run in `workdir` for training under `config`.
 
-  The tokenizer is trained first, or taken from the run to begin with, so that a corpus
-  or run which cannot be used leaves nothing behind. Without a checkpoint there is
-  nothing to lose, and the config may change.
+  The vocabulary is made first, or taken from the run to begin with, so that a corpus or
+  run which cannot be used leaves nothing behind. Without a checkpoint there is nothing
+  to lose, and the config may change.
 
   Raises:
     ValueError: the directory is something else, or was made with another config, or
@@ -181,19 +216,19 @@ def prepare(config: Config, workdir: Path) -> Run:
     run.config = config
     write_whole(path / "config.json", configs.dumps(config).encode())
     return run
-  parent = open_parent(config) if config.init else None
+  task, parent = config.task, open_parent(config) if config.init else None
   if parent is None:
-    print("tokenizer: training on the corpus", file=sys.stderr, flush=True)
-    model = config.task.train_tokenizer(config.data, config.tokenizer)
-    run = Run(path, config, Tokenizer(model))
+    print(f"{task.keeps}: made from the training data", file=sys.stderr, flush=True)
+    model = task.make_vocabulary(config.data, config.tokenizer)
+    run = Run(path, config, task.vocabulary(model))
   else:
-    run = Run(path, config, parent.tokenizer)
+    run = Run(path, config, parent.vocabulary)
     kind = type(config.model).__name__
     own, given = run.abstract_params(), parent.abstract_params()
     inherit.check_fit(own, given, kind, str(parent.path))
   if config.freeze:
     inherit.check_frozen(run.abstract_params(), config.freeze)
-  write_whole(path / "tokenizer.model", run.tokenizer.model)
+  write_whole(path / task.keeps, run.vocabulary.model)
   write_whole(path / "config.json", configs.dumps(config).encode())
   return run
 
@@ -209,11 +244,16 @@ def open_parent(config: Config) -> Run:
     parent = Run.open(config.init)
   except FileNotFoundError:
     raise FileNotFoundError(
-      f"--config.init: {config.init}: not a run (it has no config.json and "
-      "tokenizer.model); give the directory of one that was trained"
+      f"--config.init: {config.init}: not a run (it has no config.json "
+      "and vocabulary); give the directory of one that was trained"
     ) from None
   except ValueError as error:
     raise ValueError(f"--config.init: {error}") from None
+  if parent.config.task.keeps != config.task.keeps:
+    raise ValueError(
+      f"--config.init: {config.init}: its task is {type(parent.config.task).__name__}, "
+      f"whose vocabulary {type(config.task).__name__} does not read"
+    )
   if not parent.steps():
     raise FileNotFoundError(
       f"--config.init: {config.init}: no checkpoint; train it first"
@@ -301,8 +341,8 @@ def train(config: Config, workdir: Path) -> int:
 
 def check_fit(config: Config) -> None:
   """Raises ValueError where the model does not read what the task gives."""
-  reads = type(config.model.example())
-  gives = type(config.task.example(config.batching.shapes[0]))
+  example = config.task.example(config.batching.shapes[0])
+  reads, gives = type(config.model.example()), type(example)
   if reads is not gives:
     raise ValueError(
       f"--config.model: {type(config.model).__name__} reads {reads.__name__}, and the "
@@ -310,6 +350,9 @@ def check_fit(config: Config) -> None:
       "task that go together"
     )
   config.task.check(config.model)
+  # The model itself refuses sizes that it cannot read.
+  init = config.model.module(config.tokenizer.vocabulary, config.precision.dtype).init
+  jax.eval_shape(init, jax.random.key(0), example)
 
 
 class Training:
@@ -339,7 +382,7 @@ class Training:
   def _features(self):
     config, run = self.config, self.run
     return self.task.features(
-      config.data, run.tokenizer, config.batching, config.seed, run.cache
+      config.data, run.vocabulary, config.batching, config.seed, run.cache
     )
 
   def compiled(self):
@@ -357,7 +400,7 @@ class Training:
     with Interrupt() as interrupt, run.checkpoints() as checkpoints:
       if checkpoints.steps:
         state, note = checkpoints.restore(self.abstract)
-        run.check_tokenizer(note)
+        run.check_vocabulary(note)
         if note["data_sha256"] != self.data_sha256:
           raise ValueError(
             f"{run.path}: the training text of {config.data} is not what it was at "
@@ -440,8 +483,9 @@ class Training:
     try:
       with watch.paused(), interrupt.raising():
         scores, samples = self.task.evaluate(
-          self.module, state.used, config.data, run.tokenizer, "val", run.cache, first()
-        )
+          self.module, state.used, config.data, run.vocabulary, "val", run.cache,
+          first(),
+        )  # fmt: skip
     except InterruptedError:
       return None, None
     numbers = {k: v for k, v in scores.items() if not isinstance(v, str)}
@@ -464,7 +508,7 @@ class Training:
       )
     note = {
       "config_sha256": configs.digest(run.config),
-      "tokenizer_sha256": run.tokenizer.sha256,
+      "tokenizer_sha256": run.vocabulary.sha256,
       "data_sha256": self.data_sha256,
       "progress": dataclasses.asdict(progress),
     }

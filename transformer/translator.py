@@ -12,6 +12,7 @@ from transformer.run import Run
 from transformer.tasks.force import forced
 from transformer.tasks.search import Search, Searcher
 from transformer.tasks.stream import stream
+from transformer.tasks.translation import Translation
 
 
 class Hypothesis(NamedTuple):
@@ -58,9 +59,15 @@ class Translator:
 
     Raises:
       FileNotFoundError: it is not a run, or has no such checkpoint.
-      ValueError: it is damaged.
+      ValueError: it is damaged, or its task is no translation.
     """
     run = Run.open(path)
+    task = run.config.task
+    if not isinstance(task, Translation):
+      raise ValueError(
+        f"{run.path}: its task is {type(task).__name__}, and no translation; use: "
+        f"transformer {task.verb} {run.path}"
+      )
     return cls(run, Searcher(run.module(), run.params(step, int8), search, tokens))
 
   def translate(

@@ -247,7 +247,7 @@ def test_what_does_not_fit_is_left_out_and_counted():
   lengths = np.array([[3, 4], [1, 5], [5, 1], [20, 3], [4, 4], [16, 16]], np.int32)
   assert Grouped(tokens=16, lengths=(8, 16)).plan(lengths, 0).dropped == 3
   assert Packed(tokens=16, length=8).plan(lengths, 0).dropped == 4
-  with pytest.raises(ValueError, match=r"1 usable pairs .*one batch of 2 rows"):
+  with pytest.raises(ValueError, match=r"1 usable examples .*one batch of 2 rows"):
     Grouped(tokens=16, lengths=(8,)).plan(lengths[:2], 0)
 
 

@@ -1,9 +1,13 @@
 """TensorFlow Datasets without TensorFlow, on a small set prepared here."""
 
+import io
 import sys
 
+import numpy as np
+import PIL.Image
 import pytest
 
+from transformer.data.sources.images import TfdsImages
 from transformer.data.sources.tfds import Tfds, TfdsLabelled, TfdsText
 
 tfds = pytest.importorskip("tensorflow_datasets")
@@ -129,3 +133,49 @@ def test_what_is_not_there_gets_one_line(prepared, tmp_path):
     with pytest.raises((ValueError, FileNotFoundError), match=message) as error:
       data.open(split)
     assert "\n" not in str(error.value)
+
+
+class TinyPictures(tfds.core.GeneratorBasedBuilder):
+  VERSION = tfds.core.Version("1.0.0")
+
+  def _info(self):
+    features = tfds.features.FeaturesDict(
+      {
+        "image": tfds.features.Image(shape=(None, None, 3)),
+        "label": tfds.features.ClassLabel(names=["left", "right"]),
+      }
+    )
+    return tfds.core.DatasetInfo(builder=self, description="-", features=features)
+
+  def _split_generators(self, dl_manager):
+    return {"train": self._generate_examples(5), "test": self._generate_examples(2)}
+
+  def _generate_examples(self, count):
+    for i in range(count):
+      # TFDS needs TensorFlow to encode an array, and nothing for a file.
+      file = io.BytesIO()
+      PIL.Image.fromarray(picture(i)).save(file, "png")
+      yield i, {"image": io.BytesIO(file.getvalue()), "label": i % 2}
+
+
+def picture(i):
+  return np.full((4, 3 + i, 3), 40 * i, np.uint8)
+
+
+def test_labelled_images_are_read_with_random_access(tmp_path):
+  builder = TinyPictures(data_dir=str(tmp_path), file_format="array_record")
+  builder.download_and_prepare()
+  data = TfdsImages("tiny_pictures", directory=str(tmp_path))
+  assert data.classes() == ("left", "right")
+  train = data.open("train")
+  assert len(train) == 5 and sorted(train.label_n) == [0, 0, 0, 1, 1]
+  for image_yxc, label in train:
+    i = image_yxc.shape[1] - 3
+    np.testing.assert_array_equal(image_yxc, picture(i))
+    assert label == i % 2
+  found = {split: data.fingerprint(split) for split in ("train", "val", "test")}
+  assert found["val"] == found["test"] != found["train"]
+  assert len(data.open("val")) == 2
+  with pytest.raises(ValueError, match="no labelled images under 'picture'"):
+    TfdsImages("tiny_pictures", image="picture", directory=str(tmp_path)).open("train")
+  assert "tensorflow" not in sys.modules

@@ -79,7 +79,7 @@ def run(config, tmp_path_factory):
 
 @pytest.fixture(scope="module")
 def tokenizer(config):
-  return Tokenizer(config.task.train_tokenizer(config.data, config.tokenizer))
+  return Tokenizer(config.task.make_vocabulary(config.data, config.tokenizer))
 
 
 def call(capsys, *words):

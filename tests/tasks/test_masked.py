@@ -121,12 +121,12 @@ def test_a_run_is_fine_tuned_and_goes_on_as_the_same_run(
   opened = Run.open(tmp_path / "whole")
   given = opened.module(), opened.params(), opened.tokenizer
   texts = ["Suomi", "Frankreich, Brasilien", "", "x " * 90]
-  found = tuned.task.classify(*given, texts)
+  found = list(tuned.task.classify(*given, texts))
   for one, text in zip(found, texts, strict=True):
-    names, shares = zip(*one, strict=True)
-    assert sorted(names) == sorted(LABELS) and shares[0] >= shares[1]
+    name, names, shares = one
+    assert name == text and sorted(names) == sorted(LABELS) and shares[0] >= shares[1]
     assert sum(shares) == pytest.approx(1.0, abs=1e-5)
-    assert tuned.task.classify(*given, [text]) == [one]
+    assert list(tuned.task.classify(*given, [text])) == [one]
 
 
 def test_masks_follow_the_paper_and_the_key_alone():

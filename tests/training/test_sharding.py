@@ -40,8 +40,9 @@ def measure(name, meshes, updates):
   from tests.models.test_seq2seq import example, tokens
   from transformer import config as configs
   from transformer import tree
-  from transformer.batch import Continued, Labelled, Pairs
+  from transformer.batch import Continued, Labelled, Pairs, Tokens
   from transformer.models.base import Model
+  from transformer.tasks.images import ImageClassification
   from transformer.tasks.language import LanguageModelling
   from transformer.tasks.masked import MaskedLanguageModelling
   from transformer.tasks.segments import SegmentModelling
@@ -57,7 +58,8 @@ def measure(name, meshes, updates):
   rows = [([example(rng, s)], [example(rng, t)]) for s, t in rng.integers(3, 9, (8, 2))]
   batch = Pairs(tokens([s for s, _ in rows], 12), tokens([t for _, t in rows], 10))
   model = small(configs.members(Model)[name])
-  model = dataclasses.replace(model, dropout=0.1)
+  if hasattr(model, "dropout"):
+    model = dataclasses.replace(model, dropout=0.1)
   module, task = model.module(32), Translation()
   if name == "Bert":
     batch, task = batch.target, MaskedLanguageModelling(chosen=0.4)
@@ -67,8 +69,15 @@ def measure(name, meshes, updates):
     task = TextClassification(tuple("abcdefg"))
   elif name == "SegmentRecurrent":
     batch, task = Continued(*batch), SegmentModelling()
-  elif not isinstance(model.example(), Pairs):
+  elif isinstance(model.example(), Tokens):
     batch, task = batch.target, LanguageModelling()
+  elif not isinstance(model.example(), Pairs):
+
+    def eight(leaf):
+      return rng.integers(1, 32, (8, *leaf.shape[1:])).astype(leaf.dtype)
+
+    batch, task = jax.tree.map(eight, model.example()), ImageClassification()
+    batch = batch._replace(real_b=np.minimum(batch.label_b, 1))
   found = []
   for recipe in (Mesh(data=1), *meshes):
     devices = jax.devices()[: math.prod(dataclasses.astuple(recipe))]

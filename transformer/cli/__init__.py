@@ -8,6 +8,7 @@ from transformer import config as configs
 from transformer.cli import flags
 from transformer.cli.ablation import ablate, ablate_flags
 from transformer.cli.artifact import export, export_flags
+from transformer.cli.classification import classify, classify_flags
 from transformer.cli.comparison import compare, compare_flags
 from transformer.cli.continuation import generate, generate_flags
 from transformer.cli.filling import fill, fill_flags
@@ -60,6 +61,7 @@ def parser() -> argparse.ArgumentParser:
   verb(generate, run, generate_flags, flags.checkpoint)
   verb(fill, run, fill_flags, flags.checkpoint)
   verb(score, run, score_flags, flags.penalty, flags.batch_size, *model)
+  verb(classify, run, classify_flags, flags.checkpoint)
   verb(evaluate, run, evaluate_flags, *looking, json)
   verb(compare, compare_flags, json)
   verb(average, run, average_flags)

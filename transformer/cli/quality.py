@@ -52,7 +52,7 @@ def evaluate(arguments) -> None:
     "split": split,
     "step": arguments.step or run.steps()[-1],
     "config_sha256": configs.digest(run.config),
-    "tokenizer_sha256": run.tokenizer.sha256,
+    "tokenizer_sha256": run.vocabulary.sha256,
     "data_sha256": data.fingerprint(split),
     "device": jax.devices()[0].device_kind,
     "weights": arguments.weights,
@@ -107,7 +107,7 @@ def scored(arguments, run, data, split: str):
   data.open(split)
   params = run.params(arguments.step, arguments.weights == "int8")
   record, samples = run.config.task.evaluate(
-    run.module(), params, data, run.tokenizer, split, run.cache, sys.stderr.isatty()
+    run.module(), params, data, run.vocabulary, split, run.cache, sys.stderr.isatty()
   )
   return (
     dict(record),

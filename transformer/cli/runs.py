@@ -50,10 +50,10 @@ def average(arguments) -> None:
   scratch = output.with_name(f".{output.name}.{os.getpid()}")
   try:
     scratch.mkdir(parents=True)
-    for name in ("config.json", "tokenizer.model"):
+    for name in ("config.json", run.config.task.keeps):
       shutil.copy(run.path / name, scratch / name)
     with Checkpoints(scratch / "checkpoints") as checkpoints:
-      note = {"tokenizer_sha256": run.tokenizer.sha256, "averaged": chosen}
+      note = {"tokenizer_sha256": run.vocabulary.sha256, "averaged": chosen}
       checkpoints.save_params(chosen[-1], params, note)
     os.replace(scratch, output)
   finally:
@@ -84,8 +84,8 @@ def info(arguments) -> None:
       "parameters": tree.size(params),
       "parameters_sha256": tree.sha256(params),
       "init": origin,
-      "vocabulary": run.tokenizer.size,
-      "tokenizer_sha256": run.tokenizer.sha256,
+      "vocabulary": run.vocabulary.size,
+      "tokenizer_sha256": run.vocabulary.sha256,
       "config_sha256": configs.digest(run.config),
       "config": configs.dump(run.config),
     },

@@ -151,6 +151,26 @@ class Packed(Batching):
     return Plan([rows], [shape], seed, len(lengths_n2) - len(usable))
 
 
+@dataclasses.dataclass(frozen=True)
+class Rows(Batching):
+  """Examples that all have one shape, such as images: each is a row of one slot, so
+  `tokens` is the number of examples in a batch. No length is too long."""
+
+  tokens: int = 128
+
+  def __post_init__(self):
+    if self.tokens < 1:
+      raise ValueError(f"Rows.tokens: {self.tokens} is less than 1")
+
+  @property
+  def shapes(self) -> tuple[Shape, ...]:
+    return (Shape(self.tokens, 1, 1),)
+
+  def plan(self, lengths_n2: np.ndarray, seed: int) -> Plan:
+    _enough(len(lengths_n2), self.tokens, lengths_n2, self)
+    return Plan([np.arange(len(lengths_n2))[:, None]], list(self.shapes), seed, 0)
+
+
 def pack(lengths_n2: np.ndarray, length: int, open_rows: int = 64) -> np.ndarray:
   """First fit over a window of open rows (Johnson 1974, bounded space).
 
@@ -186,7 +206,7 @@ def _usable(lengths_n2: np.ndarray, most: int) -> tuple[np.ndarray, np.ndarray]:
 def _enough(usable: int, rows: int, lengths_n2, recipe: Batching) -> None:
   if usable < rows:
     raise ValueError(
-      f"--config.batching: the corpus has {usable:,} usable pairs (of "
+      f"--config.batching: the corpus has {usable:,} usable examples (of "
       f"{len(lengths_n2):,}), less than one batch of {rows:,} rows; lower "
       f"--config.batching.tokens from {recipe.tokens:,}"
     )

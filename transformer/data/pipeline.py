@@ -46,9 +46,13 @@ def assemble(corpus: Examples, shape: Shape, rows: np.ndarray) -> Pairs | Tokens
   return Pairs(*tokens) if len(tokens) == 2 else tokens[0]
 
 
+Assemble = Callable[[int, Shape, np.ndarray], Any]
+"""The arrays of a step's batch, from its shape and its examples as in `assemble`."""
+
+
 class _Steps(Sequence):
-  def __init__(self, corpus: Examples, plan: Plan, stop: int, own: Own):
-    self._corpus, self._plan, self._stop, self._own = corpus, plan, stop, own
+  def __init__(self, assemble: Assemble, plan: Plan, stop: int, own: Own):
+    self._assemble, self._plan, self._stop, self._own = assemble, plan, stop, own
 
   def __len__(self) -> int:
     return self._stop
@@ -57,7 +61,7 @@ class _Steps(Sequence):
     step = int(step)
     shape, rows = self._plan.batch(step)
     rows = np.where(self._own(shape.rows)[:, None], rows, -1)
-    return step, assemble(self._corpus, shape, rows)
+    return step, self._assemble(step, shape, rows)
 
 
 def everything(rows: int) -> np.ndarray:
@@ -68,6 +72,15 @@ def everything(rows: int) -> np.ndarray:
 def batches(
   corpus: Examples, plan: Plan, start: int, stop: int, own: Own = everything
 ) -> Iterator[tuple[int, Any]]:
+  """`(step, batch)` of a corpus; see `steps`."""
+  return steps(
+    lambda _, shape, rows: assemble(corpus, shape, rows), plan, start, stop, own
+  )
+
+
+def steps(
+  assemble: Assemble, plan: Plan, start: int, stop: int, own: Own = everything
+) -> Iterator[tuple[int, Any]]:
   """`(step, batch)` from `start` up to `stop`, read ahead by a thread.
 
   A pure function of the step: starting later gives the tail of starting earlier. The
@@ -76,10 +89,10 @@ def batches(
   """
   if start >= stop:
     return iter(())
-  source = grain.MapDataset.source(_Steps(corpus, plan, stop, own))
-  steps = source.slice(slice(start, stop))
+  source = grain.MapDataset.source(_Steps(assemble, plan, stop, own))
+  chosen = source.slice(slice(start, stop))
   options = grain.ReadOptions(num_threads=1, prefetch_buffer_size=8)
-  return iter(steps.to_iter_dataset(options))
+  return iter(chosen.to_iter_dataset(options))
 
 
 def evaluation_batches(corpus: Examples, batching: Grouped) -> Iterator[Any]:

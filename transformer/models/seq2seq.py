@@ -10,70 +10,14 @@ from flax import linen as nn
 from transformer.batch import BOS, Pairs, Tokens
 from transformer.decoding.state import DecodeState, Slots
 from transformer.layers.embedding import Embedding, Tying
-from transformer.layers.feedforward import FeedForward
-from transformer.layers.kernels import Kernel
-from transformer.layers.norms import LayerNorm, Norm
-from transformer.layers.positions import Position, Sinusoid
-from transformer.layers.remat import Remat
-from transformer.layers.residual import Residual
-from transformer.layers.scores import Score
-from transformer.models.base import Model
-from transformer.models.stack import Decoder, DecoderLayer, Encoder
+from transformer.models.stack import Decoder, DecoderLayer, Encoder, Stack
 
 
 @dataclasses.dataclass(frozen=True)
-class Transformer(Model):
-  """The encoder-decoder of Vaswani et al. 2017; the defaults are its base model.
+class Transformer(Stack):
+  """The encoder-decoder of Vaswani et al. 2017; the defaults are its base model."""
 
-  `d_k` and `d_v` of 0 stand for d_model / heads (§3.2.2). Speed settings: `unroll`, how
-  many layers are compiled as one piece; `remat`, what they keep for the backward pass;
-  `kernel`, what computes attention in training.
-  """
-
-  layers: int = 6
-  d_model: int = 512
-  d_ff: int = 2048
-  heads: int = 8
-  d_k: int = 0
-  d_v: int = 0
-  dropout: float = 0.1
-  attention_dropout: float = 0.0
-  position: Position = Sinusoid()
-  score: Score = Score()
-  norm: Norm = LayerNorm()
-  residual: Residual = Residual()
-  feed_forward: FeedForward = FeedForward()
   tying: Tying = Tying()
-  unroll: int = 1
-  remat: Remat = Remat()
-  kernel: Kernel = Kernel()
-
-  def __post_init__(self):
-    for name in ("layers", "d_model", "d_ff", "heads", "unroll"):
-      if getattr(self, name) < 1:
-        raise ValueError(f"model.{name}: {getattr(self, name)} is less than 1")
-    for name in ("dropout", "attention_dropout"):
-      if not 0.0 <= getattr(self, name) < 1.0:
-        raise ValueError(f"model.{name}: {getattr(self, name)} is not in [0, 1)")
-    if self.d_model % self.heads and not (self.d_k and self.d_v):
-      raise ValueError(
-        f"model.d_model: {self.d_model} does not divide by model.heads "
-        f"{self.heads}; choose sizes that do, or set model.d_k and model.d_v"
-      )
-
-  @property
-  def width(self) -> int:
-    return self.d_model
-
-  @property
-  def key_width(self) -> int:
-    """d_k, channels of a head's queries and keys."""
-    return self.d_k or self.d_model // self.heads
-
-  @property
-  def value_width(self) -> int:
-    """d_v, channels of a head's values."""
-    return self.d_v or self.d_model // self.heads
 
   def module(self, vocabulary: int, dtype=jnp.float32) -> "Seq2Seq":
     return Seq2Seq(self, vocabulary, dtype)

@@ -1,7 +1,8 @@
 """Stacks of encoder and decoder layers (§3.1), scanned over their depth."""
 
+import dataclasses
 import functools
-from typing import Any, ClassVar, Protocol
+from typing import Any, ClassVar
 
 import jax
 import jax.numpy as jnp
@@ -14,36 +15,67 @@ from transformer.layers.dropout import dropout
 from transformer.layers.feedforward import FeedForward
 from transformer.layers.kernels import Kernel, Segments
 from transformer.layers.masks import causal, same_segment
-from transformer.layers.norms import Norm
-from transformer.layers.positions import Position
+from transformer.layers.norms import LayerNorm, Norm
+from transformer.layers.positions import Position, Sinusoid
 from transformer.layers.remat import Remat
 from transformer.layers.residual import Residual
 from transformer.layers.scores import Score
+from transformer.models.base import Model
 
 
-class StackConfig(Protocol):
-  """What a stack reads of a model's description; names as in the paper."""
+@dataclasses.dataclass(frozen=True)
+class Stack(Model):
+  """The description of a model whose layers are the Transformer's; the defaults are the
+  sizes of its base model, and the names are the paper's.
 
-  layers: int
-  d_model: int
-  d_ff: int
-  heads: int
-  dropout: float
-  attention_dropout: float
-  position: Position
-  score: Score
-  norm: Norm
-  residual: Residual
-  feed_forward: FeedForward
-  unroll: int
-  remat: Remat
-  kernel: Kernel
+  `d_k` and `d_v` of 0 stand for d_model / heads (§3.2.2). Speed settings: `unroll`, how
+  many layers are compiled as one piece; `remat`, what they keep for the backward pass;
+  `kernel`, what computes attention in training.
+  """
+
+  layers: int = 6
+  d_model: int = 512
+  d_ff: int = 2048
+  heads: int = 8
+  d_k: int = 0
+  d_v: int = 0
+  dropout: float = 0.1
+  attention_dropout: float = 0.0
+  position: Position = Sinusoid()
+  score: Score = Score()
+  norm: Norm = LayerNorm()
+  residual: Residual = Residual()
+  feed_forward: FeedForward = FeedForward()
+  unroll: int = 1
+  remat: Remat = Remat()
+  kernel: Kernel = Kernel()
+
+  def __post_init__(self):
+    for name in ("layers", "d_model", "d_ff", "heads", "unroll"):
+      if getattr(self, name) < 1:
+        raise ValueError(f"model.{name}: {getattr(self, name)} is less than 1")
+    for name in ("dropout", "attention_dropout"):
+      if not 0.0 <= getattr(self, name) < 1.0:
+        raise ValueError(f"model.{name}: {getattr(self, name)} is not in [0, 1)")
+    if self.d_model % self.heads and not (self.d_k and self.d_v):
+      raise ValueError(
+        f"model.d_model: {self.d_model} does not divide by model.heads "
+        f"{self.heads}; choose sizes that do, or set model.d_k and model.d_v"
+      )
 
   @property
-  def key_width(self) -> int: ...
+  def width(self) -> int:
+    return self.d_model
 
   @property
-  def value_width(self) -> int: ...
+  def key_width(self) -> int:
+    """d_k, channels of a head's queries and keys."""
+    return self.d_k or self.d_model // self.heads
+
+  @property
+  def value_width(self) -> int:
+    """d_v, channels of a head's values."""
+    return self.d_v or self.d_model // self.heads
 
 
 class Join(nn.Module):
@@ -68,12 +100,12 @@ class PositionWise(nn.Module):
     return self.c.feed_forward(self, x_btd, self.c.d_ff, train)
 
 
-def memory(c: StackConfig) -> Memory:
+def memory(c: Stack) -> Memory:
   """Keys and values of `c`'s sizes."""
   return Memory(c.heads, c.key_width, c.value_width)
 
 
-def attention(c: StackConfig, memory: Memory, position=Position()) -> Attention:
+def attention(c: Stack, memory: Memory, position=Position()) -> Attention:
   """Attention of `c`'s sizes to keys from `memory`; among the tokens of one sequence,
   where places count, with a position recipe."""
   return Attention(
@@ -351,7 +383,7 @@ class Decoder(nn.Module):
     return self.last(x_bwd), tuple(written)
 
 
-def scanned(layer, c: StackConfig, broadcasts: int):
+def scanned(layer, c: Stack, broadcasts: int):
   """`layer` repeated `c.layers` times, its parameters stacked along axis `l`.
 
   `unroll` layers are compiled at a time, and `remat` says what they keep for the

@@ -135,7 +135,7 @@ class Together:
     found = []
     for each, checkpoints in zip(self.trainings, kept, strict=True):
       state, note = checkpoints.restore(each.abstract, begin)
-      each.run.check_tokenizer(note)
+      each.run.check_vocabulary(note)
       found.append((state, Progress.of(note)))
     return begin, [state for state, _ in found], [progress for _, progress in found]
 

@@ -12,6 +12,7 @@ from flax import linen as nn
 
 from transformer.batch import Tokens
 from transformer.data.batching import Batching, Shape
+from transformer.data.names import Vocabulary
 from transformer.data.sources.base import Source
 from transformer.data.tokenizer import SentencePiece, Tokenizer
 from transformer.models.base import Model
@@ -37,9 +38,11 @@ class Features:
 
 @dataclasses.dataclass(frozen=True)
 class Samples:
-  """Rows of texts to look at: what went in, what came out, what was wanted."""
+  """Rows of texts to look at: what went in, what came out, what was wanted. `example`
+  shows how the task's verb is used; a first text, if it is empty."""
 
   rows: tuple[tuple[str, str, str], ...]
+  example: str = ""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -47,24 +50,38 @@ class Task(abc.ABC):
   """The recipe of a task. Subclasses are frozen dataclasses.
 
   `scores` names the numbers that `evaluate` gives, and `verb` is the command that uses
-  a run of the task.
+  a run of the task. A task reads inputs and writes outputs with a vocabulary that its
+  run keeps in the file `keeps`: a tokenizer, unless it says otherwise.
   """
 
   scores: ClassVar[tuple[str, ...]]
   verb: ClassVar[str] = "translate"
+  keeps: ClassVar[str] = "tokenizer.model"
 
   def check(self, model: Model) -> None:  # noqa: B027  most tasks have nothing to say
     """Raises ValueError where a model's sizes are not those of the task."""
 
   @abc.abstractmethod
-  def train_tokenizer(self, data: Source, recipe: SentencePiece) -> bytes:
-    """A tokenizer model for the training text of `data`."""
+  def make_vocabulary(self, data: Source, recipe: SentencePiece) -> bytes:
+    """A vocabulary for the training part of `data`, as bytes for `vocabulary`."""
+
+  def vocabulary(self, model: bytes) -> Vocabulary:
+    """Opens what `make_vocabulary` gave.
+
+    Raises:
+      ValueError: it is damaged.
+    """
+    return Tokenizer(model)
+
+  def vocabulary_size(self, data: Source, recipe: SentencePiece) -> int:
+    """The size that the vocabulary will have, before it is made."""
+    return recipe.vocabulary
 
   @abc.abstractmethod
   def features(
     self,
     data: Source,
-    tokenizer: Tokenizer,
+    vocabulary: Any,
     batching: Batching,
     seed: int,
     cache: Path,
@@ -86,7 +103,7 @@ class Task(abc.ABC):
     module: nn.Module,
     params,
     data: Source,
-    tokenizer: Tokenizer,
+    vocabulary: Any,
     split: str,
     cache: Path,
     progress: bool,

@@ -58,7 +58,7 @@ class LanguageModelling(Task):
     if self.context < 2:
       raise ValueError(f"task.context: {self.context} is less than 2")
 
-  def train_tokenizer(self, data: Source, recipe: SentencePiece) -> bytes:
+  def make_vocabulary(self, data: Source, recipe: SentencePiece) -> bytes:
     return train_on_texts(data, recipe)
 
   def features(

@@ -64,7 +64,7 @@ class MaskedLanguageModelling(Task):
     if not 0.0 < self.chosen < 1.0:
       raise ValueError(f"task.chosen: {self.chosen} is not between 0 and 1")
 
-  def train_tokenizer(self, data: Source, recipe: SentencePiece) -> bytes:
+  def make_vocabulary(self, data: Source, recipe: SentencePiece) -> bytes:
     if not recipe.byte_fallback:
       raise ValueError(
         "--config.tokenizer.byte_fallback: masked language modelling needs it, for "

@@ -2,7 +2,7 @@
 
 import dataclasses
 import functools
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any, ClassVar
 
@@ -18,7 +18,8 @@ from transformer.data.sources.base import LabelledSource, Source
 from transformer.data.tokenizer import SentencePiece, Tokenizer
 from transformer.models.base import Model
 from transformer.models.bert import BertClassifier
-from transformer.tasks.base import Features, Samples, Task, next_tokens
+from transformer.tasks.base import Features, Samples, next_tokens
+from transformer.tasks.classification import Answer, Classifying, answer
 from transformer.tasks.filling import ROWS, room
 from transformer.tasks.texts import text_features, train_on_texts
 from transformer.training.losses import Mean, Readout
@@ -28,7 +29,7 @@ SHOWN = 8
 
 
 @dataclasses.dataclass(frozen=True)
-class TextClassification(Task):
+class TextClassification(Classifying):
   """The class of a text, read from its first token, `BOS`.
 
   Attributes:
@@ -38,7 +39,6 @@ class TextClassification(Task):
     smoothing: label smoothing in training.
   """
 
-  verb: ClassVar[str] = "classify"
   scores: ClassVar = (
     "loss",
     "accuracy",
@@ -63,7 +63,7 @@ class TextClassification(Task):
         f"{len(self.labels)} labels; give --config.model.classes={len(self.labels)}"
       )
 
-  def train_tokenizer(self, data: Source, recipe: SentencePiece) -> bytes:
+  def make_vocabulary(self, data: Source, recipe: SentencePiece) -> bytes:
     return train_on_texts(self.source(data), recipe)
 
   def source(self, data: Source) -> LabelledSource:
@@ -154,22 +154,22 @@ class TextClassification(Task):
     texts = self.source(data).open(split)
     shown = [texts[i] for i in range(min(SHOWN, len(texts)))]
     rows = [
-      (text, f"{found[0][0]} ({found[0][1]:.2f})", self.labels[corpus.labels[i]])
-      for i, (text, found) in enumerate(
-        zip(shown, self.classify(module, params, tokenizer, shown), strict=True)
+      (
+        one.name,
+        f"{one.classes[0]} ({one.probabilities[0]:.2f})",
+        self.labels[corpus.labels[i]],
       )
+      for i, one in enumerate(self.classify(module, params, tokenizer, shown))
     ]
     return scores, Samples(tuple(rows))
 
   def classify(
-    self, module, params, tokenizer: Tokenizer, texts: Sequence[str]
-  ) -> list[list[tuple[str, float]]]:
-    """For every text, in order, each label with its probability, the most probable
-    first. What is found for a text does not depend on the others."""
+    self, module, params, vocabulary: Any, inputs: Sequence[str]
+  ) -> Iterator[Answer]:
     sources = [
-      np.concatenate([[BOS], ids])[: self.context] for ids in tokenizer.encode(texts)
+      np.concatenate([[BOS], ids])[: self.context] for ids in vocabulary.encode(inputs)
     ]
-    found: list[list[tuple[str, float]]] = [[] for _ in texts]
+    found = np.zeros((len(inputs), len(self.labels)), np.float32)
     groups: dict[int, list[int]] = {}
     for i, ids in enumerate(sources):
       groups.setdefault(room(len(ids)), []).append(i)
@@ -181,10 +181,9 @@ class TextClassification(Task):
           n = len(sources[i])
           batch[:, row, :n] = sources[i], range(n), [1] * n
         prob_bc = np.asarray(probabilities(module, params, Tokens(*batch)))
-        for row, i in enumerate(part):
-          order = np.argsort(-prob_bc[row], kind="stable")
-          found[i] = [(self.labels[c], float(prob_bc[row, c])) for c in order]
-    return found
+        found[part] = prob_bc[: len(part)]
+    for text, prob_c in zip(inputs, found, strict=True):
+      yield answer(text, self.labels, prob_c)
 
 
 class Classed:

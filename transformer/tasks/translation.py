@@ -37,7 +37,7 @@ class Translation(Task):
   search: Search = Search(beam=1)
   readout: Readout = Readout()
 
-  def train_tokenizer(self, data: Source, recipe: SentencePiece) -> bytes:
+  def make_vocabulary(self, data: Source, recipe: SentencePiece) -> bytes:
     pairs = data.open("train")
 
     def texts():

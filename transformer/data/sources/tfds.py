@@ -39,10 +39,10 @@ class Tfds(Source):
   def open(self, split: str) -> Sequence[Pair]:
     check_split(split)
     sides = self.source, self.target
-    return _Pairs(_builder(self.name, self.directory), SPLITS[split], sides)
+    return _Pairs(open_builder(self.name, self.directory), SPLITS[split], sides)
 
   def fingerprint(self, split: str) -> str:
-    return _fingerprint(
+    return split_fingerprint(
       self.name, self.directory, split, f"{self.source} {self.target}"
     )
 
@@ -65,11 +65,11 @@ class TfdsText(TextSource):
 
   def open(self, split: str) -> Sequence[str]:
     check_split(split)
-    builder = _builder(self.name, self.directory)
-    return _Texts(builder, _present(builder, split), (self.text,))
+    builder = open_builder(self.name, self.directory)
+    return _Texts(builder, present_split(builder, split), (self.text,))
 
   def fingerprint(self, split: str) -> str:
-    return _fingerprint(self.name, self.directory, split, self.text)
+    return split_fingerprint(self.name, self.directory, split, self.text)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -90,7 +90,7 @@ class TfdsLabelled(LabelledSource):
 
   @property
   def classes(self) -> tuple[str, ...]:
-    builder = _builder(self.name, self.directory)
+    builder = open_builder(self.name, self.directory)
     features = builder.info.features
     feature = features[self.label] if self.label in list(features) else None
     names = getattr(feature, "names", None)
@@ -106,16 +106,24 @@ class TfdsLabelled(LabelledSource):
 
   def labels(self, split: str) -> Sequence[int]:
     check_split(split)
-    builder = _builder(self.name, self.directory)
-    examples = _Examples(builder, _present(builder, split), (self.text, self.label))
+    builder = open_builder(self.name, self.directory)
+    examples = _Examples(
+      builder, present_split(builder, split), (self.text, self.label)
+    )
     return [int(examples.raw(i)[self.label]) for i in range(len(examples))]
 
   def fingerprint(self, split: str) -> str:
     features = f"{self.text} {self.label}"
-    return _fingerprint(self.name, self.directory, split, features)
+    return split_fingerprint(self.name, self.directory, split, features)
 
 
-def _builder(name: str, directory: str):
+def open_builder(name: str, directory: str):
+  """TFDS's builder of a prepared set.
+
+  Raises:
+    ValueError: TFDS does not know it.
+    FileNotFoundError: it is not prepared.
+  """
   import tensorflow_datasets as tfds
 
   family = name.partition("/")[0]
@@ -137,16 +145,17 @@ def _builder(name: str, directory: str):
   return builder
 
 
-def _present(builder, split: str) -> str:
+def present_split(builder, split: str) -> str:
   """TFDS's name of a split, or that of the other held-out split where there is none."""
   held_out = {"val": SPLITS["test"], "test": SPLITS["val"]}
   wanted = SPLITS[split]
   return wanted if wanted in builder.info.splits else held_out.get(split, wanted)
 
 
-def _fingerprint(name: str, directory: str, split: str, features: str) -> str:
-  builder = _builder(name, directory)
-  info = builder.info.splits[_present(builder, split)]
+def split_fingerprint(name: str, directory: str, split: str, features: str) -> str:
+  """A digest of what TFDS says of a split: its version, name, examples and bytes."""
+  builder = open_builder(name, directory)
+  info = builder.info.splits[present_split(builder, split)]
   text = f"{builder.info.full_name} {info.name} {info.num_examples} {info.num_bytes}"
   return hashlib.sha256(f"{text} {features}".encode()).hexdigest()
 

@@ -1,0 +1,300 @@
+"""Classification of image files, from training to the command line."""
+
+import dataclasses
+import json
+import shutil
+
+import jax
+import numpy as np
+import pytest
+
+from tests.models.test_vision import RESNET, VIT
+from tests.test_run import Now, digest, losses
+from transformer import cli
+from transformer import run as runs
+from transformer.batch import Images
+from transformer.classifier import Classifier
+from transformer.data.batching import Rows
+from transformer.data.images import Shifted, View, Zoomed
+from transformer.data.sources.dates import Dates
+from transformer.data.sources.images import ImageFolder
+from transformer.experiment import Config
+from transformer.run import Metrics, Run
+from transformer.tasks.classification import ROWS
+from transformer.tasks.images import ImageClassification
+
+Image = pytest.importorskip("PIL.Image")
+
+SHADES = {"dark": 40, "light": 200, "mixed": 120}
+"""What the classes look like on average; colours differ at random."""
+
+
+def draw(file, shade, rng, size):
+  noise = rng.integers(-30, 30, (*size, 3))
+  Image.fromarray((shade + noise).astype(np.uint8)).save(file)
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory):
+  """Files of several sizes and kinds: 11, 7 and 5 of each class to train, 3 to val."""
+  root = tmp_path_factory.mktemp("images")
+  rng = np.random.default_rng(0)
+  for split, counts in (("train", (11, 7, 5)), ("val", (3, 3, 3))):
+    for (name, shade), count in zip(SHADES.items(), counts, strict=True):
+      (root / split / name).mkdir(parents=True)
+      for i in range(count):
+        suffix = ("png", "bmp")[i % 2]
+        draw(root / split / name / f"{i}.{suffix}", shade, rng, (6 + i % 3, 9))
+  (root / "train" / "dark" / "notes.txt").write_text("no image")
+  return root
+
+
+def config(folder, model, **changes):
+  made = Config(
+    data=ImageFolder(str(folder)),
+    model=model,
+    task=ImageClassification(size=6, view=Shifted(pixels=1)),
+    batching=Rows(8),
+    steps=5,
+    log_every=1,
+    eval_every=5,
+    save_every=5,
+    metric="accuracy",
+  )
+  return dataclasses.replace(made, **changes)
+
+
+@pytest.fixture(scope="module")
+def trained(folder, tmp_path_factory):
+  path = tmp_path_factory.mktemp("runs") / "resnet"
+  assert runs.train(config(folder, RESNET), path) == 0
+  return path
+
+
+@pytest.mark.parametrize("model", [VIT, RESNET], ids=["ViT", "ResNet"])
+def test_a_stopped_run_goes_on_as_the_same_run(
+  model, folder, trained, tmp_path, monkeypatch
+):
+  whole = trained
+  if model is not RESNET:
+    whole = tmp_path / "whole"
+    assert runs.train(config(folder, model), whole) == 0
+  with monkeypatch.context() as patch:
+    patch.setattr(runs, "Interrupt", Now)
+    assert runs.train(config(folder, model), tmp_path / "run") == runs.INTERRUPTED
+  assert Run.open(tmp_path / "run").steps() == [1]
+  assert runs.train(config(folder, model), tmp_path / "run") == 0
+  assert losses(tmp_path / "run") == losses(whole)
+  assert digest(tmp_path / "run") == digest(whole)
+
+
+def test_a_run_keeps_its_classes_and_is_scored_beside_the_majority(trained, folder):
+  assert json.loads((trained / "names.json").read_text()) == list(SHADES)
+  assert not (trained / "tokenizer.model").exists()
+  scores = {name: value for _, name, value in Metrics.read(trained)}
+  assert scores["val/examples"] == 9
+  assert scores["val/majority_accuracy"] == pytest.approx(1 / 3)
+  assert 0.0 <= scores["val/accuracy"] <= 1.0
+  report = (trained / "report.md").read_text()
+  assert f"transformer classify {trained}" in report and "| accuracy |" in report
+
+
+def test_the_scores_are_those_of_every_image_once(trained, folder):
+  run = Run.open(trained)
+  task, params = run.config.task, run.params()
+  assert ROWS > 9
+  scores, samples = task.evaluate(
+    run.module(), params, run.config.data, run.vocabulary, "val", run.cache, False
+  )
+  squares = task.examples(run.config.data, "val", run.vocabulary)
+  loss, right = 0.0, 0
+  for i in range(9):
+    batch = squares.batch(np.array([i]))
+    (logit_v,) = run.module().apply({"params": params}, batch)
+    logprob_v = jax.nn.log_softmax(logit_v)
+    loss -= float(logprob_v[batch.label_b[0]])
+    right += int(logprob_v.argmax() == batch.label_b[0])
+  assert scores["loss"] == pytest.approx(loss / 9, abs=1e-5)
+  assert scores["accuracy"] == right / 9
+  assert [row[2] for row in samples.rows] == [n for n in SHADES for _ in range(3)]
+
+
+def test_classify_tells_what_files_are_the_same_in_any_company(trained, folder, capsys):
+  files = [str(path) for path in sorted((folder / "val").rglob("*.*"))]
+  assert cli.main(["classify", str(trained), *files]) == 0
+  lines = capsys.readouterr().out.splitlines()
+  assert [line.split("\t")[0] for line in lines] == files
+  for line in lines:
+    _, name, share = line.split("\t")
+    assert name in SHADES and 1 / 3 - 1e-3 <= float(share) <= 1.0
+  for file, line in zip(files[::4], lines[::4], strict=True):
+    assert cli.main(["classify", str(trained), file]) == 0
+    assert capsys.readouterr().out.strip() == line
+  assert cli.main(["classify", str(trained), files[0], "--top", "2", "--json"]) == 0
+  record = json.loads(capsys.readouterr().out)
+  assert record["input"] == files[0] and len(record["classes"]) == 2
+  (answer,) = Classifier.open(trained).classify([files[0]])
+  assert sum(answer.probabilities) == pytest.approx(1.0, abs=1e-5)
+  assert [each["class"] for each in record["classes"]] == [*answer.classes[:2]]
+
+
+def test_evaluate_and_info_and_average_know_a_run_without_a_tokenizer(
+  trained, capsys, tmp_path
+):
+  copy = shutil.copytree(trained, tmp_path / "copy")
+  assert cli.main(["evaluate", str(copy), "--split", "val", "--json"]) == 0
+  record = json.loads(capsys.readouterr().out)
+  assert {"loss", "accuracy", "majority_accuracy"} <= set(record)
+  assert (copy / "evaluations" / "val.reference.txt").read_text().split() == [
+    name for name in SHADES for _ in range(3)
+  ]
+  assert cli.main(["info", str(copy), "--json"]) == 0
+  assert json.loads(capsys.readouterr().out)["vocabulary"] == 3
+  assert cli.main(["average", str(copy), "--last", "1"]) == 0
+  assert Run.open(tmp_path / "copy-averaged").vocabulary.size == 3
+
+
+@pytest.mark.parametrize(
+  "arguments, message",
+  [
+    (["classify", "RUN", "none.png"], "none.png: cannot be read"),
+    (["classify", "RUN", "RUN/config.json"], "config.json: not an image"),
+    (["classify", "RUN", "--top", "0", "x"], "--top: 0 is less than 1"),
+    (["translate", "RUN", "a text"], "use: transformer classify"),
+    (["generate", "RUN", "a text"], "use: transformer classify"),
+  ],
+)
+def test_what_cannot_be_done_is_told_in_one_line(arguments, message, trained, capsys):
+  arguments = [word.replace("RUN", str(trained)) for word in arguments]
+  assert cli.main(arguments) == 1
+  error = capsys.readouterr().err
+  assert message in error and error.startswith("error: ") and error.count("\n") == 1
+
+
+def test_other_classes_are_refused(trained, folder, tmp_path):
+  copy = shutil.copytree(trained, tmp_path / "copy")
+  (copy / "names.json").write_text('["dark", "light", "other"]')
+  with pytest.raises(ValueError, match=r"names\.json is not the one that the checkp"):
+    Run.open(copy).params()
+  (copy / "names.json").write_text('["dark", "dark"]')
+  with pytest.raises(ValueError, match="the list is damaged"):
+    Run.open(copy)
+  other = shutil.copytree(folder, tmp_path / "folder")
+  (other / "train" / "more").mkdir()
+  run, task = Run.open(trained), ImageClassification(size=6)
+  with pytest.raises(ValueError, match="other classes than the run"):
+    task.examples(ImageFolder(str(other)), "train", run.vocabulary)
+
+
+@pytest.mark.parametrize(
+  "changes, message",
+  [
+    (dict(data=Dates()), "Dates gives texts, and this task looks at images"),
+    (dict(model=dataclasses.replace(VIT, colours=1)), r"model\.colours: 1, and the im"),
+    (dict(model=dataclasses.replace(VIT, patch=4)), r"model\.patch: images of 6 x 6"),
+    (dict(batching=Rows(64)), "23 usable examples .*, less than one batch of 64 rows"),
+    (dict(task=ImageClassification(size=6, colours=1)), r"model\.colours: 3"),
+  ],
+)
+def test_training_refuses_what_does_not_fit(folder, tmp_path, changes, message):
+  with pytest.raises(ValueError, match=message):
+    runs.train(config(folder, **{"model": RESNET, **changes}), tmp_path / "run")
+
+
+def test_batches_for_texts_are_refused(folder, tmp_path):
+  from transformer.data.batching import Packed
+
+  with pytest.raises(ValueError, match=r"--config\.batching: .* take Rows"):
+    runs.train(config(folder, RESNET, batching=Packed()), tmp_path / "run")
+  assert not (tmp_path / "run").exists()
+
+
+@pytest.mark.parametrize("view", [View(), Shifted(pixels=2), Zoomed()])
+def test_training_sees_a_pure_function_of_seed_and_step(folder, view):
+  task = ImageClassification(size=6, view=view)
+  names = task.vocabulary(task.make_vocabulary(ImageFolder(str(folder)), None))
+
+  def batch(member_b, step, seed=3):
+    squares = task.examples(ImageFolder(str(folder)), "train", names, seed)
+    return squares.batch(np.array(member_b), step)
+
+  member_b = [4, 9, 0, 17, 21]
+  first = batch(member_b, 7)
+  assert isinstance(first, Images) and first.image_byxc.shape == (5, 6, 6, 3)
+  for one, other in zip(first, batch(member_b, 7), strict=True):
+    np.testing.assert_array_equal(one, other)
+  # A process that fills two of the rows fills them with the same.
+  own = batch([-1, 9, -1, -1, 21], 7)
+  np.testing.assert_array_equal(own.image_byxc[[1, 4]], first.image_byxc[[1, 4]])
+  assert own.real_b.tolist() == [0, 1, 0, 0, 1] and not own.image_byxc[[0, 2, 3]].any()
+  random = type(view) is not View
+  for other in (batch(member_b, 8), batch(member_b, 7, seed=4), batch(member_b, None)):
+    assert np.any(other.image_byxc != first.image_byxc) == random
+
+
+def test_a_shifted_image_is_a_part_of_the_image_or_of_its_mirror_image():
+  rng = np.random.default_rng(0)
+  image_yxc = rng.integers(1, 256, (5, 5, 3)).astype(np.uint8)
+  seen = set()
+  for _ in range(600):
+    found = Shifted(pixels=2)(rng, image_yxc, 5)
+    for flip in (False, True):
+      upright = found[:, ::-1] if flip else found
+      for dy in range(-2, 3):
+        for dx in range(-2, 3):
+          wide = np.pad(image_yxc, ((2, 2), (2, 2), (0, 0)))
+          if np.array_equal(upright, wide[2 + dy : 7 + dy, 2 + dx : 7 + dx]):
+            seen.add((flip, dy, dx))
+  assert len(seen) == 50
+
+
+def test_a_folder_without_splits_is_divided_by_names(tmp_path):
+  rng = np.random.default_rng(0)
+  for name, shade in SHADES.items():
+    (tmp_path / name).mkdir()
+    for i in range(40):
+      draw(tmp_path / name / f"{i}.png", shade, rng, (4, 4))
+  data = ImageFolder(str(tmp_path))
+  parts = {split: data.open(split) for split in ("train", "val", "test")}
+  names = [part.name(i) for part in parts.values() for i in range(len(part))]
+  assert len(names) == len(set(names)) == 120
+  assert min(map(len, parts.values())) >= 4 and len(parts["train"]) > 80
+  assert len({data.fingerprint(split) for split in parts}) == 3
+  with pytest.raises(ValueError, match="at least two"):
+    ImageFolder(str(tmp_path / "dark")).classes()
+  with pytest.raises(FileNotFoundError, match="nowhere: cannot be read"):
+    ImageFolder(str(tmp_path / "nowhere")).open("train")
+
+
+def test_digits_are_divided_in_the_order_of_their_writers():
+  pytest.importorskip("sklearn")
+  from transformer.data.sources.images import Digits
+
+  parts = [Digits().open(split) for split in ("train", "val", "test")]
+  assert [len(part) for part in parts] == [1245, 276, 276]
+  for part in parts:
+    assert set(part.label_n.tolist()) == set(range(10))
+  image_yxc = parts[0][0].image_yxc
+  assert image_yxc.shape == (8, 8, 1) and image_yxc.dtype == np.uint8
+  assert image_yxc.max() <= 255 and len(np.unique(image_yxc)) > 5
+  assert len({Digits().fingerprint(s) for s in ("train", "val", "test")}) == 3
+
+
+def test_what_is_not_installed_is_named_with_the_mend(monkeypatch, tmp_path):
+  import builtins
+
+  from transformer.data.sources import images
+
+  real = builtins.__import__
+
+  def without(name, *rest):
+    if name.partition(".")[0] in ("sklearn", "PIL"):
+      raise ImportError(name)
+    return real(name, *rest)
+
+  monkeypatch.setattr(builtins, "__import__", without)
+  images._digits.cache_clear()
+  with pytest.raises(ValueError, match=r"pip install 'transformer\[images\]'"):
+    images.Digits().open("train")
+  with pytest.raises(ValueError, match=r"pip install 'transformer\[images\]'"):
+    images.read_image(tmp_path / "x.png")

@@ -1,0 +1,134 @@
+"""Images of any size to batches of one shape."""
+
+import dataclasses
+
+import numpy as np
+
+from transformer.batch import Images
+from transformer.data.sources.images import Pictures, load_pillow
+
+
+def recolour(image_yxc: np.ndarray, colours: int) -> np.ndarray:
+  """An image of one or three colours as one of `colours`; to grey by ITU-R 601 luma."""
+  if image_yxc.shape[-1] == colours:
+    return image_yxc
+  if colours == 3:
+    return np.repeat(image_yxc, 3, axis=-1)
+  grey_yx = image_yxc @ np.array([0.299, 0.587, 0.114])
+  return np.round(grey_yx).astype(np.uint8)[..., None]
+
+
+def cut(image_yxc: np.ndarray, top: int, left: int, height: int, width: int, size: int):
+  """A rectangle of an image as a square of `size`; other sizes are resampled
+  (bilinear, over all that a pixel covers)."""
+  part_yxc = image_yxc[top : top + height, left : left + width]
+  if part_yxc.shape[:2] == (size, size):
+    return part_yxc
+  pillow = load_pillow()
+  colours = part_yxc.shape[-1]
+  image = pillow.Image.fromarray(part_yxc[..., 0] if colours == 1 else part_yxc)
+  image = image.resize((size, size), pillow.Image.Resampling.BILINEAR)
+  return np.asarray(image).reshape(size, size, colours)
+
+
+@dataclasses.dataclass(frozen=True)
+class View:
+  """How training looks at an image: always at its middle, the largest square of it, as
+  evaluation does. Subclasses look at random, so that no two epochs see the same."""
+
+  def __call__(self, rng, image_yxc: np.ndarray, size: int) -> np.ndarray:
+    """A square of `size`, `[size, size, c]`; what is random comes from `rng`."""
+    height, width, _ = image_yxc.shape
+    side = min(height, width)
+    top, left = (height - side) // 2, (width - side) // 2
+    return cut(image_yxc, top, left, side, side, size)
+
+
+@dataclasses.dataclass(frozen=True)
+class Shifted(View):
+  """Moved by up to `pixels` either way, black coming in from the border, and, if
+  `flip`, half of them mirrored (He et al. 2016, §4.2)."""
+
+  pixels: int = 4
+  flip: bool = True
+
+  def __call__(self, rng, image_yxc: np.ndarray, size: int) -> np.ndarray:
+    image_yxc = super().__call__(rng, image_yxc, size)
+    wide_yxc = np.zeros((*(n + 2 * self.pixels for n in (size, size)),
+                         image_yxc.shape[-1]), np.uint8)  # fmt: skip
+    inside = slice(self.pixels, self.pixels + size)
+    wide_yxc[inside, inside] = image_yxc
+    top, left = rng.integers(2 * self.pixels + 1, size=2)
+    return mirrored(rng, self.flip, wide_yxc[top : top + size, left : left + size])
+
+
+@dataclasses.dataclass(frozen=True)
+class Zoomed(View):
+  """A rectangle anywhere, of `least` to all of the image's area and 3:4 to 4:3, and, if
+  `flip`, half of them mirrored (Szegedy et al. 2015, §6)."""
+
+  least: float = 0.08
+  flip: bool = True
+
+  def __post_init__(self):
+    if not 0.0 < self.least <= 1.0:
+      raise ValueError(f"Zoomed.least: {self.least} is not in (0, 1]")
+
+  def __call__(self, rng, image_yxc: np.ndarray, size: int) -> np.ndarray:
+    rows, columns, _ = image_yxc.shape
+    area = rows * columns * rng.uniform(self.least, 1.0)
+    shape = np.exp(rng.uniform(np.log(3 / 4), np.log(4 / 3)))
+    height = int(np.clip(round((area / shape) ** 0.5), 1, rows))
+    width = int(np.clip(round((area * shape) ** 0.5), 1, columns))
+    top, left = rng.integers(rows - height + 1), rng.integers(columns - width + 1)
+    part_yxc = cut(image_yxc, top, left, height, width, size)
+    return mirrored(rng, self.flip, part_yxc)
+
+
+def mirrored(rng, flip: bool, image_yxc: np.ndarray) -> np.ndarray:
+  """The image or, if `flip`, half of the time its mirror image."""
+  return image_yxc[:, ::-1] if flip and rng.random() < 0.5 else image_yxc
+
+
+@dataclasses.dataclass(frozen=True)
+class Squares:
+  """Labelled images as squares of one size and so many colours, with random access to
+  whole batches.
+
+  `view` is how training looks at them: `batch(members, step)` is a pure function of the
+  seed and the step, and the same whichever other rows a process fills. Without a step
+  it is the middle of each image.
+  """
+
+  pictures: Pictures
+  size: int
+  colours: int
+  view: View = View()
+  seed: int = 0
+
+  def __len__(self) -> int:
+    return len(self.pictures)
+
+  @property
+  def label_n(self) -> np.ndarray:
+    """The label of each image."""
+    return self.pictures.label_n
+
+  def name(self, i: int) -> str:
+    """Which image is meant, for a reader."""
+    return self.pictures.name(i)
+
+  def batch(self, member_b: np.ndarray, step: int | None = None) -> Images:
+    """The images of these numbers, -1 for none."""
+    rows = len(member_b)
+    image_byxc = np.zeros((rows, self.size, self.size, self.colours), np.uint8)
+    label_b, real_b = (np.zeros(rows, np.int32) for _ in range(2))
+    for row in np.flatnonzero(member_b >= 0):
+      image_yxc, label_b[row] = self.pictures[int(member_b[row])]
+      image_yxc, real_b[row] = recolour(image_yxc, self.colours), 1
+      if step is None:
+        image_byxc[row] = View()(None, image_yxc, self.size)
+      else:
+        rng = np.random.default_rng([self.seed, step, int(row)])
+        image_byxc[row] = self.view(rng, image_yxc, self.size)
+    return Images(image_byxc, label_b, real_b)

@@ -1,0 +1,103 @@
+"""Images inside a model: light, patches, convolutions."""
+
+import jax
+import jax.numpy as jnp
+from flax import linen as nn
+
+from transformer.layers.linear import project, weight
+
+
+def light(image_byxc, colours: int, dtype):
+  """Images of bytes 0 to 255 as numbers -1 to 1.
+
+  Raises:
+    ValueError: they have not so many colours.
+  """
+  if image_byxc.shape[-1] != colours:
+    raise ValueError(
+      f"model.colours: {colours}, and the images have {image_byxc.shape[-1]}; give "
+      "model and task the same"
+    )
+  return image_byxc.astype(dtype) / 127.5 - 1.0
+
+
+class Patches(nn.Module):
+  """An image as a row of tokens: squares of `size` pixels a side, from left to right
+  and top to bottom, each through one linear map (Dosovitskiy et al. 2021, eq. 1)."""
+
+  size: int
+  d_model: int
+
+  @nn.compact
+  def __call__(self, x_byxc):
+    """`[b, t, d]` of images `[b, y, x, c]`.
+
+    Raises:
+      ValueError: the patches do not fill the image.
+    """
+    b, rows, columns, c = x_byxc.shape
+    p = self.size
+    if rows % p or columns % p:
+      raise ValueError(
+        f"model.patch: images of {rows} x {columns} pixels do not divide into patches "
+        f"of {p} x {p}"
+      )
+    x = x_byxc.reshape(b, rows // p, p, columns // p, p, c)
+    x_btk = jnp.moveaxis(x, 2, 3).reshape(b, -1, p * p * c)
+    return project(self, "w", "btk,kd->btd", x_btk, d=self.d_model, bias=True)
+
+
+class ClassToken(nn.Module):
+  """A learned token in front of the others, where the answer is read (Dosovitskiy et
+  al. 2021, eq. 1 and 4; Devlin et al. 2019)."""
+
+  @nn.compact
+  def __call__(self, x_btd):
+    """`[b, 1 + t, d]`."""
+    b, _, d = x_btd.shape
+    token_d = weight(self, "token", "d", (d,), nn.initializers.zeros)
+    token_btd = jnp.broadcast_to(token_d.astype(x_btd.dtype), (b, 1, d))
+    return jnp.concatenate([token_btd, x_btd], axis=1)
+
+
+class ClassLogits(nn.Module):
+  """A linear map to the classes, with a bias; float32."""
+
+  classes: int
+
+  @nn.compact
+  def __call__(self, x_bd):
+    """`[b, v]` of `[b, d]`."""
+    y_bv = project(self, "w", "bd,dv->bv", x_bd, v=self.classes, bias=True)
+    return y_bv.astype(jnp.float32)
+
+
+class Convolution(nn.Module):
+  """A convolution without a bias, zeros around the image; weights begin as in He et al.
+  2015, eq. 10, with variance 2 / inputs, for the rectifier that follows."""
+
+  size: int
+  channels: int
+  stride: int = 1
+
+  @nn.compact
+  def __call__(self, x_byxd):
+    """`[b, y / stride, x / stride, f]` of `[b, y, x, d]`, rounded up."""
+    d = x_byxd.shape[-1]
+    init = nn.initializers.normal((2.0 / (self.size**2 * d)) ** 0.5)
+    shape = self.size, self.size, d, self.channels
+    w_yxcf = weight(self, "w", "yxcf", shape, init).astype(x_byxd.dtype)
+    border = (self.size // 2, (self.size - 1) // 2)
+    return jax.lax.conv_general_dilated(
+      x_byxd, w_yxcf, (self.stride,) * 2, (border, border),
+      dimension_numbers=("NHWC", "HWIO", "NHWC"),
+    )  # fmt: skip
+
+
+def largest(x_byxd, size: int, stride: int):
+  """The largest of every `size` x `size` places, `stride` apart."""
+  border = (size // 2, (size - 1) // 2)
+  return jax.lax.reduce_window(
+    x_byxd, jnp.asarray(-jnp.inf, x_byxd.dtype), jax.lax.max, (1, size, size, 1),
+    (1, stride, stride, 1), ((0, 0), border, border, (0, 0)),
+  )  # fmt: skip

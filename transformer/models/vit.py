@@ -1,0 +1,70 @@
+"""The Vision Transformer: an encoder over the patches of an image (Dosovitskiy et al.
+2021)."""
+
+import dataclasses
+from typing import Any
+
+import jax.numpy as jnp
+import numpy as np
+from flax import linen as nn
+
+from transformer.batch import Images
+from transformer.layers.feedforward import FeedForward, Gelu
+from transformer.layers.images import ClassLogits, ClassToken, Patches, light
+from transformer.layers.positions import Learned, Position
+from transformer.layers.residual import PreNorm, Residual
+from transformer.models.stack import Encoder, Stack
+
+
+@dataclasses.dataclass(frozen=True)
+class VisionTransformer(Stack):
+  """Patches of `patch` x `patch` pixels with `colours` colours as tokens of the
+  Transformer's encoder; the defaults are ViT-B/16 on images of 224 x 224 (Table 1)."""
+
+  layers: int = 12
+  d_model: int = 768
+  d_ff: int = 3072
+  heads: int = 12
+  position: Position = Learned(length=197)
+  residual: Residual = PreNorm()
+  feed_forward: FeedForward = Gelu(dropout=0.1)
+  patch: int = 16
+  colours: int = 3
+
+  def __post_init__(self):
+    super().__post_init__()
+    for name in ("patch", "colours"):
+      if getattr(self, name) < 1:
+        raise ValueError(f"model.{name}: {getattr(self, name)} is less than 1")
+
+  def module(self, vocabulary: int, dtype=jnp.float32) -> "VisionEncoder":
+    return VisionEncoder(self, vocabulary, dtype)
+
+  def example(self) -> Images:
+    image_byxc = np.zeros((1, self.patch, 2 * self.patch, self.colours), np.uint8)
+    return Images(image_byxc, np.zeros(1, np.int32), np.ones(1, np.int32))
+
+
+class VisionEncoder(nn.Module):
+  """Logits of the classes of images."""
+
+  c: VisionTransformer
+  vocabulary: int
+  dtype: Any = jnp.float32
+
+  def setup(self):
+    self.patches = Patches(self.c.patch, self.c.d_model)
+    self.token = ClassToken()
+    self.encoder = Encoder(self.c)
+    self.head = ClassLogits(self.vocabulary)
+
+  def __call__(self, batch: Images, train: bool = False):
+    """Logits `[b, v]` in float32, read at the class token, whose place is 0.
+
+    With `train`, draws from the stream `dropout`.
+    """
+    x_byxc = light(batch.image_byxc, self.c.colours, self.dtype)
+    x_btd = self.token(self.patches(x_byxc))
+    pos_bt = jnp.broadcast_to(jnp.arange(x_btd.shape[1]), x_btd.shape[:2])
+    seg_bt = jnp.broadcast_to(batch.real_b[:, None], x_btd.shape[:2])
+    return self.head(self.encoder(x_btd, pos_bt, seg_bt, train)[:, 0])
