@@ -82,7 +82,7 @@ class Dots(Figure):
       axis.set(xlabel=labelled(column), yticks=list(places))
       axis.set_yticklabels([entry.row.name for entry in done])
       axis.grid(axis="x", alpha=0.3)
-    axes[0, 0].invert_yaxis()
+    axes[0, 0].set_ylim(len(done) - 0.5, -0.5)
     axes[0, 0].set_ylabel("row")
     handles, names = axes[0, 0].get_legend_handles_labels()
     figure.legend(handles, names, loc="outside lower center", ncols=3)
