@@ -28,7 +28,6 @@ from transformer.studies.study import Study
 from transformer.studies.together import Ratio, opened
 from transformer.watch import write_whole
 
-
 RATIO = "together.json"
 """Seconds of a step of all seeds as one program, and one by one."""
 
