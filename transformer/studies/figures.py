@@ -118,6 +118,7 @@ class OverSets(Figure):
       if self.mark is not None:
         axis.axvline(self.mark, color="gray", linestyle=":", label=self.marked)
       axis.set(xlabel=self.label, ylabel=labelled(score))
+      axis.set_xticks([one.x for one in held_out])
     close(figure, axes, file)
     return True
 
