@@ -58,3 +58,10 @@ def test_the_example_of_the_page_trains(tmp_path):
   run(*shlex.split(command), *SMALL)
   assert "LogPenalty" in (tmp_path / "runs/log_penalty/config.json").read_text()
   assert run("use.py").startswith("[")
+  (tmp_path / "log_penalty_study.py").write_text(programs[2], encoding="utf-8")
+  body = programs[2].partition("def get_study")[2]
+  assert len(body.strip().splitlines()) < 20
+  (study,) = re.findall(r"^transformer (ablate .*)$", PAGE, re.MULTILINE)
+  run("-m", "transformer.cli", *shlex.split(study), *SMALL, "--seeds", "7")
+  table = (tmp_path / "runs/log_penalty_study/table.md").read_text(encoding="utf-8")
+  assert table.count("| 1 |\n") == 3 and "LogPenalty(start=0.0)" in table

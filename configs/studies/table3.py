@@ -10,8 +10,8 @@ Result: docs/studies.md.
 41,100: Table 3 asks for it (docs/papers.md), while the text says "about 37000".
 
 `--config.scale=small` is dates by models an eighth as wide (d_model, d_ff, d_k, d_v)
-and half as deep, with the same heads, dropout and smoothing, for a 400th of the
-updates.
+and half as deep, with the same heads, dropout and smoothing, an eighth of the learned
+places and a 400th of the updates.
 """
 
 import dataclasses
@@ -89,7 +89,7 @@ ROWS = (
   ("D: dropout 0.2", dict(dropout=0.2), (None, 4.95, 25.5)),
   ("D: smoothing 0.0", {"task.smoothing": 0.0}, (None, 4.67, 25.3)),
   ("D: smoothing 0.2", {"task.smoothing": 0.2}, (None, 5.47, 25.7)),
-  ("E: learned positions", dict(position="Learned()"), (None, 4.92, 25.7)),
+  ("E: learned positions", dict(places=1024), (None, 4.92, 25.7)),
   (
     "big",
     dict(d_model=1024, d_ff=4096, heads=16, d_k=64, d_v=64, dropout=0.3, steps=300_000),
@@ -110,6 +110,8 @@ def settings(changes: dict, scale: Scale) -> tuple[str, ...]:
       value //= scale.width
     elif name == "layers":
       value //= scale.depth
+    elif name == "places":
+      name, value = "position", f"Learned(length={value // scale.width})"
     elif name == "steps":
       value //= scale.updates
       if hasattr(scale.base.schedule, "steps"):

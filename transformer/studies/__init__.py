@@ -1,1 +1,1 @@
-"""Studies over finished runs: a table and a figure each."""
+"""Studies: rows of runs, tables and figures over them, and facts without any."""

@@ -8,6 +8,7 @@ A row that is done is not trained again, and one that was stopped goes on.
 """
 
 import contextlib
+import json
 import sys
 import time
 from collections.abc import Sequence
@@ -25,6 +26,10 @@ from transformer.studies.entry import Entry
 from transformer.studies.result import Result, score
 from transformer.studies.study import Study
 from transformer.studies.together import Ratio, opened
+from transformer.watch import write_whole
+
+RATIO = "together.json"
+"""Seconds of a step of all seeds as one program, and one by one."""
 
 
 class Ablation:
@@ -99,6 +104,8 @@ class Ablation:
         f"{path}: no study and not empty; choose another --workdir or empty it"
       )
     with Lock(path):
+      if (path / RATIO).is_file():
+        self.ratio = Ratio(*json.loads((path / RATIO).read_text(encoding="utf-8")))
       for entry in self.entries:
         self.collect(entry)
       self.write()
@@ -149,6 +156,7 @@ class Ablation:
     with opened([config for config, _ in runs], [path for _, path in runs]) as seeds:
       if self.ratio is None:
         self.ratio = seeds.ratio()
+        write_whole(self.directory / RATIO, json.dumps(self.ratio).encode())
       return seeds.go()
 
   def write(self) -> None:

@@ -54,11 +54,6 @@ class Entry:
     found = over_seeds([r.tokens_per_second for r in self.results])
     return found and found.mean
 
-  @property
-  def parameters(self) -> int:
-    """Those of its runs, or before there is one, those that it would have."""
-    return self.results[0].parameters if self.results else self.counts.parameters
-
   def p(self, base: "Entry") -> float | None:
     """The probability of a difference in BLEU to the base as large as this by chance;
     None where there is nothing to compare.

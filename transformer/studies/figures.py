@@ -82,7 +82,7 @@ class Dots(Figure):
       axis.set(xlabel=labelled(column), yticks=list(places))
       axis.set_yticklabels([entry.row.name for entry in done])
       axis.grid(axis="x", alpha=0.3)
-    axes[0, 0].invert_yaxis()
+    axes[0, 0].set_ylim(len(done) - 0.5, -0.5)
     axes[0, 0].set_ylabel("row")
     handles, names = axes[0, 0].get_legend_handles_labels()
     figure.legend(handles, names, loc="outside lower center", ncols=3)
@@ -118,6 +118,7 @@ class OverSets(Figure):
       if self.mark is not None:
         axis.axvline(self.mark, color="gray", linestyle=":", label=self.marked)
       axis.set(xlabel=self.label, ylabel=labelled(score))
+      axis.set_xticks([one.x for one in held_out])
     close(figure, axes, file)
     return True
 

@@ -9,7 +9,6 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from transformer import config as configs
-from transformer import tree
 from transformer.experiment import Config
 from transformer.run import Run
 from transformer.studies.rows import HeldOut
@@ -28,7 +27,6 @@ class Result:
     outputs, references: of the first set, if the task scores texts by BLEU; else empty.
     tokens_per_second: target tokens, in training: the median of the run's own figures
       without the first, which has compilation in it.
-    parameters: with the vocabulary that the tokenizer came to.
   """
 
   made_of: str
@@ -36,7 +34,6 @@ class Result:
   outputs: list[str]
   references: list[str]
   tokens_per_second: float
-  parameters: int
 
   def write(self, path: Path) -> None:
     """Puts it into its run."""
@@ -87,5 +84,4 @@ def score(path: Path, held_out: Sequence[HeldOut]) -> Result:
     [output for output, _ in texts],
     [wanted for _, wanted in texts],
     statistics.median(speeds[1:] or speeds),
-    tree.size(run.abstract_params()),
   )

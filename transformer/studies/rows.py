@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from transformer import config as configs
 from transformer.data.sources.base import Source
 from transformer.experiment import Config
-from transformer.studies.counts import count
+from transformer.studies import counts
 
 
 @dataclasses.dataclass(frozen=True)
@@ -28,7 +28,7 @@ class Parameters(Match):
 
   def cost(self, config: Config) -> float:
     """What is made equal; it grows with `field`."""
-    return count(config).parameters
+    return counts.parameters(config)
 
   def fit(self, config: Config, base: Config) -> tuple[Config, str]:
     wanted = self.cost(base)
@@ -58,7 +58,7 @@ class Flops(Parameters):
   """`field` is set so that the FLOPs a token are nearest to the base's."""
 
   def cost(self, config: Config) -> float:
-    return count(config).flops
+    return counts.flops(config)
 
 
 @dataclasses.dataclass(frozen=True)

@@ -77,9 +77,11 @@ def cells(study: Study, entries: Sequence[Entry]) -> tuple[list[str], list[list[
     if compared(study):
       p = entry.p(base)
       row.append("–" if p is None else f"{p:.3f}")
-    row += [f"{entry.parameters:,}", *published("parameters", ",.0f")]
+    row += [f"{entry.counts.parameters:,}", *published("parameters", ",.0f")]
     row += [
-      "–" if entry is base else f"{entry.parameters - base.parameters:+,}",
+      "–"
+      if entry is base
+      else f"{entry.counts.parameters - base.counts.parameters:+,}",
       f"{entry.counts.flops:.3g}",
       f"{entry.speed:,.0f}" if entry.speed else "–",
       f"failed: {entry.failed}" if entry.failed else str(len(entry.results)),
@@ -112,7 +114,12 @@ def as_csv(study: Study, entries: Sequence[Entry]) -> str:
       values = entry.values(column)
       row += [*(entry.spread(column) or ("", ""))]
       row += [*values, *[""] * (len(seeds) - len(values))]
-    row += [entry.p(entries[0]), entry.parameters, entry.counts.flops, entry.speed]
+    row += [
+      entry.p(entries[0]),
+      entry.counts.parameters,
+      entry.counts.flops,
+      entry.speed,
+    ]
     row += [entry.row.printed(study.published, name) for name in study.published]
     writer.writerow([*row, len(entry.results), entry.failed])
   return out.getvalue()
