@@ -37,7 +37,7 @@ test: $(STAMP)
 
 # pytest exits with 5 where there is no test to run.
 slow: $(STAMP)
-	@$(BIN)/python -m pytest -q -m slow $(ARGS) || [ $$? -eq 5 ]
+	@$(BIN)/python -m pytest -q -m slow -n 2 --dist loadfile $(ARGS) || [ $$? -eq 5 ]
 
 check: $(STAMP)
 	@$(BIN)/python -m ruff format --check .
