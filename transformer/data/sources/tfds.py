@@ -91,14 +91,14 @@ class TfdsLabelled(LabelledSource):
   @property
   def classes(self) -> tuple[str, ...]:
     builder = _builder(self.name, self.directory)
-    features = builder.info.features
-    feature = features[self.label] if self.label in list(features) else None
-    if not hasattr(feature, "names"):
+    known = dict(builder.info.features.items())
+    names = getattr(known.get(self.label), "names", None)
+    if names is None:
       raise ValueError(
         f"Tfds: {builder.info.full_name} has no classes in {self.label!r}; there are "
-        f"{list(builder.info.features)}"
+        f"{list(known)}"
       )
-    return tuple(feature.names)
+    return tuple(names)
 
   def open(self, split: str) -> Sequence[str]:
     return TfdsText(self.name, self.text, self.directory).open(split)
