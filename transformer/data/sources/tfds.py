@@ -91,13 +91,12 @@ class TfdsLabelled(LabelledSource):
   @property
   def classes(self) -> tuple[str, ...]:
     builder = open_builder(self.name, self.directory)
-    features = builder.info.features
-    feature = features[self.label] if self.label in list(features) else None
-    names = getattr(feature, "names", None)
+    known = dict(builder.info.features.items())
+    names = getattr(known.get(self.label), "names", None)
     if names is None:
       raise ValueError(
         f"Tfds: {builder.info.full_name} has no classes in {self.label!r}; there are "
-        f"{list(builder.info.features)}"
+        f"{list(known)}"
       )
     return tuple(names)
 
