@@ -8,7 +8,7 @@ Command: python train.py --config configs/memory_network.py
 Cost: 23 s of processor time; 3.6 minutes on 2 cores beside ten other programs and more.
 Result: accuracy 0.996 on the 1,000 stories of val and 1.000 on those of test
 (2026-11-21), where the most frequent answer has 0.151 and 0.162, and the place that a
-story names last 0.28 and 0.29.
+story names last 0.28 and 0.29. With one reading 0.396 on val after 2,000 updates.
 
 One fact instead of two: --config.data.facts=1; one reading instead of three:
 --config.model.hops=1.

@@ -31,8 +31,8 @@ class Images(NamedTuple):
 
 
 class Questions(NamedTuple):
-  """Stories with a question, as ids of words, 0 where there is none; a row that is none
-  has `real` 0."""
+  """Stories with a question, as ids of words, -1 where there is none; a row that is
+  none has `real` 0."""
 
   id_bst: Any  # int32: the words of every sentence
   age_bs: Any  # int32: 0 for the last sentence, 1 for the one before

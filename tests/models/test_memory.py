@@ -27,8 +27,8 @@ STORIES = (
 def questions(stories, slots=5, empty=0):
   """A batch with room for so many sentences, and empty rows at the end."""
   rows = len(stories) + empty
-  id_bst, age_bs = np.zeros((rows, slots, 7), np.int32), np.zeros((rows, slots), int)
-  question_bt = np.zeros((rows, 7), np.int32)
+  id_bst, age_bs = np.full((rows, slots, 7), -1, np.int32), np.zeros((rows, slots), int)
+  question_bt = np.full((rows, 7), -1, np.int32)
   for row, (sentences, question) in enumerate(stories):
     for place, ids in enumerate(sentences):
       id_bst[row, place, : len(ids)] = ids

@@ -2,6 +2,7 @@
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 from flax import linen as nn
 
 from transformer.layers.linear import project, weight
@@ -98,6 +99,6 @@ def largest(x_byxd, size: int, stride: int):
   """The largest of every `size` x `size` places, `stride` apart."""
   border = (size // 2, (size - 1) // 2)
   return jax.lax.reduce_window(
-    x_byxd, jnp.asarray(-jnp.inf, x_byxd.dtype), jax.lax.max, (1, size, size, 1),
+    x_byxd, np.array(-np.inf, x_byxd.dtype), jax.lax.max, (1, size, size, 1),
     (1, stride, stride, 1), ((0, 0), border, border, (0, 0)),
   )  # fmt: skip

@@ -69,9 +69,10 @@ class Memories(nn.Module):
     time_lsd = weight(self, "time", "lsd", times, start).astype(self.dtype)
 
     def say(l, id_bst):
-      return c.sentence(jnp.take(words_lvd[l], id_bst, axis=0), id_bst != 0)
+      x_bstd = jnp.take(words_lvd[l], jnp.maximum(id_bst, 0), axis=0)
+      return c.sentence(x_bstd, id_bst >= 0)
 
-    real_bs = jnp.any(batch.id_bst != 0, axis=2)
+    real_bs = jnp.any(batch.id_bst >= 0, axis=2)
     age_bs = jnp.minimum(batch.age_bs, c.memories - 1)
     told = [
       say(l, batch.id_bst) + jnp.take(time_lsd[l], age_bs, axis=0)

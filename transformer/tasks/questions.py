@@ -40,15 +40,15 @@ class QuestionAnswering(Classification):
     for story in stories_of(data).open("train"):
       for text in (*story.sentences, story.question, story.answer):
         found.update(split_words(text))
-    return Names.write(["", *sorted(found)])
+    return Names.write(sorted(found))
 
   def vocabulary_size(self, data: Source, recipe: SentencePiece) -> int:
     return Names(self.make_vocabulary(data, recipe)).size
 
   def example(self, shape: Shape) -> Questions:
     check_rows(shape)
-    rows = (np.full(shape.rows, -1),)
-    return Told((), Names(Names.write([""])), self.sentences, self.words).batch(*rows)
+    nothing = Told((), Names(Names.write(())), self.sentences, self.words)
+    return nothing.batch(np.full(shape.rows, -1))
 
   def examples(
     self, data: Source, split: str, vocabulary: Any, seed: int = 0
@@ -76,8 +76,11 @@ class Told:
   @functools.cached_property
   def label_n(self) -> np.ndarray:
     """The id of each answer, int32."""
-    ids = (self.vocabulary.id(story.answer.lower()) or 0 for story in self.stories)
-    return np.fromiter(ids, np.int32, len(self.stories))
+    return np.fromiter(map(self.label, self.stories), np.int32, len(self.stories))
+
+  def label(self, story: Story) -> int:
+    """The id of a story's answer; 0 where it has none, as a user's."""
+    return self.ids(story.answer)[0] if story.answer else 0
 
   def name(self, i: int) -> str:
     """The story, for a reader."""
@@ -87,9 +90,9 @@ class Told:
   def batch(self, member_b: np.ndarray, step: int | None = None) -> Questions:
     """The stories of these numbers, -1 for none."""
     rows = len(member_b)
-    id_bst = np.zeros((rows, self.sentences, self.words), np.int32)
+    id_bst = np.full((rows, self.sentences, self.words), -1, np.int32)
     age_bs = np.zeros((rows, self.sentences), np.int32)
-    question_bt = np.zeros((rows, self.words), np.int32)
+    question_bt = np.full((rows, self.words), -1, np.int32)
     label_b, real_b = (np.zeros(rows, np.int32) for _ in range(2))
     for row in np.flatnonzero(member_b >= 0):
       member = int(member_b[row])
@@ -101,7 +104,7 @@ class Told:
         age_bs[row, place] = len(last) - 1 - place
       ids = self.ids(story.question)
       question_bt[row, : len(ids)] = ids
-      label_b[row], real_b[row] = self.vocabulary.id(story.answer.lower()) or 0, 1
+      label_b[row], real_b[row] = self.label(story), 1
     return Questions(id_bst, age_bs, question_bt, label_b, real_b)
 
   def ids(self, text: str) -> list[int]:
