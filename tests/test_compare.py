@@ -63,6 +63,8 @@ def test_a_large_difference_is_no_chance_and_none_is(capsys, tmp_path):
   _, out, _ = call(capsys, a, b, "--json", "--resamples", 300)
   alike = json.loads(out)
   assert alike["scores"]["BLEU"]["p"] > 0.02 and alike["resamples"] == 300
+  _, out, _ = call(capsys, a, a, "--json")
+  assert json.loads(out)["scores"]["BLEU"]["p"] == 1.0
 
 
 def test_the_table_says_what_the_record_says(capsys, tmp_path):

@@ -128,7 +128,8 @@ def bootstrap(a: Evaluation, b: Evaluation, resamples: int) -> dict[str, Any]:
       "a": first.score, "a_mean": float(first.mean), "a_interval": float(first.ci),
       "b": second.score, "b_mean": float(second.mean), "b_interval": float(second.ci),
       "difference": second.score - first.score,
-      "p": second.p_value,
+      # sacreBLEU would call two equal systems all but certainly different.
+      "p": 1.0 if a.outputs == b.outputs else second.p_value,
       "signature": str(metric_signature),
     }  # fmt: skip
   return {
