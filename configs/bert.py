@@ -4,8 +4,9 @@ Claim: an encoder that sees both sides of a gap tells what is missing far more o
 than the frequencies of tokens do; what it has learnt serves bert_finetune.py.
 Command: python train.py --config configs/bert.py
   transformer fill runs/bert "Deutsch, Franz[MASK], Ital[MASK]"
-Cost: not yet measured.
-Result: not yet measured.
+Cost: 7 minutes on 2 cores beside a test suite.
+Result: of the masked tokens of val 0.183 are told, at a loss of 4.60 nats (2026-11-21);
+the frequencies of tokens alone tell 0.086, at 6.04.
 
 Own text: --config.data="PlainText(('a.txt', 'b.txt'))".
 """
@@ -37,8 +38,8 @@ def get_config() -> Config:
     task=MaskedLanguageModelling(context=64),
     tokenizer=SentencePiece(vocabulary=1500),
     batching=Packed(tokens=1024, length=64),
-    schedule=Cosine(rate=2e-3, warmup=60, steps=1200),
-    steps=1200,
-    eval_every=600,
-    save_every=600,
+    schedule=Cosine(rate=1e-3, warmup=200, steps=4000),
+    steps=4000,
+    eval_every=1000,
+    save_every=1000,
   )
