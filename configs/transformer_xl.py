@@ -1,11 +1,13 @@
 """Transformer-XL on the help texts of Python (Dai et al. 2019).
 
-Claim: what layers remember of earlier segments makes the next tokens more probable, and
-more so with a memory longer than that of training.
+Claim: what layers remember of earlier segments makes the next tokens more probable, the
+more of it the better, up to what training had.
 Command: python train.py --config configs/transformer_xl.py
   python -m transformer.studies.by_memory runs/transformer_xl
-Cost: not yet measured.
-Result: not yet measured.
+Cost: 1.5 minutes on 2 cores beside a test suite.
+Result: perplexity of test 29.0 without memory, 26.1 with 16 tokens, 25.6 with 64, the
+length in training, and 26.1 with 256: longer than in training it gives nothing here,
+other than in the paper (2026-11-21). Frequencies alone have 234 on val.
 
 Own text: --config.data="PlainText(('a.txt', 'b.txt'))"; a prepared TFDS set:
 --config.data="TfdsText('lm1b')".

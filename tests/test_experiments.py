@@ -75,11 +75,12 @@ def test_bert_is_better_than_frequencies_and_a_better_beginning(tmp_path):
 
 @pytest.mark.slow
 def test_transformer_xl_gains_by_its_memory(tmp_path):
-  scores = shortened("transformer_xl", 300, tmp_path)
+  scores = shortened("transformer_xl", 600, tmp_path)
   assert scores["val/perplexity"] < 0.6 * scores["val/unigram_perplexity"]
-  rows = by_memory.study([tmp_path / "transformer_xl"], "val", (0, 64, 256))
-  none, one, four = (row.perplexity for row in rows)
-  assert four < one < none
+  # As long as in training; a longer one was seen to give nothing.
+  rows = by_memory.study([tmp_path / "transformer_xl"], "val", (0, 16, 64))
+  none, some, all_of_it = (row.perplexity for row in rows)
+  assert all_of_it < some < none - 1.0
 
 
 @pytest.mark.slow
