@@ -22,6 +22,6 @@ def random_run(path: Path, scale: float = 2.0, seed: int = 4, **changes) -> Run:
   params = jax.tree.map(lambda leaf: leaf * scale, nn.unbox(boxed))
   table_vd = params["embedding"]["table"]
   params["embedding"]["table"] = table_vd.at[EOS].multiply(3.0)
-  with Checkpoints(path / "checkpoints", 1) as checkpoints:
-    checkpoints.save_params(3, params)
+  with Checkpoints(path / "checkpoints") as checkpoints:
+    checkpoints.save_params(3, params, {"tokenizer_sha256": run.vocabulary.sha256})
   return run

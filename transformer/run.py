@@ -228,6 +228,7 @@ def prepare(config: Config, workdir: Path) -> Run:
     inherit.check_fit(own, given, kind, str(parent.path))
   if config.freeze:
     inherit.check_frozen(run.abstract_params(), config.freeze)
+  path.mkdir(parents=True, exist_ok=True)
   write_whole(path / task.keeps, run.vocabulary.model)
   write_whole(path / "config.json", configs.dumps(config).encode())
   return run
