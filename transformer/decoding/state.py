@@ -132,9 +132,10 @@ def grow_while(going: Callable, advance: Callable, start: Any, capacity: int):
   much as has been written, whatever the capacity is.
   """
   leaves = jax.tree.leaves(start, is_leaf=_is_slots)
-  count = SLOTS if any(map(_is_slots, leaves)) else capacity
+  # The capacity of a search that is exported may be a symbol, and cannot be grown to.
+  grows = any(map(_is_slots, leaves)) and isinstance(capacity, int)
+  count = min(SLOTS, capacity) if grows else capacity
   while True:
-    count = min(count, capacity)
 
     def resize(leaf, count=count):
       return leaf.resize(count) if _is_slots(leaf) else leaf
@@ -146,7 +147,7 @@ def grow_while(going: Callable, advance: Callable, start: Any, capacity: int):
     start = jax.lax.while_loop(fits, advance, start)
     if count == capacity:
       return start
-    count *= 2
+    count = min(2 * count, capacity)
 
 
 def put(array_bwt, value_bw, t):
