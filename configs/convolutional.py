@@ -2,8 +2,8 @@
 
 Claim: gated convolutions, with attention in every block of the decoder, read dates too.
 Command: python train.py --config configs/convolutional.py
-Cost: not yet measured.
-Result: not yet measured.
+Cost: 1.6 minutes on 2 cores.
+Result: exact match 0.990 on the 2,000 dates of val (2026-11-21).
 """
 
 from transformer.data.batching import Grouped

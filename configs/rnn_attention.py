@@ -3,8 +3,9 @@
 Claim: attention to the source, before there was a Transformer, reads dates without the
 bottleneck of rnn.py.
 Command: python train.py --config configs/rnn_attention.py
-Cost: not yet measured.
-Result: not yet measured.
+Cost: 2.5 minutes on 2 cores beside other work.
+Result: exact match 0.999 on the 2,000 dates of val after 250 updates, 1.000 after 500
+(2026-11-21).
 """
 
 from transformer.data.batching import Grouped
