@@ -363,10 +363,12 @@ class Training:
     self.run, self.config, self.mesh = run, run.config, mesh
     config, self.task, self.module = run.config, run.config.task, run.module()
     self.data_sha256 = config.data.fingerprint("train")
+    # The others read what the first has tokenised.
     if first():
-      self._features()
+      self.features = self._features()
     meet("the corpus is tokenised")
-    self.features = self._features()
+    if not first():
+      self.features = self._features()
     init_key, self.seed_key = jax.random.split(jax.random.key(config.seed))
     self.origin: dict[str, str] | None = None
     optimizer = config.rule()
