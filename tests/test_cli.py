@@ -87,6 +87,10 @@ def test_bad_text_gets_one_line_and_leaves_no_file(run, capsys, tmp_path):
     (["translate", "{run}", "--sample", "TopQ(1)", "x"], "did you mean TopP?"),
     (["translate", "{run}", "--penalty", "Mean()", "x"], "--penalty: no LengthPenalty"),
     (["translate", "{run}", "--penalty", "Gnmt()", "--alpha", "1", "x"], "not both"),
+    (
+      ["translate", "{run}", "--penalty", "Coverage()", "--beam", "1", "x"],
+      "a beam of 1",
+    ),
     (["translate", "{run}", "--sample", "TopK(2)", "--beam", "2", "x"], "not draw"),
     (["translate", "{run}", "--stream", "--json", "x"], "does not go with"),
     (["translate", "{run}", "--n-best", "2", "--mbr", "2", "x"], "not both"),

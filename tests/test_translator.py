@@ -9,7 +9,7 @@ from tests.random_run import random_run
 from tests.test_run import TINY
 from transformer.batch import EOS, UNK
 from transformer.decoding.choose import distinct, mbr
-from transformer.decoding.penalty import Average, Gnmt, LengthPenalty
+from transformer.decoding.penalty import Average, Coverage, Gnmt, LengthPenalty
 from transformer.decoding.sample import Temperature, TopK
 from transformer.tasks.force import forced
 from transformer.tasks.search import Search, Searcher
@@ -66,17 +66,20 @@ def test_a_score_is_the_log_probability_under_the_penalty(opened, lines, penalty
     assert found.score == pytest.approx(wanted, rel=1e-5)
 
 
-def test_what_a_search_says_of_its_output_is_what_scoring_says(opened, lines):
-  translator = opened()
+@pytest.mark.parametrize("penalty", [Gnmt(), Coverage(beta=0.5)])
+def test_what_a_search_says_of_its_output_is_what_scoring_says(opened, lines, penalty):
+  translator = opened(penalty=penalty)
   sources = translator.run.tokenizer.encode(lines)
   found = dict(translator.searcher.found(sources))
   pairs = [(i, w) for i in found for w, n in enumerate(found[i].length_bw) if n]
   assert len(pairs) > 10
   targets = [found[i].token_bwt[w, : found[i].length_bw[w]] for i, w in pairs]
-  scored = dict(forced(translator.searcher, [sources[i] for i, _ in pairs], targets))
-  for place, (i, w) in enumerate(pairs):
+  scored = forced(translator.searcher, [sources[i] for i, _ in pairs], targets)
+  for place, gain_t, score in scored:
+    i, w = pairs[place]
     wanted_t = found[i].token_logprob_bwt[w, : len(targets[place])]
-    np.testing.assert_allclose(scored[place], wanted_t, atol=1e-4)
+    np.testing.assert_allclose(gain_t, wanted_t, atol=1e-4)
+    np.testing.assert_allclose(score, found[i].score_bw[w], atol=1e-4)
 
 
 def test_a_translation_scores_the_same_in_any_company(opened, lines):

@@ -4,7 +4,6 @@ from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
-import jax.numpy as jnp
 import numpy as np
 
 from transformer.decoding.choose import distinct, mbr
@@ -163,12 +162,11 @@ class Translator:
     """
     if len(texts) != len(translations):
       raise ValueError(f"{len(translations)} translations for {len(texts)} texts")
-    tokenizer, penalty = self.run.tokenizer, self.searcher.search.penalty
+    tokenizer = self.run.tokenizer
     sources = tokenizer.encode(list(texts))
     targets = tokenizer.encode(list(translations))
     results: dict[int, Hypothesis] = {}
-    for i, gain_t in forced(self.searcher, sources, targets):
-      score = penalty.normalise(np.sum(gain_t), jnp.asarray(len(gain_t)))
+    for i, gain_t, score in forced(self.searcher, sources, targets):
       found = self._hypothesis(targets[i], gain_t, score)
       results[i] = found._replace(text=translations[i])
       if progress is not None:

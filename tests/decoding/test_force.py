@@ -20,12 +20,15 @@ def test_given_tokens_have_the_model_s_log_probabilities():
   target_bt = np.zeros((3, 7), np.int32)
   for row, target in enumerate(targets):
     target_bt[row, : len(target)] = target
-  gain_bt = jax.jit(lambda t: score(toy.step, toy.start(SENTENCES, 7), t))(target_bt)
+  forced = jax.jit(lambda t: score(toy.step, toy.start(SENTENCES, 7), t))
+  gain_bt, attended_bws = forced(target_bt)
   assert gain_bt.dtype == jnp.float32
   for row, target in enumerate(targets):
     next_token = toy.next_token(int(SENTENCES[row]))
     expected = [next_token(target[:t])[token] for t, token in enumerate(target)]
     np.testing.assert_allclose(gain_bt[row, : len(target)], expected, 2e-5)
+    attended_s = toy.attended(int(SENTENCES[row]), target).sum(axis=0)
+    np.testing.assert_allclose(attended_bws[row, 0], [*attended_s, 1.0], 1e-5)
   assert (np.asarray(gain_bt)[target_bt == PAD] == 0).all()
 
 
@@ -34,5 +37,5 @@ def test_a_search_s_output_scores_what_the_search_said():
   constraint = Constraint(jnp.array([9, 5, 7]), jnp.array([3, 0, 4]))
   found = beam_search(toy.step, toy.start(SENTENCES, 10), constraint, 10, 4, n_best=4)
   for i in range(4):
-    gain_bt = score(toy.step, toy.start(SENTENCES, 10), found.token_bwt[:, i])
+    gain_bt, _ = score(toy.step, toy.start(SENTENCES, 10), found.token_bwt[:, i])
     np.testing.assert_allclose(gain_bt, found.token_logprob_bwt[:, i], rtol=1e-6)

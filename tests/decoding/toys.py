@@ -10,9 +10,10 @@ import numpy as np
 
 from tests.oracles import beam as oracle
 from transformer.batch import BOS, EOS, PAD
-from transformer.decoding.state import DecodeState
+from transformer.decoding.state import DecodeState, unattended
 
-ROWS = 1009  # of the table of logits; prime
+ROWS = 1009  # of the tables; prime
+SOURCE = 3  # tokens of every sentence's source
 
 
 @dataclasses.dataclass(frozen=True)
@@ -37,19 +38,28 @@ class Toy:
     table_rv = self.table_rv.astype(np.float64)
     return table_rv - np.log(np.exp(table_rv).sum(axis=-1, keepdims=True))
 
+  @functools.cached_property
+  def weight_rs(self):
+    """How a step attends to its source."""
+    weight_rs = np.random.default_rng(self.seed).exponential(size=(ROWS, SOURCE)) ** 3
+    return (weight_rs / weight_rs.sum(axis=1, keepdims=True)).astype(np.float32)
+
   def start(self, sentence_b, capacity):
     """The cache: tokens fed so far, where to write, and a leaf of odd size that the
-    step leaves alone. The memory: the number of the sentence, and the same."""
+    step leaves alone. The memory: the number of the sentence, and the same. One
+    token of padding follows every source."""
     b = len(sentence_b)
     cache = (
       jnp.zeros((b, 1, capacity), jnp.int32),
       jnp.zeros((b, 1), jnp.int32),
       jnp.zeros((b, 1, 17)),
     )
-    return DecodeState(cache, (jnp.asarray(sentence_b, jnp.int32), jnp.zeros((b, 13))))
+    memory = jnp.asarray(sentence_b, jnp.int32), jnp.zeros((b, 13))
+    seg_bs = jnp.ones((b, SOURCE + 1), jnp.int32).at[:, SOURCE].set(0)
+    return DecodeState(cache, memory, unattended(seg_bs))
 
   def step(self, token_bw, state):
-    (past_bwt, at_bw, odd), (sentence_b, _) = state
+    (past_bwt, at_bw, odd), (sentence_b, _), _ = state
     b, w, t = past_bwt.shape
     place_t = jnp.arange(t)
     here_bwt = place_t[None, None, :] == at_bw[:, :, None]
@@ -65,24 +75,39 @@ class Toy:
     first_bw = jnp.broadcast_to(sentence_b[:, None], (b, w))
     hash_bw = jax.lax.fori_loop(0, t, mix, first_bw)
     logits_bwv = jnp.asarray(self.table_rv)[hash_bw]
-    return logits_bwv, DecodeState((past_bwt, at_bw + 1, odd), state.memory)
+    weight_bws = jnp.pad(jnp.asarray(self.weight_rs)[hash_bw], [(0, 0)] * 2 + [(0, 1)])
+    return logits_bwv, state.after((past_bwt, at_bw + 1, odd), weight_bws)
+
+  def row(self, sentence, past):
+    """Of the tables, after the tokens `past`."""
+    row = sentence
+    for token in (BOS, *past)[-self.order :]:
+      row = (row * 31 + token + 7) % ROWS
+    return row
 
   def next_token(self, sentence):
     """`next_token(y)` of the oracle: log-probabilities after the tokens `y`."""
+    return lambda past: self.logprob_rv[self.row(sentence, past)]
 
-    def logprob_v(past):
-      row = sentence
-      for token in (BOS, *past)[-self.order :]:
-        row = (row * 31 + token + 7) % ROWS
-      return self.logprob_rv[row]
-
-    return logprob_v
+  def attended(self, sentence, output):
+    """How each step of a whole output attended to the source, `[t, s]`."""
+    rows = [self.row(sentence, output[:t]) for t in range(len(output))]
+    return self.weight_rs[rows].astype(np.float64)
 
 
 @functools.cache
 def log_probability(toy, sentence, output):
   """Of a whole output of the toy."""
   return oracle.log_probability(output, toy.next_token(sentence))
+
+
+def objective(toy, sentence, output, penalty):
+  """The score of a whole output of the toy, without what is tested."""
+  total = log_probability(toy, sentence, output) / float(penalty.divisor(len(output)))
+  if penalty.watches:
+    attention_ts = toy.attended(sentence, output)
+    total += oracle.coverage_penalty(attention_ts, penalty.beta)
+  return total
 
 
 def ids(token_t):

@@ -16,6 +16,7 @@ from transformer.layers.convolution import (
   GatedConvolution,
   attend,
   scale_gradient,
+  weigh,
   windows,
 )
 from transformer.models.convolutional import Convolutional
@@ -76,7 +77,7 @@ def test_attention_scales_with_the_root_of_the_tokens_it_may_see():
   q, k, v = (rng.normal(size=(2, n, 3)).astype(np.float32) for n in (4, 5, 5))
   mask = np.ones((2, 4, 5), bool)
   mask[:, :, 3:], mask[1, 2] = False, False
-  found = attend(q, k, v, mask)
+  found = attend(weigh(q, k, mask), v, mask)
   share = np.exp(q[0, 1] @ k[0, :3].T)
   expected = 3 * np.sqrt(1 / 3) * (share / share.sum()) @ v[0, :3]
   np.testing.assert_allclose(found[0, 1], expected, rtol=1e-5)

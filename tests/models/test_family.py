@@ -14,10 +14,13 @@ from tests.models.test_seq2seq import V, compiled, example, logits, tokens, vari
 from transformer import config as configs
 from transformer import experiment, tree
 from transformer.batch import BOS, EOS, Pairs
-from transformer.decoding.state import Slots, widen
+from transformer.decoding.penalty import Coverage
+from transformer.decoding.state import Slots, unattended, widen
 from transformer.layers.embedding import Embedding
+from transformer.models.aligned import RecurrentAttention
 from transformer.models.base import Model
-from transformer.models.seq2seq import Transformer
+from transformer.models.recurrent import Recurrent
+from transformer.models.seq2seq import Transformer, shift_right
 from transformer.tasks.search import Search, Searcher
 
 SIZES = dict(
@@ -174,6 +177,48 @@ def test_hypotheses_of_a_sentence_do_not_see_each_other(model):
   together = run([0, 1, 2])
   for w in range(3):
     np.testing.assert_allclose(run([w])[:, 0], together[:, w], atol=1e-5)
+
+
+@pytest.mark.parametrize("model", MEMBERS)
+def test_steps_tell_what_they_attended_to(model):
+  """The weights of the full pass, where it tells them; the last layer's, over heads."""
+  rng = np.random.default_rng(8)
+  source = tokens([[example(rng, 7)], [example(rng, 4)]])
+  target = tokens([[example(rng, 6)], [example(rng, 6)]])
+  variables_ = variables(model)
+  module = model.module(V)
+  params = module.unstack(variables_["params"])
+  state = module.start(params, source, capacity=6)
+  state = state._replace(attended_bws=unattended(source.seg_bt))
+  token_bt = shift_right(target)
+  for t in range(6):
+    _, state = module.step(params, token_bt[:, t : t + 1], state)
+    if state.attended_bws is None:
+      assert isinstance(model, Recurrent)
+      return
+  attended_bs = np.asarray(state.attended_bws[:, 0])
+  assert attended_bs.shape == source.id_bt.shape
+  assert (attended_bs[source.seg_bt == 0] == 1).all() and (source.seg_bt == 0).any()
+  real_bs = np.where(source.seg_bt == 1, attended_bs, 0.0)
+  np.testing.assert_allclose(real_bs.sum(axis=1), 6.0, rtol=1e-5)
+  if isinstance(model, RecurrentAttention):
+    return  # its full pass is a loop, which tells nothing
+  _, seen = module.apply(variables_, Pairs(source, target), mutable=["intermediates"])
+  decoder = seen["intermediates"]["decoder"]
+  if isinstance(model, Transformer):
+    (weights_lbhts,) = decoder["layers"]["source_attention"]["weights"]
+    weights_lbts = weights_lbhts.mean(axis=2)
+  else:
+    (weights_lbts,) = decoder["weights"]
+  np.testing.assert_allclose(weights_lbts[-1].sum(axis=1), real_bs, atol=1e-5)
+
+
+def test_a_model_that_attends_to_no_source_is_not_asked_for_coverage():
+  model = small(Recurrent)
+  search = Search(penalty=Coverage())
+  searcher = Searcher(model.module(V), variables(model)["params"], search)
+  with pytest.raises(ValueError, match="and Recurrent attends to none"):
+    list(searcher.outputs([np.array([5, 6, EOS], np.int32)]))
 
 
 @pytest.mark.parametrize(

@@ -1,6 +1,7 @@
 """How probable given outputs are."""
 
 from collections.abc import Callable
+from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -10,8 +11,9 @@ from transformer.decoding.constraint import normalise
 from transformer.decoding.state import DecodeState
 
 
-def score(step: Callable, state: DecodeState, target_bt) -> jax.Array:
-  """Log-probabilities `[b, t]` in nats of given tokens, 0 at `PAD`.
+def score(step: Callable, state: DecodeState, target_bt) -> tuple[jax.Array, Any]:
+  """Log-probabilities `[b, t]` in nats of given tokens, 0 at `PAD`, and what they
+  attended to, `attended_bws` with one hypothesis, None if the state comes without.
 
   They come through the very steps a search takes, without limits, so those of a
   search's output are its `token_logprob_bwt`. Targets end in `EOS`, then `PAD`; the
@@ -19,13 +21,20 @@ def score(step: Callable, state: DecodeState, target_bt) -> jax.Array:
   """
 
   def advance(carry, token_b):
-    last_b, cache = carry
-    logits_bwv, (cache, _) = step(last_b[:, None], DecodeState(cache, state.memory))
+    last_b, cache, before_bws = carry
+    now = DecodeState(cache, state.memory, before_bws)
+    logits_bwv, (cache, _, attended_bws) = step(last_b[:, None], now)
+    if attended_bws is not None:
+      over_b11 = (token_b == PAD)[:, None, None]
+      attended_bws = jnp.where(over_b11, before_bws, attended_bws)
     chosen_bwn = jnp.take_along_axis(logits_bwv, token_b[:, None, None], axis=-1)
     gain_bwn = normalise(chosen_bwn.astype(jnp.float32), logits_bwv)
-    return (token_b, cache), jnp.where(token_b == PAD, 0.0, gain_bwn[:, 0, 0])
+    return (token_b, cache, attended_bws), jnp.where(
+      token_b == PAD, 0.0, gain_bwn[:, 0, 0]
+    )
 
   target_bt = jnp.asarray(target_bt, jnp.int32)
   first_b = jnp.full(target_bt.shape[:1], BOS, jnp.int32)
-  _, gain_tb = jax.lax.scan(advance, (first_b, state.cache), target_bt.T)
-  return gain_tb.T
+  start = first_b, state.cache, state.attended_bws
+  (*_, attended_bws), gain_tb = jax.lax.scan(advance, start, target_bt.T)
+  return gain_tb.T, attended_bws

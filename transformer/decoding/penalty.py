@@ -1,6 +1,8 @@
-"""Length penalties: how log-probabilities of outputs of different lengths compare."""
+"""Penalties: how log-probabilities of outputs of different lengths compare, and what
+an output loses that leaves words of its source untranslated."""
 
 import dataclasses
+from typing import ClassVar
 
 import jax.numpy as jnp
 
@@ -14,12 +16,16 @@ class LengthPenalty:
   must be positive and monotone in `n`, rising or falling: then `bound` holds.
   """
 
+  watches: ClassVar[bool] = False
+  """Whether the score takes in what of the source was attended to."""
+
   def divisor(self, n):
     """What the log-probability of `n` tokens is divided by, float32."""
     return jnp.ones_like(n, jnp.float32)
 
-  def normalise(self, logprob, n):
-    """The score of a finished output of `n` tokens."""
+  def normalise(self, logprob, n, attended_s=None):
+    """The score of a finished output of `n` tokens; `attended_s` is, for one that
+    watches, `DecodeState.attended_bws` of its hypothesis, `[…, s]`."""
     return logprob / self.divisor(n)
 
   def bound(self, logprob, n, max_n):
@@ -62,3 +68,33 @@ class Average(LengthPenalty):
 
   def divisor(self, n):
     return jnp.asarray(n, jnp.float32)
+
+
+@dataclasses.dataclass(frozen=True)
+class Coverage(LengthPenalty):
+  """The score under `length`, plus beta times the sum over source tokens (EOS counted)
+  of log min(1, a), a the attention that the token got from the whole output (Wu et al.
+  2016, eq. 14, who take beta 0.2 and alpha 0.2).
+
+  The sum is at most 0, so the bound of `length` holds here too.
+  """
+
+  beta: float = 0.2
+  length: LengthPenalty = Gnmt(0.2)
+
+  watches: ClassVar[bool] = True
+
+  def __post_init__(self):
+    if self.beta < 0:
+      raise ValueError(f"beta: {self.beta} is negative")
+    if self.length.watches:
+      raise ValueError(f"length: {self.length} is no penalty of lengths alone")
+
+  def divisor(self, n):
+    return self.length.divisor(n)
+
+  def normalise(self, logprob, n, attended_s=None):
+    # Attention that is 0 in float32 still leaves a number.
+    share_s = jnp.clip(attended_s, jnp.finfo(jnp.float32).tiny, 1.0)
+    covered = self.beta * jnp.sum(jnp.log(share_s), axis=-1)
+    return self.length.normalise(logprob, n) + covered

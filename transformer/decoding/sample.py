@@ -180,7 +180,7 @@ def generate(
 
   def advance(s: _Loop) -> _Loop:
     last_bw = last_token(s.token_bwt, s.t, BOS)
-    logits_bwv, (cache, _) = step(last_bw, DecodeState(s.cache, state.memory))
+    logits_bwv, (cache, *_) = step(last_bw, DecodeState(s.cache, state.memory))
     choice_bwv = constraint.restrict(logits_bwv, s.t)
     choice_nv = choice_bwv.reshape(b * w, -1)
     token_n = sampler(fold(key_n, jnp.broadcast_to(s.t, (b * w,))), choice_nv)

@@ -57,6 +57,7 @@ class AlignedLayer(RecurrentLayer):
     )
     worst = jnp.finfo(jnp.float32).min
     share_bws = jax.nn.softmax(jnp.where(mask_bws, score_bws, worst), axis=-1)
+    self.sow("intermediates", "weights", share_bws)
     return jnp.einsum("bws,bsd->bwd", share_bws.astype(y_bsd.dtype), y_bsd)
 
   def advance(self, x_bwgf, state: State, source: Annotations, mask_bws):

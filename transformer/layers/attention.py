@@ -102,6 +102,7 @@ class Attention(nn.Module):
     worst = jnp.finfo(jnp.float32).min
     scores_bhts = jnp.where(mask_bts[:, None], scores_bhts, worst)
     weights_bhts = jax.nn.softmax(scores_bhts, axis=-1).astype(q_bthk.dtype)
+    self.sow("intermediates", "weights", weights_bhts)
     weights_bhts = dropout(self, weights_bhts, self.dropout, train)
     # In this order of axes the product is a plain batched one, which runs faster.
     y_bhtk = jnp.einsum("bhts,bshk->bhtk", weights_bhts, v_bshk)

@@ -47,19 +47,24 @@ class GatedConvolution(nn.Module):
     return y_btgf[:, :, 0] * jax.nn.sigmoid(y_btgf[:, :, 1])
 
 
-def attend(q_btd, key_bsd, value_bsd, mask_bts):
-  """What each query finds, `[b, t, d]`: dot products, neither scaled nor in heads, and
-  the weighted sum times the root of the number of tokens, which makes up for the
-  variance that a mean of so many loses (§3.3, §3.5).
-
-  A row of `mask_bts` with no True gives zeros.
-  """
+def weigh(q_btd, key_bsd, mask_bts):
+  """How much each query attends to each token, `[b, t, s]` in float32: dot products,
+  neither scaled nor in heads (§3.3)."""
   score_bts = jnp.einsum(
     "btd,bsd->bts", q_btd, key_bsd, preferred_element_type=jnp.float32
   )
   score_bts = jnp.where(mask_bts, score_bts, jnp.finfo(jnp.float32).min)
+  return jax.nn.softmax(score_bts, axis=-1)
+
+
+def attend(weights_bts, value_bsd, mask_bts):
+  """What each query finds, `[b, t, d]`: the weighted sum times the root of the number
+  of tokens, which makes up for the variance that a mean of so many loses (§3.5).
+
+  A row of `mask_bts` with no True gives zeros.
+  """
   size_bt1 = jnp.sum(mask_bts, axis=-1, keepdims=True).astype(jnp.float32)
-  share_bts = jax.nn.softmax(score_bts, axis=-1) * jnp.sqrt(size_bt1)
+  share_bts = weights_bts * jnp.sqrt(size_bt1)
   return jnp.einsum("bts,bsd->btd", share_bts.astype(value_bsd.dtype), value_bsd)
 
 

@@ -152,7 +152,7 @@ class AlignedSeq2Seq(nn.Module):
       same_segment(jnp.ones_like(token_bw), source_seg_bs),
     )
     logits_bwv = self.logits(self.mix(found, x_bwd, context_bwd))
-    return logits_bwv, DecodeState(found, state.memory)
+    return logits_bwv, found
 
   @nn.nowrap
   def unstack(self, params):
@@ -174,7 +174,11 @@ class AlignedSeq2Seq(nn.Module):
   def step(self, params, token_bw, state: DecodeState):
     """Feeds one token to every hypothesis: logits `[b, w, v]` of the next, and the
     state after it. The first token is `BOS`."""
-    return self.apply({"params": params}, token_bw, state, method="advance")
+    (logits_bwv, cache), seen = self.apply(
+      {"params": params}, token_bw, state, method="advance", mutable=["intermediates"]
+    )
+    (weight_bws,) = seen["intermediates"]["decoder"]["weights"]
+    return logits_bwv, state.after(cache, weight_bws)
 
 
 class First(nn.Module):

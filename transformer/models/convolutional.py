@@ -13,6 +13,7 @@ from transformer.layers.convolution import (
   GatedConvolution,
   attend,
   scale_gradient,
+  weigh,
   windows,
 )
 from transformer.layers.dropout import dropout
@@ -152,7 +153,9 @@ class DecoderBlock(nn.Module):
     key_bsd, value_bsd = source
     y_btf = self.convolution(window_btnf)
     query_btd = HALF * (self.query(y_btf) + token_btd)
-    found_btd = attend(query_btd, key_bsd, value_bsd, mask_bts)
+    weights_bts = weigh(query_btd, key_bsd, mask_bts)
+    self.sow("intermediates", "weights", weights_bts)
+    found_btd = attend(weights_bts, value_bsd, mask_bts)
     y_btf = HALF * (y_btf + self.context(found_btd))
     return HALF * (x_btf + y_btf)
 
@@ -222,12 +225,14 @@ class ConvolutionalSeq2Seq(nn.Module):
     x_bwf, kept = self.decoder_in(token_bwd), []
     block = DecoderBlock(self.c, parent=None)
     for params, before in zip(layers, windows_before, strict=True):
-      x_bwf, after = block.apply(
-        {"params": params}, x_bwf, before, token_bwd, read, mask_bws, method="step"
-      )
+      (x_bwf, after), seen = block.apply(
+        {"params": params}, x_bwf, before, token_bwd, read, mask_bws, method="step",
+        mutable=["intermediates"],
+      )  # fmt: skip
       kept.append(after)
+    (weights_bws,) = seen["intermediates"]["weights"]
     logits_bwv = self.logits(self.out(x_bwf))
-    return logits_bwv, DecodeState((pos_bw + 1, tuple(kept)), state.memory)
+    return logits_bwv, state.after((pos_bw + 1, tuple(kept)), weights_bws)
 
   @nn.nowrap
   def unstack(self, params):
@@ -268,7 +273,7 @@ def blocks(block, c: Convolutional, broadcasts: int):
   """`block` repeated `c.layers` times, its parameters stacked along axis `l`."""
   return nn.scan(
     block,
-    variable_axes={"params": 0},
+    variable_axes={"params": 0, "intermediates": 0},
     split_rngs={"params": True, "dropout": True},
     in_axes=(nn.broadcast,) * broadcasts,
     length=c.layers,

@@ -71,11 +71,11 @@ class Seq2Seq(nn.Module):
       origin_bws, place_bw1, pos_bw[0, 0], 2
     )
     x_bwd = self.embedding(token_bw, self.dtype)
-    x_bwd, caches = self.decoder.step(
+    x_bwd, caches, weight_bws = self.decoder.step(
       layers, x_bwd, caches, sources, pos_bw, origin_bws, source_seg_bs
     )
     logits_bwv = self.embedding.logits(x_bwd)
-    return logits_bwv, DecodeState((pos_bw + 1, origin_bws, caches), state.memory)
+    return logits_bwv, state.after((pos_bw + 1, origin_bws, caches), weight_bws)
 
   @nn.nowrap
   def unstack(self, params):

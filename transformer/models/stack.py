@@ -363,7 +363,8 @@ class Decoder(nn.Module):
     that a search loop slices no stacked weight; see `DecoderLayer.step`.
 
     `origin_bws` tells from which place of the beam each of a hypothesis' tokens was
-    written, this one too, and is -1 for those to come.
+    written, this one too, and is -1 for those to come. The last result, `[b, w, s]`, is
+    how the last layer attended to the source, the mean over its heads.
     """
     b, w, _ = x_bwd.shape
     x_bwd = self.place(x_bwd, pos_bw)
@@ -375,12 +376,13 @@ class Decoder(nn.Module):
     source_mask_bws = same_segment(jnp.ones_like(pos_bw), source_seg_bs)
     layer, written = DecoderLayer(self.c, parent=None), []
     for params, cache, source in zip(layers, caches, sources, strict=True):
-      x_bwd, cache = layer.apply(
+      (x_bwd, cache), seen = layer.apply(
         {"params": params}, x_bwd, cache, source, pos_bw, pos_bs, mask_bws, bias_bhws,
-        source_mask_bws, method="step",
+        source_mask_bws, method="step", mutable=["intermediates"],
       )  # fmt: skip
       written.append(cache)
-    return self.last(x_bwd), tuple(written)
+    (weights_bhws,) = seen["intermediates"]["source_attention"]["weights"]
+    return self.last(x_bwd), tuple(written), jnp.mean(weights_bhws, axis=1)
 
 
 def scanned(layer, c: Stack, broadcasts: int):
@@ -391,7 +393,7 @@ def scanned(layer, c: Stack, broadcasts: int):
   """
   return nn.scan(
     c.remat(layer, static=(broadcasts + 1,)),  # the last argument, `train`
-    variable_axes={"params": 0, "running": 0},
+    variable_axes={"params": 0, "running": 0, "intermediates": 0},
     split_rngs={"params": True, "dropout": True},
     in_axes=(nn.broadcast,) * broadcasts,
     length=c.layers,

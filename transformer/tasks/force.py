@@ -5,26 +5,34 @@ import itertools
 from collections.abc import Iterator, Sequence
 
 import jax
+import jax.numpy as jnp
 import numpy as np
 
+from transformer.batch import PAD
 from transformer.decoding import force
-from transformer.tasks.search import ROWS, Searcher, declared_length
+from transformer.decoding.penalty import LengthPenalty
+from transformer.tasks.search import ROWS, Searcher, begin, declared_length
 
 
-@functools.partial(jax.jit, static_argnames=("module",))
-def score(module, params, source, target_bt):
-  """Log-probabilities `[b, t]` of one batch; see `decoding.force.score`."""
-  state = module.start(params, source, target_bt.shape[1])
-  return force.score(functools.partial(module.step, params), state, target_bt)
+@functools.partial(jax.jit, static_argnames=("module", "penalty"))
+def score(module, penalty: LengthPenalty, params, source, target_bt):
+  """Log-probabilities `[b, t]` of one batch, see `decoding.force.score`, and scores
+  `[b]` under a penalty."""
+  state = begin(module, penalty, params, source, target_bt.shape[1])
+  step = functools.partial(module.step, params)
+  gain_bt, attended_bws = force.score(step, state, target_bt)
+  n_b = jnp.maximum(jnp.sum(target_bt != PAD, axis=1), 1)
+  attended_bs = attended_bws[:, 0] if penalty.watches else None
+  return gain_bt, penalty.normalise(jnp.sum(gain_bt, axis=1), n_b, attended_bs)
 
 
 def forced(
   searcher: Searcher, sources: Sequence[np.ndarray], targets: Sequence[np.ndarray]
-) -> Iterator[tuple[int, np.ndarray]]:
-  """Log-probabilities in nats of the tokens of given outputs.
+) -> Iterator[tuple[int, np.ndarray, np.ndarray]]:
+  """Log-probabilities in nats of the tokens of given outputs, and their scores.
 
-  They are computed by the steps of the searcher's model, and so are what its search
-  would have said of them; its limits do not count.
+  They are computed by the steps of the searcher's model under its search's penalty, and
+  so are what its search would have said of them; its limits do not count.
 
   Args:
     searcher: model and parameters.
@@ -32,7 +40,10 @@ def forced(
     targets: token ids with `EOS`, one for each source.
 
   Yields:
-    `(index, log-probabilities [t])`, batch by batch, not in order.
+    `(index, log-probabilities [t], score)`, batch by batch, not in order.
+
+  Raises:
+    ValueError: the penalty watches, and the model does not say what it attends to.
   """
 
   def shape(i: int) -> tuple[int, int]:
@@ -50,6 +61,9 @@ def forced(
       target_bt = np.zeros((rows, steps), np.int32)
       for row, i in enumerate(chosen):
         target_bt[row, : len(targets[i])] = targets[i]
-      gain_bt = np.asarray(score(searcher.module, searcher.params, source, target_bt))
+      found = score(
+        searcher.module, searcher.search.penalty, searcher.params, source, target_bt
+      )
+      gain_bt, score_b = map(np.asarray, found)
       for row, i in enumerate(chosen):
-        yield i, gain_bt[row, : len(targets[i])]
+        yield i, gain_bt[row, : len(targets[i])], score_b[row]

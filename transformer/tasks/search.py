@@ -15,13 +15,13 @@ import jax.numpy as jnp
 import numpy as np
 from flax import linen as nn
 
-from transformer.batch import EOS, PAD, Tokens
+from transformer.batch import BOS, EOS, PAD, Tokens
 from transformer.data.tokenizer import Tokenizer
 from transformer.decoding.beam import beam_search
 from transformer.decoding.constraint import Constraint
 from transformer.decoding.penalty import Gnmt, LengthPenalty
 from transformer.decoding.sample import Sampler, generate
-from transformer.decoding.state import Output, nothing
+from transformer.decoding.state import Output, nothing, unattended
 
 LENGTHS = (8, 16, 32, 64, 128)
 """Declared source lengths in tokens; longer texts take multiples of the last."""
@@ -70,6 +70,11 @@ class Search:
       raise ValueError("suppressed: without its end no output can be finished")
     if self.beam > 1 and self.draws:
       raise ValueError(f"sampler: a beam of {self.beam} does not draw; take beam=1")
+    if self.beam == 1 and self.penalty.watches:
+      raise ValueError(
+        f"penalty: {self.penalty} compares outputs by what they attended to, and a "
+        "beam of 1 compares none; take a larger beam or another penalty"
+      )
     if self.n_best > self.beam and not self.draws:
       raise ValueError(f"n_best: {self.n_best} is more than the beam's {self.beam}")
 
@@ -102,7 +107,7 @@ def find(
 ):
   """The search over one batch of sources; see `beam_search` for what comes out, and
   `generate` for `key` and `seed_b`."""
-  state = module.start(params, source, capacity)
+  state = begin(module, search.penalty, params, source, capacity)
   step = functools.partial(module.step, params)
   if search.beam == 1:
     output = generate(
@@ -115,6 +120,25 @@ def find(
   return beam_search(
     step, state, constraint, capacity, search.beam, search.penalty, settled
   )
+
+
+def begin(module, penalty: LengthPenalty, params, source: Tokens, capacity: int):
+  """The state before the first step, with what the penalty watches.
+
+  Raises:
+    ValueError: the penalty watches, and the model attends to no source.
+  """
+  state = module.start(params, source, capacity)
+  if not penalty.watches:
+    return state
+  state = state._replace(attended_bws=unattended(source.seg_bt))
+  bos_bw = jnp.full(state.attended_bws.shape[:2], BOS)
+  if jax.eval_shape(module.step, params, bos_bw, state)[1].attended_bws is None:
+    raise ValueError(
+      f"penalty: {penalty} asks what of the source was attended to, and "
+      f"{type(module.c).__name__} attends to none; take another penalty"
+    )
+  return state
 
 
 def compilations() -> int:

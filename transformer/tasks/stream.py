@@ -23,7 +23,7 @@ def start(module, params, source: Tokens, capacity: int) -> DecodeState:
 )
 def advance(module, sampler, params, token_bw, t, cache, memory, constraint, key_b):
   """Token number `t` after `token_bw`, and the cache after it."""
-  logits_bwv, (cache, _) = module.step(params, token_bw, DecodeState(cache, memory))
+  logits_bwv, (cache, *_) = module.step(params, token_bw, DecodeState(cache, memory))
   choice_bv = constraint.restrict(logits_bwv, t)[:, 0]
   token_b = sampler(jax.vmap(jax.random.fold_in, (0, None))(key_b, t), choice_bv)
   return token_b.astype(jnp.int32)[:, None], cache
@@ -47,7 +47,7 @@ def stream(
   tokens, constraint, seed_b = searcher.asked([source], [prefix], 1, length)
   # As `decoding.sample.generate` draws the first sample of a sentence.
   key_b = jax.random.fold_in(jax.random.fold_in(jax.random.key(seed), seed_b[0]), 0)
-  cache, memory = start(module, params, tokens, search.limit(length) + 1)
+  cache, memory, _ = start(module, params, tokens, search.limit(length) + 1)
   token_bw = jnp.full((1, 1), BOS, jnp.int32)
   for t in range(int(constraint.max_length_b[0]) + 1):
     token_bw, cache = advance(
