@@ -1,4 +1,7 @@
-"""Our decoder of the paper's base geometry, random weights; see `decode.py`."""
+"""Our decoder of the paper's base geometry, random weights; see `decode.py`.
+
+python ours.py float32|int8
+"""
 
 import json
 import sys
@@ -11,6 +14,7 @@ from flax import linen as nn
 from transformer.batch import EOS, Pairs, Tokens
 from transformer.decoding.constraint import Constraint
 from transformer.decoding.penalty import Gnmt
+from transformer.layers.int8 import quantise
 from transformer.models.seq2seq import Transformer
 from transformer.tasks.search import Search, find
 
@@ -22,14 +26,18 @@ class Ours:
 
   versions = f"jax {jax.__version__}"
 
-  def __init__(self):
+  def __init__(self, kind: str):
     self.module = Transformer().module(VOCABULARY)
     one = Tokens(*(np.ones((1, 2), np.int32),) * 3)
-    init = jax.jit(
-      lambda key: self.module.unstack(
-        nn.unbox(self.module.init(key, Pairs(one, one)))["params"]
-      )
-    )
+
+    @jax.jit
+    def init(key):
+      boxed = self.module.init(key, Pairs(one, one))["params"]
+      params = nn.unbox(boxed)
+      if kind == "int8":
+        params = quantise(params, nn.get_partition_spec(boxed))
+      return self.module.unstack(params)
+
     self.params = init(jax.random.key(0))
     self.programs: dict = {}
 
@@ -59,7 +67,7 @@ class Ours:
 
 
 def main():
-  decoder = Ours()
+  decoder = Ours(sys.argv[1])
   print(json.dumps({"versions": decoder.versions}), flush=True)
   for line in sys.stdin:
     seconds, tokens = decoder.decode(json.loads(line))
