@@ -87,6 +87,15 @@ def test_the_small_scale_moves_parameters_as_the_paper_does():
   assert all(x < y for (_, x), (_, y) in itertools.pairwise(by_large))
 
 
+@pytest.mark.parametrize("name", ["families", "multi30k", "data_size"])
+def test_networks_are_compared_at_one_size(name):
+  study = read(FOLDER / f"{name}.py", [])
+  configs_ = [config for config, _ in study.configs()]
+  assert len({type(config.model) for config in configs_}) >= 2
+  counts = [parameters(config) for config in configs_]
+  assert max(counts) < 1.04 * min(counts)
+
+
 @pytest.mark.parametrize("name", ["scaling", "why"])
 def test_facts_hold_and_are_written(name, tmp_path, capsys):
   command = ["ablate", str(FOLDER / f"{name}.py"), "--workdir", str(tmp_path)]

@@ -278,6 +278,16 @@ def test_digits_are_divided_in_the_order_of_their_writers():
   assert image_yxc.shape == (8, 8, 1) and image_yxc.dtype == np.uint8
   assert image_yxc.max() <= 255 and len(np.unique(image_yxc)) > 5
   assert len({Digits().fingerprint(s) for s in ("train", "val", "test")}) == 3
+  few = Digits(examples=100)
+  assert [len(few.open(split)) for split in ("train", "val", "test")] == [100, 276, 276]
+  assert set(few.open("train").label_n.tolist()) == set(range(10))
+  whole = [picture.image_yxc.tobytes() for picture in parts[0]]
+  places = [whole.index(picture.image_yxc.tobytes()) for picture in few.open("train")]
+  assert places == sorted(places) and places[-1] - places[0] > 1200
+  assert few.fingerprint("train") != Digits().fingerprint("train")
+  assert few.fingerprint("test") == Digits().fingerprint("test")
+  with pytest.raises(ValueError, match=r"data.examples: 0 is not between 1 and 1,245"):
+    Digits(examples=0)
 
 
 def test_what_is_not_installed_is_named_with_the_mend(monkeypatch, tmp_path):

@@ -1,4 +1,4 @@
-"""What a model costs, counted from its shapes: nothing is computed, no data is read."""
+"""What a model costs, counted from its shapes: nothing is computed."""
 
 import contextlib
 import functools
@@ -47,7 +47,8 @@ def flops(config: Config) -> float:
 
 def module(config: Config) -> nn.Module:
   """The model, with the vocabulary that the experiment asks for."""
-  return config.model.module(config.tokenizer.vocabulary, config.precision.dtype)
+  vocabulary = config.task.vocabulary_size(config.data, config.tokenizer)
+  return config.model.module(vocabulary, config.precision.dtype)
 
 
 @functools.lru_cache(maxsize=256)

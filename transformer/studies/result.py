@@ -69,7 +69,7 @@ def score(path: Path, held_out: Sequence[HeldOut]) -> Result:
   texts: list[tuple[str, str]] = []
   for one in held_out:
     found, samples = config.task.evaluate(
-      run.module(), params, one.data or config.data, run.tokenizer, one.split,
+      run.module(), params, one.data or config.data, run.vocabulary, one.split,
       run.cache, False,
     )  # fmt: skip
     numbers = {k: float(v) for k, v in found.items() if not isinstance(v, str)}

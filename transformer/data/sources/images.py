@@ -67,14 +67,24 @@ class Digits(ImageSource):
   The splits are the file's first 1,245 images, the next 276 and the last 276. In its
   order those of one writer lie together, so that held-out digits are, but for the
   borders, by other hands; a random division is easier.
+
+  `examples` is how many of those for training are taken, evenly from the whole.
   """
+
+  examples: int = 1245
+
+  def __post_init__(self):
+    if not 1 <= self.examples <= 1245:
+      raise ValueError(f"data.examples: {self.examples} is not between 1 and 1,245")
 
   def open(self, split: str) -> Pictures:
     check_split(split)
     image_nyxc, label_n = _digits()
     first = {"train": 0, "val": 1245, "test": 1521}[split]
     last = {"train": 1245, "val": 1521, "test": len(label_n)}[split]
-    return _Held(image_nyxc[first:last], label_n[first:last])
+    n = self.examples if split == "train" else last - first
+    chosen_n = first + np.arange(n) * (last - first) // n
+    return _Held(image_nyxc[chosen_n], label_n[chosen_n])
 
   def classes(self) -> tuple[str, ...]:
     return tuple("0123456789")

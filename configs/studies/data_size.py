@@ -1,0 +1,58 @@
+"""A Vision Transformer against a residual network by the number of training images.
+
+Claim: with few images convolutions win, and the distance shrinks as images are added
+(Dosovitskiy et al. 2021, §4.3, who see it turn around at millions).
+Command: transformer ablate configs/studies/data_size.py --workdir DIR
+Cost: 10 rows, three seeds: see docs/studies.md.
+Result: docs/studies.md.
+
+Takes `pip install 'transformer[images]'`.
+"""
+
+import dataclasses
+from pathlib import Path
+
+from transformer import experiment
+from transformer.studies.figures import OverRows
+from transformer.studies.rows import HeldOut, Match, Parameters, Row
+from transformer.studies.study import Study
+from transformer.training.schedules import Cosine
+
+IMAGES = (1245, 78, 156, 311, 623)
+"""All of the digits for training first, then a sixteenth to a half of them."""
+
+CONVOLUTIONS = (
+  "model=ResNet(stages=(1, 1, 1), channels=16, block=Block(), stem=Stem(), colours=1)"
+)
+
+
+def get_study() -> Study:
+  """Two networks of as many parameters, five numbers of images, the same updates."""
+  base = dataclasses.replace(
+    experiment.read(Path(__file__).parents[1] / "vit.py"),
+    schedule=Cosine(rate=2e-3, warmup=50, steps=800),
+    steps=800,
+    eval_every=10_000,
+    save_every=400,
+  )
+  return Study(
+    title="Accuracy by the number of training images",
+    base=base,
+    rows=tuple(
+      Row(
+        f"{name} {n}",
+        (*settings, f"data.examples={n}"),
+        line=name,
+        x=n,
+        match=Parameters("model.channels") if settings else Match(),
+      )
+      for name, settings in (
+        ("Vision Transformer", ()),
+        ("residual network", (CONVOLUTIONS,)),
+      )
+      for n in IMAGES
+    ),
+    columns=("test/accuracy", "test/loss"),
+    held_out=(HeldOut("test", "test"),),
+    figure=OverRows("training images", logarithmic=True),
+  )

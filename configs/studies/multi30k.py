@@ -1,0 +1,63 @@
+"""Four families on Multi30k, English to German: the same data, metric and budget.
+
+Claim: attention is worth more than any other part of an encoder-decoder, and what
+carries it, recurrence, convolution or more attention, decides less.
+Command: transformer ablate configs/studies/multi30k.py --workdir DIR
+Cost: 4 rows, one seed: see docs/studies.md.
+Result: docs/studies.md.
+
+All have as many parameters as the Transformer, the same batches in the same order, and
+as many updates. They are few: configs/multi30k.py has four times as many.
+"""
+
+import dataclasses
+from pathlib import Path
+
+from transformer import experiment
+from transformer.studies.figures import Dots
+from transformer.studies.rows import HeldOut, Parameters, Row
+from transformer.studies.study import Study
+from transformer.training.optimizers import Adam
+from transformer.training.schedules import Cosine
+
+ROWS = (
+  Row("Transformer"),
+  Row(
+    "RNN (Sutskever)",
+    ("model=Recurrent(layers=2, dropout=0.1)",),
+    match=Parameters("model.d_model"),
+  ),
+  Row(
+    "RNN with attention (Bahdanau)",
+    (
+      "model=RecurrentAttention(d_model=256, d_alignment=256, d_output=256, "
+      "dropout=0.1)",
+    ),
+    match=Parameters("model.d_state"),
+  ),
+  Row(
+    "convolutional (Gehring)",
+    ("model=Convolutional(layers=4, d_model=256, dropout=0.1)",),
+    match=Parameters("model.d_hidden"),
+  ),
+)
+
+
+def get_study() -> Study:
+  """The configuration of configs/multi30k.py with other models in its place."""
+  base = experiment.read(Path(__file__).parents[1] / "multi30k.py")
+  return Study(
+    title="Four families on Multi30k, English to German",
+    base=dataclasses.replace(
+      base,
+      optimizer=Adam(clip=1.0),
+      schedule=Cosine(rate=1e-3, warmup=150, steps=1800),
+      steps=1800,
+      eval_every=900,
+    ),
+    rows=ROWS,
+    columns=("test/bleu", "test/chrf", "test/perplexity"),
+    seeds=(0,),
+    held_out=(HeldOut("test", "test"),),
+    figure=Dots(),
+  )
