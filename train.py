@@ -27,7 +27,7 @@ flags.DEFINE_integer("process", None, "Which of them this is, from 0.")
 
 def main(argv: list[str], overrides: list[tuple[str, str]]) -> int:
   """Reads the config, overrides it and trains."""
-  from transformer import experiment, processes, run
+  from transformer import experiment, processes, trainer
   from transformer.platform import compilation_cache
 
   given = flags.FLAGS
@@ -45,7 +45,7 @@ def main(argv: list[str], overrides: list[tuple[str, str]]) -> int:
   config = experiment.read(path)
   for name, text in overrides:
     config = configs.override(config, name, text)
-  return run.train(config, Path(given.workdir or f"runs/{path.stem}"))
+  return trainer.train(config, Path(given.workdir or f"runs/{path.stem}"))
 
 
 def entry() -> None:

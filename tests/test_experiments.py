@@ -5,10 +5,10 @@ from pathlib import Path
 
 import pytest
 
-from transformer import cli, experiment, run
-from transformer.run import Metrics
+from transformer import cli, experiment, trainer
 from transformer.studies import by_memory
 from transformer.training.schedules import Schedule
+from transformer.watch import Metrics
 
 CONFIGS = Path(__file__).resolve().parent.parent / "configs"
 
@@ -21,7 +21,7 @@ def shortened(name, steps, tmp_path):
   config = dataclasses.replace(
     config, steps=steps, schedule=schedule, eval_every=steps, save_every=steps
   )
-  assert run.train(config, tmp_path / name) == 0
+  assert trainer.train(config, tmp_path / name) == 0
   return {key: value for _, key, value in Metrics.read(tmp_path / name)}
 
 
@@ -63,11 +63,11 @@ def test_bert_is_better_than_frequencies_and_a_better_beginning(tmp_path):
   tuned = dataclasses.replace(config, init=str(tmp_path / "bert"))
   start = experiment.read(CONFIGS / "bert.py")
   start = dataclasses.replace(start, steps=1, schedule=Schedule(rate=0.0))
-  assert run.train(start, tmp_path / "start") == 0
+  assert trainer.train(start, tmp_path / "start") == 0
   scratch = dataclasses.replace(config, init=str(tmp_path / "start"))
   found = {}
   for name, one in (("tuned", tuned), ("scratch", scratch)):
-    assert run.train(one, tmp_path / name) == 0
+    assert trainer.train(one, tmp_path / name) == 0
     found[name] = {key: v for _, key, v in Metrics.read(tmp_path / name)}
     assert found[name]["val/majority_accuracy"] < 0.1
   assert found["tuned"]["val/accuracy"] > found["scratch"]["val/accuracy"] + 0.03
@@ -93,7 +93,7 @@ def test_dates_are_learnt_in_a_minute_or_two(tmp_path, capsys):
     eval_every=400,
     save_every=400,
   )
-  assert run.train(config, tmp_path / "run") == 0
+  assert trainer.train(config, tmp_path / "run") == 0
   scores = {name: value for _, name, value in Metrics.read(tmp_path / "run")}
   # A model that has learnt nothing writes no date right.
   assert scores["val/exact_match"] >= 0.7

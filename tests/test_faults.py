@@ -17,11 +17,10 @@ from pathlib import Path
 import pytest
 from absl import flags
 
-import train as trainer
+import train as command
 from tests.test_run import ROOT, TINY, Now, digest, losses
-from transformer import cli
+from transformer import cli, trainer
 from transformer import config as configs
-from transformer import run as runs
 from transformer.data.pipeline import everything
 from transformer.data.sources.text import ParallelText
 from transformer.run import Run
@@ -81,7 +80,7 @@ def get_config():
 def finished(tmp_path_factory):
   """A finished run, not to be changed."""
   path = tmp_path_factory.mktemp("faults") / "run"
-  assert runs.train(TINY, path) == 0
+  assert trainer.train(TINY, path) == 0
   return path
 
 
@@ -111,12 +110,12 @@ class Case:
              str(self.folder / run), *settings]  # fmt: skip
     self._capsys.readouterr()
     # What an earlier call gave would still be there.
-    for flag in flags.FLAGS.get_flags_for_module(trainer):
+    for flag in flags.FLAGS.get_flags_for_module(command):
       flag.unparse()
     with self._monkeypatch.context() as patch:
       patch.setattr(sys, "argv", words)
       with pytest.raises(SystemExit) as end:
-        trainer.entry()
+        command.entry()
     return end.value.code, "".join(self._capsys.readouterr())
 
   def call(self, *words):
@@ -400,7 +399,7 @@ def test_memory(case):
 
 
 def test_sigterm(case, monkeypatch):
-  monkeypatch.setattr(runs, "Interrupt", Now)
+  monkeypatch.setattr(trainer, "Interrupt", Now)
   case.sees("SIGTERM", case.train(), status=143)
 
 

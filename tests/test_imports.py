@@ -18,6 +18,7 @@ FLOORS = [
   {
     "experiment",
     "run",
+    "trainer",
     "watch",
     "diagnose",
     "report",

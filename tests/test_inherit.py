@@ -10,8 +10,7 @@ import optax
 import pytest
 
 from tests.test_run import TINY, Now, digest, losses, train
-from transformer import cli, experiment, tree
-from transformer import run as runs
+from transformer import cli, experiment, trainer, tree
 from transformer.layers.positions import Learned
 from transformer.models.recurrent import Recurrent
 from transformer.run import Run
@@ -73,8 +72,8 @@ def test_a_stopped_run_needs_its_parent_no_more(parent, tmp_path, monkeypatch, c
   assert child(tmp_path / "whole", parent) == 0
   gone = shutil.copytree(parent, tmp_path / "gone")
   with monkeypatch.context() as patch:
-    patch.setattr(runs, "Interrupt", Now)
-    assert child(tmp_path / "run", gone) == runs.INTERRUPTED
+    patch.setattr(trainer, "Interrupt", Now)
+    assert child(tmp_path / "run", gone) == trainer.INTERRUPTED
   shutil.rmtree(gone)
   assert child(tmp_path / "run", gone) == 0
   assert losses(tmp_path / "run") == losses(tmp_path / "whole")

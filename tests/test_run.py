@@ -11,17 +11,17 @@ from pathlib import Path
 import pytest
 
 from tests.models.test_family import KINDS, small
-from transformer import run as runs
-from transformer import tree
+from transformer import trainer, tree
 from transformer.data.batching import Grouped, Packed
 from transformer.data.sources.dates import Dates
 from transformer.data.sources.text import ParallelText
 from transformer.data.tokenizer import SentencePiece
 from transformer.experiment import Config
 from transformer.models.seq2seq import Transformer
-from transformer.run import Metrics, Run
+from transformer.run import Run
 from transformer.training.checkpoint import Keep
 from transformer.training.schedules import Schedule
+from transformer.watch import Metrics
 
 ROOT = Path(__file__).resolve().parent.parent
 
@@ -38,7 +38,7 @@ TINY = Config(
 
 
 def train(path, **changes):
-  return runs.train(dataclasses.replace(TINY, **changes), path)
+  return trainer.train(dataclasses.replace(TINY, **changes), path)
 
 
 def losses(path):
@@ -78,7 +78,7 @@ def test_a_run_is_complete_in_itself(whole, tmp_path):
   assert f"transformer average {whole} --last 3\n" in report
 
 
-class Now(runs.Interrupt):
+class Now(trainer.Interrupt):
   """SIGTERM before the first step."""
 
   def __init__(self):
@@ -88,10 +88,10 @@ class Now(runs.Interrupt):
 
 def test_a_stopped_run_goes_on_as_the_same_run(whole, tmp_path, monkeypatch, capsys):
   with monkeypatch.context() as patch:
-    patch.setattr(runs, "Interrupt", Now)
-    assert train(tmp_path / "run") == runs.INTERRUPTED
+    patch.setattr(trainer, "Interrupt", Now)
+    assert train(tmp_path / "run") == trainer.INTERRUPTED
     assert Run.open(tmp_path / "run").steps() == [1]
-    assert train(tmp_path / "run") == runs.INTERRUPTED
+    assert train(tmp_path / "run") == trainer.INTERRUPTED
   assert Run.open(tmp_path / "run").steps() == [1, 2]
   assert train(tmp_path / "run") == 0
   assert losses(tmp_path / "run") == losses(whole)
@@ -113,8 +113,8 @@ def test_every_member_goes_on_as_the_same_run(kind, tmp_path, monkeypatch):
   changes = dict(model=small(kind), steps=3, eval_every=3, save_every=3)
   assert train(tmp_path / "whole", **changes) == 0
   with monkeypatch.context() as patch:
-    patch.setattr(runs, "Interrupt", Now)
-    assert train(tmp_path / "run", **changes) == runs.INTERRUPTED
+    patch.setattr(trainer, "Interrupt", Now)
+    assert train(tmp_path / "run", **changes) == trainer.INTERRUPTED
   assert Run.open(tmp_path / "run").steps() == [1]
   assert train(tmp_path / "run", **changes) == 0
   assert losses(tmp_path / "run") == losses(tmp_path / "whole")
@@ -274,7 +274,7 @@ def test_a_stop_within_an_evaluation_saves_at_once(tmp_path, monkeypatch):
 
   monkeypatch.setattr(type(TINY.task), "evaluate", evaluate)
   begun = time.monotonic()
-  assert train(tmp_path / "run", **settings) == runs.INTERRUPTED
+  assert train(tmp_path / "run", **settings) == trainer.INTERRUPTED
   assert time.monotonic() - begun < 50
   assert Run.open(tmp_path / "run").steps() == [2]
   assert train(tmp_path / "run", **settings) == 0
@@ -290,8 +290,8 @@ def scores(path):
 def test_a_row_begun_before_a_stop_is_ended_after_it(tmp_path, monkeypatch):
   assert train(tmp_path / "whole", log_every=4, eval_every=20) == 0
   with monkeypatch.context() as patch:
-    patch.setattr(runs, "Interrupt", Now)
-    assert train(tmp_path / "run", log_every=4, eval_every=20) == runs.INTERRUPTED
+    patch.setattr(trainer, "Interrupt", Now)
+    assert train(tmp_path / "run", log_every=4, eval_every=20) == trainer.INTERRUPTED
   assert train(tmp_path / "run", log_every=4, eval_every=20) == 0
   assert losses(tmp_path / "run") == losses(tmp_path / "whole")
   assert [step for step, _ in losses(tmp_path / "run")] == [4, 6]

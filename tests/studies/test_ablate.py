@@ -11,15 +11,14 @@ import numpy as np
 import pytest
 
 from tests.test_run import TINY
-from transformer import run as runs
-from transformer import tree
+from transformer import trainer, tree
 from transformer.cli import main
 from transformer.config import dumps, loads
 from transformer.data.batching import Grouped
 from transformer.experiment import Config
 from transformer.layers.feedforward import SwiGlu
 from transformer.processes import INTERRUPTED
-from transformer.run import Metrics, Run
+from transformer.run import Run
 from transformer.studies import ablate, entry, table
 from transformer.studies.ablate import Ablation
 from transformer.studies.counts import count
@@ -30,6 +29,7 @@ from transformer.studies.rows import Flops, HeldOut, Match, Parameters, Row
 from transformer.studies.study import Study, read
 from transformer.studies.together import opened, part, stack
 from transformer.training.schedules import Schedule
+from transformer.watch import Metrics
 
 BASE = dataclasses.replace(TINY, steps=4, eval_every=4, save_every=2, log_every=1)
 
@@ -259,7 +259,7 @@ def test_seeds_together_are_each_seeds_own_run(tmp_path):
   experiments, folders = seeds_of(tmp_path, "together")
   _, alone = seeds_of(tmp_path, "alone")
   for config, path in zip(experiments, alone, strict=True):
-    assert runs.train(config, path) == 0
+    assert trainer.train(config, path) == 0
   shutil.copytree(alone[0], folders[0])
   shutil.copytree(alone[1], folders[1])
   shutil.rmtree(folders[1] / "checkpoints" / "4")

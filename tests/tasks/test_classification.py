@@ -10,8 +10,7 @@ import pytest
 
 from tests.models.test_vision import RESNET, VIT
 from tests.test_run import Now, digest, losses
-from transformer import cli
-from transformer import run as runs
+from transformer import cli, trainer
 from transformer.batch import Images
 from transformer.classifier import Classifier
 from transformer.data.batching import Rows
@@ -19,9 +18,10 @@ from transformer.data.images import Shifted, View, Zoomed
 from transformer.data.sources.dates import Dates
 from transformer.data.sources.images import ImageFolder
 from transformer.experiment import Config
-from transformer.run import Metrics, Run
+from transformer.run import Run
 from transformer.tasks.classification import ROWS
 from transformer.tasks.images import ImageClassification
+from transformer.watch import Metrics
 
 Image = pytest.importorskip("PIL.Image")
 
@@ -67,7 +67,7 @@ def config(folder, model, **changes):
 @pytest.fixture(scope="module")
 def trained(folder, tmp_path_factory):
   path = tmp_path_factory.mktemp("runs") / "resnet"
-  assert runs.train(config(folder, RESNET), path) == 0
+  assert trainer.train(config(folder, RESNET), path) == 0
   return path
 
 
@@ -78,12 +78,12 @@ def test_a_stopped_run_goes_on_as_the_same_run(
   whole = trained
   if model is not RESNET:
     whole = tmp_path / "whole"
-    assert runs.train(config(folder, model), whole) == 0
+    assert trainer.train(config(folder, model), whole) == 0
   with monkeypatch.context() as patch:
-    patch.setattr(runs, "Interrupt", Now)
-    assert runs.train(config(folder, model), tmp_path / "run") == runs.INTERRUPTED
+    patch.setattr(trainer, "Interrupt", Now)
+    assert trainer.train(config(folder, model), tmp_path / "run") == trainer.INTERRUPTED
   assert Run.open(tmp_path / "run").steps() == [1]
-  assert runs.train(config(folder, model), tmp_path / "run") == 0
+  assert trainer.train(config(folder, model), tmp_path / "run") == 0
   assert losses(tmp_path / "run") == losses(whole)
   assert digest(tmp_path / "run") == digest(whole)
 
@@ -198,14 +198,14 @@ def test_other_classes_are_refused(trained, folder, tmp_path):
 )
 def test_training_refuses_what_does_not_fit(folder, tmp_path, changes, message):
   with pytest.raises(ValueError, match=message):
-    runs.train(config(folder, **{"model": RESNET, **changes}), tmp_path / "run")
+    trainer.train(config(folder, **{"model": RESNET, **changes}), tmp_path / "run")
 
 
 def test_batches_for_texts_are_refused(folder, tmp_path):
   from transformer.data.batching import Packed
 
   with pytest.raises(ValueError, match=r"--config\.batching: .* take Rows"):
-    runs.train(config(folder, RESNET, batching=Packed()), tmp_path / "run")
+    trainer.train(config(folder, RESNET, batching=Packed()), tmp_path / "run")
   assert not (tmp_path / "run").exists()
 
 

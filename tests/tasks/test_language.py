@@ -10,8 +10,7 @@ import pytest
 
 from tests.models.test_family import small
 from tests.test_run import digest, losses
-from transformer import cli
-from transformer import run as runs
+from transformer import cli, trainer
 from transformer.batch import EOS, Tokens
 from transformer.data.batching import Grouped, Packed
 from transformer.data.corpus import Corpus, Pieces
@@ -24,9 +23,9 @@ from transformer.decoding.sample import Sampler, TopP
 from transformer.experiment import Config
 from transformer.generator import open_run
 from transformer.models.language import DecoderOnly
-from transformer.run import Metrics
 from transformer.tasks.generation import Generation
 from transformer.tasks.language import LanguageModelling, unigram_loss
+from transformer.watch import Metrics
 
 WORDS = [
   "the",
@@ -73,7 +72,7 @@ def config(tmp_path_factory):
 @pytest.fixture(scope="module")
 def run(config, tmp_path_factory):
   path = tmp_path_factory.mktemp("runs") / "language"
-  assert runs.train(config, path) == 0
+  assert trainer.train(config, path) == 0
   return path
 
 
@@ -133,14 +132,14 @@ def test_the_run_has_scores_and_begins_near_the_worst(run, config):
 
 
 def test_a_stopped_run_goes_on_as_the_same_run(run, config, tmp_path, monkeypatch):
-  class Now(runs.Interrupt):
+  class Now(trainer.Interrupt):
     def __init__(self):
       self.raised = True
 
   with monkeypatch.context() as patch:
-    patch.setattr(runs, "Interrupt", Now)
-    assert runs.train(config, tmp_path / "run") == runs.INTERRUPTED
-  assert runs.train(config, tmp_path / "run") == 0
+    patch.setattr(trainer, "Interrupt", Now)
+    assert trainer.train(config, tmp_path / "run") == trainer.INTERRUPTED
+  assert trainer.train(config, tmp_path / "run") == 0
   assert losses(tmp_path / "run") == losses(run)
   assert digest(tmp_path / "run") == digest(run)
 
@@ -241,11 +240,11 @@ def test_bad_words_get_one_line(run, capsys, words, message):
 def test_a_task_and_a_source_or_model_that_do_not_fit_get_one_line(config, tmp_path):
   pairs = dataclasses.replace(config, data=Dates(examples=50, held_out=5))
   with pytest.raises(ValueError, match="Dates gives pairs of texts"):
-    runs.train(pairs, tmp_path / "run")
+    trainer.train(pairs, tmp_path / "run")
   assert not (tmp_path / "run").exists()
   wrong = dataclasses.replace(config, model=Config(Dates()).model)
   with pytest.raises(ValueError, match="Transformer reads Pairs, and the task"):
-    runs.train(wrong, tmp_path / "run")
+    trainer.train(wrong, tmp_path / "run")
 
 
 def test_topics_are_apart_and_none_is_lost():

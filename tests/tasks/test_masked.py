@@ -11,7 +11,7 @@ from tests.models.test_family import small
 from tests.models.test_seq2seq import tokens
 from tests.tasks.test_language import call, write
 from tests.test_run import Now, digest, losses
-from transformer import run as runs
+from transformer import trainer
 from transformer.batch import BOS, EOS, MASK, PAD
 from transformer.data.batching import Grouped, Packed
 from transformer.data.sources.dates import Dates
@@ -21,7 +21,7 @@ from transformer.data.tokenizer import SentencePiece
 from transformer.experiment import Config
 from transformer.filler import open_run
 from transformer.models.bert import Bert, BertClassifier
-from transformer.run import Metrics, Run
+from transformer.run import Run
 from transformer.tasks.filling import encode_masked
 from transformer.tasks.masked import (
   Guesses,
@@ -30,6 +30,7 @@ from transformer.tasks.masked import (
   unigram_scores,
 )
 from transformer.tasks.text_classification import TextClassification, labelled
+from transformer.watch import Metrics
 
 
 @pytest.fixture(scope="module")
@@ -51,7 +52,7 @@ def config(tmp_path_factory):
 @pytest.fixture(scope="module")
 def run(config, tmp_path_factory):
   path = tmp_path_factory.mktemp("runs") / "bert"
-  assert runs.train(config, path) == 0
+  assert trainer.train(config, path) == 0
   return path
 
 
@@ -93,9 +94,9 @@ def test_a_run_has_scores_beside_the_most_frequent_token(run):
 
 def stopped(config, path, monkeypatch):
   with monkeypatch.context() as patch:
-    patch.setattr(runs, "Interrupt", Now)
-    assert runs.train(config, path) == runs.INTERRUPTED
-  assert runs.train(config, path) == 0
+    patch.setattr(trainer, "Interrupt", Now)
+    assert trainer.train(config, path) == trainer.INTERRUPTED
+  assert trainer.train(config, path) == 0
 
 
 def test_a_stopped_run_goes_on_as_the_same_run(run, config, tmp_path, monkeypatch):
@@ -108,7 +109,7 @@ def test_a_run_is_fine_tuned_and_goes_on_as_the_same_run(
   run, config, tmp_path, monkeypatch
 ):
   tuned = fine(config, run)
-  assert runs.train(tuned, tmp_path / "whole") == 0
+  assert trainer.train(tuned, tmp_path / "whole") == 0
   stopped(tuned, tmp_path / "run", monkeypatch)
   assert losses(tmp_path / "run") == losses(tmp_path / "whole")
   assert digest(tmp_path / "run") == digest(tmp_path / "whole")
@@ -293,7 +294,7 @@ def test_other_tasks_and_settings_that_do_not_fit_get_one_line(
   )
   for change, base, message in changes:
     with pytest.raises(ValueError, match=message) as error:
-      runs.train(dataclasses.replace(base, **change), tmp_path / "run")
+      trainer.train(dataclasses.replace(base, **change), tmp_path / "run")
     assert "\n" not in str(error.value)
     assert not (tmp_path / "run").exists()
 

@@ -6,15 +6,15 @@ import numpy as np
 import pytest
 
 from tests.test_run import Now, digest, losses
-from transformer import cli
-from transformer import run as runs
+from transformer import cli, trainer
 from transformer.data.batching import Rows
 from transformer.data.sources.dates import Dates
 from transformer.data.sources.stories import PLACES, Stories, split_of
 from transformer.experiment import Config
 from transformer.models.memory import MemoryNetwork
-from transformer.run import Metrics, Run
+from transformer.run import Run
 from transformer.tasks.questions import QuestionAnswering, Story, read_story
+from transformer.watch import Metrics
 
 TINY = Config(
   data=Stories(facts=2, sentences=6, examples=120, held_out=10),
@@ -96,16 +96,16 @@ def test_a_batch_is_the_end_of_a_story():
 @pytest.fixture(scope="module")
 def trained(tmp_path_factory):
   path = tmp_path_factory.mktemp("runs") / "whole"
-  assert runs.train(TINY, path) == 0
+  assert trainer.train(TINY, path) == 0
   return path
 
 
 def test_a_stopped_run_goes_on_as_the_same_run(trained, tmp_path, monkeypatch):
   with monkeypatch.context() as patch:
-    patch.setattr(runs, "Interrupt", Now)
-    assert runs.train(TINY, tmp_path / "run") == runs.INTERRUPTED
+    patch.setattr(trainer, "Interrupt", Now)
+    assert trainer.train(TINY, tmp_path / "run") == trainer.INTERRUPTED
   assert Run.open(tmp_path / "run").steps() == [1]
-  assert runs.train(TINY, tmp_path / "run") == 0
+  assert trainer.train(TINY, tmp_path / "run") == 0
   assert losses(tmp_path / "run") == losses(trained)
   assert digest(tmp_path / "run") == digest(trained)
   scores = {name: value for _, name, value in Metrics.read(trained)}
@@ -149,5 +149,5 @@ def test_a_story_is_read_as_it_is_written():
 def test_other_data_is_refused(tmp_path):
   changed = dataclasses.replace(TINY, data=Dates())
   with pytest.raises(ValueError, match="Dates gives no stories"):
-    runs.train(changed, tmp_path / "run")
+    trainer.train(changed, tmp_path / "run")
   assert not (tmp_path / "run" / "config.json").exists()

@@ -10,8 +10,7 @@ import pytest
 from tests.models.test_family import small
 from tests.tasks.test_language import call, write
 from tests.test_run import Now, digest, losses
-from transformer import experiment
-from transformer import run as runs
+from transformer import experiment, trainer
 from transformer.batch import BOS, EOS, Tokens
 from transformer.data.batching import Packed
 from transformer.data.corpus import Continuations, Corpus
@@ -20,10 +19,11 @@ from transformer.data.sources.plain import PlainText
 from transformer.data.tokenizer import SentencePiece
 from transformer.experiment import Config
 from transformer.models.transformer_xl import SegmentRecurrent
-from transformer.run import Metrics, Run
+from transformer.run import Run
 from transformer.studies import by_memory
 from transformer.tasks.generation import Generation
 from transformer.tasks.segments import SegmentModelling, following, read_through
+from transformer.watch import Metrics
 
 
 @pytest.fixture(scope="module")
@@ -49,7 +49,7 @@ def config(tmp_path_factory):
 @pytest.fixture(scope="module")
 def run(config, tmp_path_factory):
   path = tmp_path_factory.mktemp("runs") / "xl"
-  assert runs.train(config, path) == 0
+  assert trainer.train(config, path) == 0
   return path
 
 
@@ -96,9 +96,9 @@ def test_a_token_tells_the_next_of_its_example():
 
 def test_a_stopped_run_goes_on_as_the_same_run(run, config, tmp_path, monkeypatch):
   with monkeypatch.context() as patch:
-    patch.setattr(runs, "Interrupt", Now)
-    assert runs.train(config, tmp_path / "run") == runs.INTERRUPTED
-  assert runs.train(config, tmp_path / "run") == 0
+    patch.setattr(trainer, "Interrupt", Now)
+    assert trainer.train(config, tmp_path / "run") == trainer.INTERRUPTED
+  assert trainer.train(config, tmp_path / "run") == 0
   assert losses(tmp_path / "run") == losses(run)
   assert digest(tmp_path / "run") == digest(run)
 

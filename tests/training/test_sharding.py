@@ -233,13 +233,13 @@ def test_sizes_that_the_refusal_names_are_not_refused():
 
 
 def test_training_refuses_before_it_makes_anything(tmp_path):
-  from transformer import experiment, run
+  from transformer import experiment, trainer
 
   config = experiment.read(ROOT / "configs" / "dates.py")
   batching = dataclasses.replace(config.batching, tokens=config.batching.tokens + 1)
   config = dataclasses.replace(config, accumulate=7, batching=batching)
   with pytest.raises(ValueError, match="in 7 parts"):
-    run.train(config, tmp_path / "run")
+    trainer.train(config, tmp_path / "run")
   assert not (tmp_path / "run").exists()
 
 

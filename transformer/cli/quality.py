@@ -146,7 +146,7 @@ def write_record(
   folder: Path, name: str, record: dict, outputs: list[str], references: list[str]
 ) -> None:
   """Writes outputs and references, and last the record, which has their digests."""
-  from transformer.run import write_whole
+  from transformer.watch import write_whole
 
   for kind, lines in (("outputs", outputs), ("references", references)):
     data = "".join(line.replace("\n", " ") + "\n" for line in lines).encode()

@@ -65,7 +65,8 @@ def info(arguments) -> None:
   """Tells what a run is: config, step, number and digest of its parameters."""
   from transformer import config as configs
   from transformer import tree
-  from transformer.run import Run, sign
+  from transformer.run import Run
+  from transformer.trainer import sign
 
   run = Run.open(arguments.run)
   params = run.params(arguments.step)

@@ -19,13 +19,14 @@ import jax
 
 from transformer.experiment import Config
 from transformer.processes import Lock
-from transformer.run import foreign, train
+from transformer.run import foreign
 from transformer.studies import table
 from transformer.studies.counts import count
 from transformer.studies.entry import Entry
 from transformer.studies.result import Result, score
 from transformer.studies.study import Study
 from transformer.studies.together import Ratio, opened
+from transformer.trainer import train
 from transformer.watch import write_whole
 
 RATIO = "together.json"

@@ -19,7 +19,8 @@ import numpy as np
 from transformer.experiment import Config
 from transformer.processes import INTERRUPTED, Interrupt, Lock
 from transformer.report import write_report
-from transformer.run import Progress, Training, check_fit, prepare, say
+from transformer.run import prepare
+from transformer.trainer import Progress, Training, check_fit, say
 from transformer.training.mesh import check_batches
 from transformer.training.state import create_state
 from transformer.watch import Metrics, Watch
@@ -85,7 +86,7 @@ class Together:
     return Ratio(seconds[0], seconds[1] * len(self.trainings))
 
   def go(self) -> int:
-    """Trains all to their end; the exit status, as `run.train`."""
+    """Trains all to their end; the exit status, as `trainer.train`."""
     config, trainings = self.config, self.trainings
     with Interrupt() as interrupt, contextlib.ExitStack() as stack_:
       kept = [stack_.enter_context(each.run.checkpoints()) for each in trainings]
@@ -142,7 +143,8 @@ class Together:
 
 @contextlib.contextmanager
 def opened(experiments: Sequence[Config], paths: Sequence[Path]) -> Iterator[Together]:
-  """Runs made or opened to be trained together, each locked; errors as `run.train`."""
+  """Runs made or opened to be trained together, each locked; errors as
+  `trainer.train`."""
   one = experiments[0]
   mesh = one.mesh.build()
   check_batches(mesh.shape, one.batching.shapes, one.accumulate)
