@@ -22,7 +22,7 @@ from transformer.layers.recurrent import (
   last_read,
   pick,
 )
-from transformer.models.base import Model
+from transformer.models.base import EncoderDecoder, Model
 from transformer.models.seq2seq import shift_right
 
 
@@ -61,13 +61,11 @@ class RecurrentAttention(Model):
     return AlignedSeq2Seq(self, vocabulary, dtype)
 
 
-class AlignedSeq2Seq(nn.Module):
+class AlignedSeq2Seq(EncoderDecoder):
   """Logits of every target token given the tokens before it and a source that each
   state looks at."""
 
   c: RecurrentAttention
-  vocabulary: int
-  dtype: Any = jnp.float32
 
   def setup(self):
     c = self.c
@@ -81,18 +79,6 @@ class AlignedSeq2Seq(nn.Module):
     )
     self.maxout = Maxout(c.d_output)
     self.output = Logits(self.vocabulary)
-
-  def __call__(self, batch: Pairs, train: bool = False):
-    """Logits `[b, t, v]` in float32 for every token of `batch.target`, each computed
-    from the target tokens before it and from the whole source.
-
-    With `train`, draws from the stream `dropout`.
-    """
-    return self.logits(self.hidden(batch, train))
-
-  def logits(self, x_btd):
-    """The logits of hidden states `[b, t, d]`."""
-    return self.output(x_btd)
 
   def hidden(self, batch: Pairs, train: bool = False):
     """What the decoder makes of every token of `batch.target`, `[b, t, d]`."""

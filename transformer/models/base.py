@@ -4,6 +4,7 @@ import abc
 import dataclasses
 from typing import Any
 
+import jax.numpy as jnp
 import numpy as np
 from flax import linen as nn
 
@@ -44,3 +45,30 @@ class Model(abc.ABC):
   @abc.abstractmethod
   def width(self) -> int:
     """d_model, which schedules and embeddings refer to."""
+
+
+class EncoderDecoder(nn.Module):
+  """Logits of every target token given its source and the target tokens before it.
+
+  A member makes in `setup` the layers of `hidden`, and `output` for the logits.
+  """
+
+  c: Any
+  vocabulary: int
+  dtype: Any = jnp.float32
+
+  def __call__(self, batch: Pairs, train: bool = False):
+    """Logits `[b, t, v]` in float32 for every token of `batch.target`, each computed
+    from the target tokens before it and from the whole source.
+
+    With `train`, draws from the stream `dropout`.
+    """
+    return self.logits(self.hidden(batch, train))
+
+  def logits(self, x_btd):
+    """The logits of hidden states `[b, t, d]`."""
+    return self.output(x_btd)
+
+  def hidden(self, batch: Pairs, train: bool = False):
+    """What the decoder makes of every token of `batch.target`, `[b, t, d]`."""
+    raise NotImplementedError

@@ -1,7 +1,6 @@
 """Convolutions in place of recurrence (Gehring et al. 2017)."""
 
 import dataclasses
-from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -20,7 +19,7 @@ from transformer.layers.dropout import dropout
 from transformer.layers.embedding import Embedding, Logits
 from transformer.layers.linear import project, weight
 from transformer.layers.masks import same_segment
-from transformer.models.base import Model
+from transformer.models.base import EncoderDecoder, Model
 from transformer.models.seq2seq import shift_right
 
 HALF = 0.5**0.5
@@ -160,12 +159,10 @@ class DecoderBlock(nn.Module):
     return HALF * (x_btf + y_btf)
 
 
-class ConvolutionalSeq2Seq(nn.Module):
+class ConvolutionalSeq2Seq(EncoderDecoder):
   """Logits of every target token given its source and its past."""
 
   c: Convolutional
-  vocabulary: int
-  dtype: Any = jnp.float32
 
   def setup(self):
     c = self.c
@@ -176,18 +173,6 @@ class ConvolutionalSeq2Seq(nn.Module):
     self.encoder = blocks(EncoderBlock, c, 2)(c)
     self.decoder = blocks(DecoderBlock, c, 5)(c)
     self.output = Logits(self.vocabulary)
-
-  def __call__(self, batch: Pairs, train: bool = False):
-    """Logits `[b, t, v]` in float32 for every token of `batch.target`, each computed
-    from the target tokens before it and from the whole source.
-
-    With `train`, draws from the stream `dropout`.
-    """
-    return self.logits(self.hidden(batch, train))
-
-  def logits(self, x_btd):
-    """The logits of hidden states `[b, t, d]`."""
-    return self.output(x_btd)
 
   def hidden(self, batch: Pairs, train: bool = False):
     """What the decoder makes of every token of `batch.target`, `[b, t, d]`."""

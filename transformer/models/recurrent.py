@@ -1,7 +1,6 @@
 """Two recurrent networks and one vector between them (Sutskever et al. 2014)."""
 
 import dataclasses
-from typing import Any
 
 import jax.numpy as jnp
 from flax import linen as nn
@@ -19,7 +18,7 @@ from transformer.layers.recurrent import (
   last_read,
   pick,
 )
-from transformer.models.base import Model
+from transformer.models.base import EncoderDecoder, Model
 from transformer.models.seq2seq import shift_right
 
 
@@ -54,12 +53,10 @@ class Recurrent(Model):
     return RecurrentSeq2Seq(self, vocabulary, dtype)
 
 
-class RecurrentSeq2Seq(nn.Module):
+class RecurrentSeq2Seq(EncoderDecoder):
   """Logits of every target token given one vector a layer and the tokens before it."""
 
   c: Recurrent
-  vocabulary: int
-  dtype: Any = jnp.float32
 
   def setup(self):
     c = self.c
@@ -72,18 +69,6 @@ class RecurrentSeq2Seq(nn.Module):
       RecurrentLayer(c.cell, c.d_model, c.d_model) for _ in range(c.layers)
     ]
     self.output = Logits(self.vocabulary)
-
-  def __call__(self, batch: Pairs, train: bool = False):
-    """Logits `[b, t, v]` in float32 for every token of `batch.target`, each computed
-    from the target tokens before it and from the whole source.
-
-    With `train`, draws from the stream `dropout`.
-    """
-    return self.logits(self.hidden(batch, train))
-
-  def logits(self, x_btd):
-    """The logits of hidden states `[b, t, d]`."""
-    return self.output(x_btd)
 
   def hidden(self, batch: Pairs, train: bool = False):
     """What the decoder makes of every token of `batch.target`, `[b, t, d]`."""

@@ -1,7 +1,6 @@
 """The Transformer of the paper: an encoder, a decoder, one embedding (§3)."""
 
 import dataclasses
-from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -10,6 +9,7 @@ from flax import linen as nn
 from transformer.batch import BOS, Pairs, Tokens
 from transformer.decoding.state import DecodeState, Slots
 from transformer.layers.embedding import Embedding, Tying
+from transformer.models.base import EncoderDecoder
 from transformer.models.stack import Decoder, DecoderLayer, Encoder, Stack
 
 
@@ -23,25 +23,15 @@ class Transformer(Stack):
     return Seq2Seq(self, vocabulary, dtype)
 
 
-class Seq2Seq(nn.Module):
+class Seq2Seq(EncoderDecoder):
   """Logits of every target token given its source and its past."""
 
   c: Transformer
-  vocabulary: int
-  dtype: Any = jnp.float32
 
   def setup(self):
     self.embedding = Embedding(self.vocabulary, self.c.d_model, self.c.tying)
     self.encoder = Encoder(self.c)
     self.decoder = Decoder(self.c)
-
-  def __call__(self, batch: Pairs, train: bool = False):
-    """Logits `[b, t, v]` in float32 for every token of `batch.target`, each computed
-    from the target tokens before it and from the whole source.
-
-    With `train`, draws from the stream `dropout`.
-    """
-    return self.logits(self.hidden(batch, train))
 
   def logits(self, x_btd):
     """The logits of hidden states `[b, t, d]`."""

@@ -6,21 +6,17 @@ writes by_length.csv and by_length.png: chrF (Popović 2015) and exact match of 
 run's greedy outputs on the held-out texts of the first run's data, by source tokens.
 """
 
-import argparse
-import csv
 import sys
 from collections.abc import Sequence
 from pathlib import Path
 from typing import NamedTuple
 
-import matplotlib
-
-matplotlib.use("Agg")
 import matplotlib.pyplot as plt
 import numpy as np
 
-from transformer.platform import compilation_cache
 from transformer.run import Run
+from transformer.studies.figures import UNITS, finish
+from transformer.studies.over_runs import lines, parser, write
 from transformer.tasks.search import Search
 from transformer.tasks.translation import text_scores
 from transformer.translator import Translator
@@ -50,8 +46,11 @@ def study(paths: Sequence[Path], split: str, count: int) -> list[Row]:
   """The scores of runs by length, on one data set.
 
   Raises:
-    FileNotFoundError, ValueError: a path is no run that translates.
+    FileNotFoundError, ValueError: a path is no run that translates, or there are no
+      bins.
   """
+  if count < 1:
+    raise ValueError(f"--bins: {count} is less than 1")
   first = Run.open(paths[0])
   pairs = first.config.data.open(split)
   sources = [pairs[i].source for i in range(len(pairs))]
@@ -74,48 +73,31 @@ def study(paths: Sequence[Path], split: str, count: int) -> list[Row]:
 def draw(file: Path, rows: Sequence[Row]) -> None:
   """Both scores over length, a line for each run, readable without colour."""
   figure, axes = plt.subplots(1, 2, figsize=(10, 3.6), layout="constrained")
-  names = list(dict.fromkeys(row.run for row in rows))
-  styles = ("-o", "--s", ":^", "-.v")
   for axis, field in zip(axes, ("exact_match", "chrf"), strict=True):
-    for i, name in enumerate(names):
-      own = [row for row in rows if row.run == name]
-      middle = [(row.shortest + row.longest) / 2 for row in own]
-      values = [getattr(row, field) for row in own]
-      axis.plot(middle, values, styles[i % len(styles)], label=name)
-    axis.set(title=field.replace("_", " "), xlabel="source tokens", ylim=(0, None))
-    axis.grid(alpha=0.3)
-    axis.legend()
-  figure.savefig(file, dpi=110)
-  plt.close(figure)
+    lines(
+      axis, rows, lambda row: (row.shortest + row.longest) / 2,
+      lambda row, field=field: getattr(row, field),
+    )  # fmt: skip
+    axis.set(ylabel=UNITS[field], xlabel="source tokens", ylim=(0, None))
+  finish(figure, file)
+
+
+def told(row: Row) -> str:
+  """A row as a line."""
+  return (
+    f"{row.run}: {row.shortest} to {row.longest} tokens, {row.sentences} sentences: "
+    f"exact match {row.exact_match:.3f}, chrF {row.chrf:.1f}"
+  )
 
 
 def main(argv: list[str] | None = None) -> int:
-  """Writes the table and the figure; an error of the user's is one line, status 1."""
-  parser = argparse.ArgumentParser(prog="by_length", description=__doc__)
-  parser.add_argument("runs", metavar="RUN", nargs="+", type=Path)
-  parser.add_argument("--output", type=Path, default=Path("by_length"))
-  parser.add_argument("--split", default="test", help="train, val or test (default)")
-  parser.add_argument(
-    "--bins", type=int, default=6, help="groups by length (default 6)"
+  """Writes the table and the figure; the exit status."""
+  new = parser("by_length", __doc__)
+  new.add_argument("--bins", type=int, default=6, help="groups by length (default 6)")
+  given = new.parse_args(argv)
+  return write(
+    given.output, lambda: study(given.runs, given.split, given.bins), draw, told
   )
-  arguments = parser.parse_args(argv)
-  compilation_cache()
-  try:
-    if arguments.bins < 1:
-      raise ValueError(f"--bins: {arguments.bins} is less than 1")
-    rows = study(arguments.runs, arguments.split, arguments.bins)
-    draw(arguments.output.with_suffix(".png"), rows)
-    with arguments.output.with_suffix(".csv").open("w", newline="") as out:
-      csv.writer(out).writerows([Row._fields, *rows])
-  except (ValueError, OSError) as error:
-    print(f"error: {error}", file=sys.stderr)
-    return 1
-  for row in rows:
-    print(
-      f"{row.run}: {row.shortest} to {row.longest} tokens, {row.sentences} sentences: "
-      f"exact match {row.exact_match:.3f}, chrF {row.chrf:.1f}"
-    )
-  return 0
 
 
 if __name__ == "__main__":

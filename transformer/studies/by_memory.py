@@ -6,22 +6,18 @@ writes by_memory.csv and by_memory.png: the perplexity of each run's held-out te
 read segment by segment with each length of memory (Dai et al. 2019, §4.3).
 """
 
-import argparse
-import csv
 import math
 import sys
 from collections.abc import Sequence
 from pathlib import Path
 from typing import NamedTuple
 
-import matplotlib
-
-matplotlib.use("Agg")
 import matplotlib.pyplot as plt
 
 from transformer.data.corpus import Corpus
-from transformer.platform import compilation_cache
 from transformer.run import Run
+from transformer.studies.figures import UNITS, finish
+from transformer.studies.over_runs import lines, parser, write
 from transformer.tasks.segments import SegmentModelling, read_through
 
 SIZES = (0, 16, 32, 64, 128, 256, 512)
@@ -40,8 +36,11 @@ def study(paths: Sequence[Path], split: str, sizes: Sequence[int]) -> list[Row]:
   """The perplexity of runs by memory, each on the texts of its own data.
 
   Raises:
-    FileNotFoundError, ValueError: a path is no run with a memory.
+    FileNotFoundError, ValueError: a path is no run with a memory, or a size is
+      negative.
   """
+  if min(sizes) < 0:
+    raise ValueError(f"--memory: {min(sizes)} is negative")
   rows = []
   for path in paths:
     run = Run.open(path)
@@ -60,41 +59,25 @@ def study(paths: Sequence[Path], split: str, sizes: Sequence[int]) -> list[Row]:
 def draw(file: Path, rows: Sequence[Row]) -> None:
   """Perplexity over memory, a line for each run, readable without colour."""
   figure, axis = plt.subplots(figsize=(5.2, 3.6), layout="constrained")
-  styles = ("-o", "--s", ":^", "-.v")
-  for i, name in enumerate(dict.fromkeys(row.run for row in rows)):
-    own = [row for row in rows if row.run == name]
-    sizes, values = [row.memory for row in own], [row.perplexity for row in own]
-    axis.plot(sizes, values, styles[i % len(styles)], label=name)
-  axis.set(xlabel="tokens remembered", ylabel="perplexity")
+  lines(axis, rows, lambda row: row.memory, lambda row: row.perplexity)
+  axis.set(xlabel="tokens remembered", ylabel=UNITS["perplexity"])
   axis.set_xscale("symlog", base=2, linthresh=8)
-  axis.grid(alpha=0.3)
-  axis.legend()
-  figure.savefig(file, dpi=110)
-  plt.close(figure)
+  finish(figure, file)
+
+
+def told(row: Row) -> str:
+  """A row as a line."""
+  return f"{row.run}: memory {row.memory}: perplexity {row.perplexity:.3f}"
 
 
 def main(argv: list[str] | None = None) -> int:
-  """Writes the table and the figure; an error of the user's is one line, status 1."""
-  parser = argparse.ArgumentParser(prog="by_memory", description=__doc__)
-  parser.add_argument("runs", metavar="RUN", nargs="+", type=Path)
-  parser.add_argument("--output", type=Path, default=Path("by_memory"))
-  parser.add_argument("--split", default="test", help="train, val or test (default)")
-  parser.add_argument("--memory", metavar="N", nargs="+", type=int, default=SIZES)
-  arguments = parser.parse_args(argv)
-  compilation_cache()
-  try:
-    if min(arguments.memory) < 0:
-      raise ValueError(f"--memory: {min(arguments.memory)} is negative")
-    rows = study(arguments.runs, arguments.split, arguments.memory)
-    draw(arguments.output.with_suffix(".png"), rows)
-    with arguments.output.with_suffix(".csv").open("w", newline="") as out:
-      csv.writer(out).writerows([Row._fields, *rows])
-  except (ValueError, OSError) as error:
-    print(f"error: {error}", file=sys.stderr)
-    return 1
-  for row in rows:
-    print(f"{row.run}: memory {row.memory}: perplexity {row.perplexity:.3f}")
-  return 0
+  """Writes the table and the figure; the exit status."""
+  new = parser("by_memory", __doc__)
+  new.add_argument("--memory", metavar="N", nargs="+", type=int, default=SIZES)
+  given = new.parse_args(argv)
+  return write(
+    given.output, lambda: study(given.runs, given.split, given.memory), draw, told
+  )
 
 
 if __name__ == "__main__":

@@ -10,15 +10,14 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from transformer.batch import Tokens
-from transformer.data.batching import Batching, Grouped, Shape
+from transformer.data.batching import Grouped
 from transformer.data.corpus import Corpus, Pieces
 from transformer.data.pipeline import evaluation_batches
 from transformer.data.sources.base import Source
-from transformer.data.tokenizer import SentencePiece, Tokenizer
-from transformer.tasks.base import Features, Samples, Task, next_tokens
+from transformer.data.tokenizer import Tokenizer
+from transformer.tasks.base import Samples, next_tokens
 from transformer.tasks.generation import Continuer, Generation
-from transformer.tasks.texts import open_texts, text_features, train_on_texts
+from transformer.tasks.texts import TextTask, open_texts
 from transformer.training.losses import Mean, Readout
 
 SHOWN = 3
@@ -26,7 +25,7 @@ SHOWN = 3
 
 
 @dataclasses.dataclass(frozen=True)
-class LanguageModelling(Task):
+class LanguageModelling(TextTask):
   """Each token given those before it, in pieces of texts.
 
   A text is cut into pieces of at most `context` tokens, each an example of its own: the
@@ -49,7 +48,6 @@ class LanguageModelling(Task):
     "tokens",
   )
 
-  context: int = 128
   smoothing: float = 0.0
   readout: Readout = Readout()
   generation: Generation = Generation(max_length=48)
@@ -58,29 +56,11 @@ class LanguageModelling(Task):
     if self.context < 2:
       raise ValueError(f"task.context: {self.context} is less than 2")
 
-  def make_vocabulary(self, data: Source, recipe: SentencePiece) -> bytes:
-    return train_on_texts(data, recipe)
-
-  def features(
-    self,
-    data: Source,
-    tokenizer: Tokenizer,
-    batching: Batching,
-    seed: int,
-    cache: Path,
-  ) -> Features:
-    corpus = self.pieces(data, "train", tokenizer, cache, progress=True)
-    return text_features(corpus, tokenizer, batching, seed)
-
   def pieces(
     self, data: Source, split: str, tokenizer: Tokenizer, cache: Path, progress: bool
   ) -> Pieces:
-    """A split, tokenised once and kept under `cache`, in pieces."""
     open_texts(data, split)
     return Pieces(Corpus.build(data, split, tokenizer, cache, progress), self.context)
-
-  def example(self, shape: Shape) -> Tokens:
-    return Tokens(*(np.zeros((shape.rows, shape.source), np.int32),) * 3)
 
   def loss(self, module, params, batch, key) -> tuple[Mean, Any]:
     smoothing = 0.0 if key is None else self.smoothing

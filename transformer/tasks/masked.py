@@ -11,16 +11,16 @@ import jax.numpy as jnp
 import numpy as np
 
 from transformer.batch import MASK, PAD, UNK, Pairs, Tokens
-from transformer.data.batching import Batching, Grouped, Shape
+from transformer.data.batching import Grouped
 from transformer.data.corpus import Begun, Corpus, Pieces
 from transformer.data.pipeline import evaluation_batches
 from transformer.data.sources.base import Source
 from transformer.data.tokenizer import SentencePiece, Tokenizer
 from transformer.layers.dropout import hashed_bits
-from transformer.tasks.base import Features, Samples, Task, next_tokens
+from transformer.tasks.base import Samples, next_tokens
 from transformer.tasks.filling import Filler, with_masks
-from transformer.tasks.texts import open_texts, text_features, train_on_texts
-from transformer.training.losses import Mean, Readout
+from transformer.tasks.texts import TextTask, open_texts
+from transformer.training.losses import Mean, Readout, accuracy, cross_entropy
 
 SPECIAL = UNK + 1
 """Ids below it are special, and are never masked or drawn."""
@@ -33,7 +33,7 @@ OFTEN = {"mask": 0.8, "other": 0.1}
 
 
 @dataclasses.dataclass(frozen=True)
-class MaskedLanguageModelling(Task):
+class MaskedLanguageModelling(TextTask):
   """Tokens chosen at random, given all the others of their text.
 
   Of all tokens but the special ones each is chosen with probability `chosen`; of those
@@ -54,7 +54,6 @@ class MaskedLanguageModelling(Task):
   verb: ClassVar[str] = "fill"
   scores: ClassVar = ("loss", "accuracy", "unigram_loss", "unigram_accuracy", "tokens")
 
-  context: int = 128
   chosen: float = 0.15
   readout: Readout = Readout()
 
@@ -70,29 +69,14 @@ class MaskedLanguageModelling(Task):
         "--config.tokenizer.byte_fallback: masked language modelling needs it, for "
         "what is unknown would be taken for a mask"
       )
-    return train_on_texts(data, recipe)
-
-  def features(
-    self,
-    data: Source,
-    tokenizer: Tokenizer,
-    batching: Batching,
-    seed: int,
-    cache: Path,
-  ) -> Features:
-    corpus = self.pieces(data, "train", tokenizer, cache, progress=True)
-    return text_features(corpus, tokenizer, batching, seed)
+    return super().make_vocabulary(data, recipe)
 
   def pieces(
     self, data: Source, split: str, tokenizer: Tokenizer, cache: Path, progress: bool
   ) -> Begun:
-    """A split, tokenised once and kept under `cache`, in pieces."""
     open_texts(data, split)
     texts = Corpus.build(data, split, tokenizer, cache, progress)
     return Begun(Pieces(texts, self.context - 1), self.context)
-
-  def example(self, shape: Shape) -> Tokens:
-    return Tokens(*(np.zeros((shape.rows, shape.source), np.int32),) * 3)
 
   def loss(self, module, params, batch, key) -> tuple[Mean, Any]:
     drawn, dropped = jax.random.split(jax.random.key(0) if key is None else key)
@@ -201,16 +185,8 @@ class Guesses:
 def guess(module, params, batch: Pairs) -> tuple[Mean, Mean]:
   """Nats, and right guesses, of the tokens that are to be told."""
   logits_btv = module.apply({"params": params}, batch.source)
-  wanted_bt = batch.target.id_bt
-  weight_bt = (wanted_bt != PAD).astype(jnp.float32)
-  logprob_btv = jax.nn.log_softmax(logits_btv)
-  gain_bt = jnp.take_along_axis(logprob_btv, wanted_bt[:, :, None], axis=-1)[:, :, 0]
-  right_bt = jnp.argmax(logits_btv, axis=-1) == wanted_bt
-  count = jnp.sum(weight_bt)
-  return (
-    Mean(-jnp.sum(gain_bt * weight_bt), count),
-    Mean(jnp.sum(right_bt * weight_bt), count),
-  )
+  told = batch.target.id_bt, batch.target.id_bt != PAD
+  return cross_entropy(logits_btv, *told), accuracy(logits_btv, *told)
 
 
 def unigram_scores(

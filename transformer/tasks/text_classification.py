@@ -22,7 +22,7 @@ from transformer.tasks.base import Features, Samples, next_tokens
 from transformer.tasks.classification import Answer, Classifying, answer
 from transformer.tasks.filling import ROWS, room
 from transformer.tasks.texts import text_features, train_on_texts
-from transformer.training.losses import Mean, Readout
+from transformer.training.losses import Mean, Readout, accuracy, cross_entropy
 
 SHOWN = 8
 """Held-out texts that an evaluation shows with what they were held for."""
@@ -218,17 +218,9 @@ def labelled(batch: Pairs) -> Labelled:
 @functools.partial(jax.jit, static_argnames="module")
 def judge(module, params, batch: Labelled) -> tuple[Mean, Mean]:
   """Nats, and right answers, of the examples of a batch."""
-  logits_btc = module.apply({"params": params}, batch)
-  weight_bt = (batch.class_bt >= 0).astype(jnp.float32)
-  class_bt = jnp.maximum(batch.class_bt, 0)
-  logprob_btc = jax.nn.log_softmax(logits_btc)
-  gain_bt = jnp.take_along_axis(logprob_btc, class_bt[:, :, None], axis=-1)[:, :, 0]
-  right_bt = jnp.argmax(logits_btc, axis=-1) == class_bt
-  count = jnp.sum(weight_bt)
-  return (
-    Mean(-jnp.sum(gain_bt * weight_bt), count),
-    Mean(jnp.sum(right_bt * weight_bt), count),
-  )
+  logits_btv = module.apply({"params": params}, batch)
+  told = jnp.maximum(batch.class_bt, 0), batch.class_bt >= 0
+  return cross_entropy(logits_btv, *told), accuracy(logits_btv, *told)
 
 
 @functools.partial(jax.jit, static_argnames="module")

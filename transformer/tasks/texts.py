@@ -1,13 +1,50 @@
 """What the tasks over texts alone have in common: their texts, tokenizer, training
 data."""
 
+import abc
+import dataclasses
 import functools
+from pathlib import Path
+from typing import Any
 
-from transformer.data.batching import Batching
+import numpy as np
+
+from transformer.batch import Tokens
+from transformer.data.batching import Batching, Shape
 from transformer.data.pipeline import Examples, assemble, batches, fill
 from transformer.data.sources.base import Source, TextSource
 from transformer.data.tokenizer import SentencePiece, Tokenizer
-from transformer.tasks.base import Features
+from transformer.tasks.base import Features, Task
+
+
+@dataclasses.dataclass(frozen=True)
+class TextTask(Task):
+  """A task whose examples are pieces of texts, of at most `context` tokens."""
+
+  context: int = 128
+
+  def make_vocabulary(self, data: Source, recipe: SentencePiece) -> bytes:
+    return train_on_texts(data, recipe)
+
+  def features(
+    self,
+    data: Source,
+    tokenizer: Tokenizer,
+    batching: Batching,
+    seed: int,
+    cache: Path,
+  ) -> Features:
+    corpus = self.pieces(data, "train", tokenizer, cache, progress=True)
+    return text_features(corpus, tokenizer, batching, seed)
+
+  @abc.abstractmethod
+  def pieces(
+    self, data: Source, split: str, tokenizer: Tokenizer, cache: Path, progress: bool
+  ) -> Examples:
+    """A split, tokenised once and kept under `cache`, in pieces."""
+
+  def example(self, shape: Shape) -> Any:
+    return Tokens(*(np.zeros((shape.rows, shape.source), np.int32),) * 3)
 
 
 def open_texts(data: Source, split: str):

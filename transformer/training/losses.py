@@ -48,6 +48,14 @@ def cross_entropy(logits_btv, target_bt, weight_bt, smoothing: float = 0.0) -> M
   return Mean(jnp.sum(loss_bt * weight_bt), jnp.sum(weight_bt))
 
 
+def accuracy(logits_btv, target_bt, weight_bt) -> Mean:
+  """How often the largest logit is the target's, over real tokens; arguments as in
+  `cross_entropy`."""
+  right_bt = jnp.argmax(logits_btv, axis=-1) == target_bt
+  weight_bt = weight_bt.astype(jnp.float32)
+  return Mean(jnp.sum(right_bt * weight_bt), jnp.sum(weight_bt))
+
+
 @dataclasses.dataclass(frozen=True)
 class Readout:
   """How hidden states become a loss over the vocabulary: the logits of all tokens at

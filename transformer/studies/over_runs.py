@@ -1,0 +1,62 @@
+"""Commands that hold finished runs against each other: a table, a figure, a line for
+each row."""
+
+import argparse
+import csv
+import sys
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
+
+from matplotlib.axes import Axes
+
+from transformer.platform import compilation_cache
+from transformer.studies.figures import MARKS, SHADES, STYLES
+
+
+def parser(name: str, description: str | None) -> argparse.ArgumentParser:
+  """The flags that all have: runs, where to write, which texts."""
+  new = argparse.ArgumentParser(prog=name, description=description)
+  new.add_argument("runs", metavar="RUN", nargs="+", type=Path)
+  new.add_argument("--output", type=Path, default=Path(name))
+  new.add_argument("--split", default="test", help="train, val or test (default)")
+  return new
+
+
+def write(
+  output: Path, study: Callable[[], Sequence[Any]], draw: Callable, told: Callable
+) -> int:
+  """Writes the table and the figure, and tells every row; the exit status. An error of
+  the user's is one line, and then it is 1.
+
+  Args:
+    output: both files, without their endings.
+    study: gives rows, which are named tuples.
+    draw: draws them, `draw(file, rows)`.
+    told: the line of one.
+  """
+  compilation_cache()
+  try:
+    rows = study()
+    draw(output.with_suffix(".png"), rows)
+    with output.with_suffix(".csv").open("w", newline="") as out:
+      csv.writer(out).writerows([rows[0]._fields, *rows])
+  except (ValueError, OSError) as error:
+    print(f"error: {error}", file=sys.stderr)
+    return 1
+  for row in rows:
+    print(told(row))
+  return 0
+
+
+def lines(axis: Axes, rows: Sequence[Any], x: Callable, y: Callable) -> None:
+  """A line for each run, readable without colour, and its legend."""
+  for i, name in enumerate(dict.fromkeys(row.run for row in rows)):
+    own = [row for row in rows if row.run == name]
+    axis.plot(
+      [x(row) for row in own], [y(row) for row in own], label=name,
+      marker=MARKS[i % len(MARKS)], linestyle=STYLES[i % len(STYLES)],
+      color=SHADES[i % len(SHADES)],
+    )  # fmt: skip
+  axis.grid(alpha=0.3)
+  axis.legend()
