@@ -11,7 +11,17 @@ import pytest
 ROOT = Path(__file__).resolve().parent.parent
 
 FLOORS = [
-  {"config", "axes", "batch", "tree", "hashing", "platform", "processes", "program"},
+  {
+    "config",
+    "kinds",
+    "axes",
+    "batch",
+    "tree",
+    "hashing",
+    "platform",
+    "processes",
+    "program",
+  },
   {"layers", "data", "training", "decoding"},
   {"models"},
   {"tasks"},

@@ -1,64 +1,39 @@
 """Frozen dataclasses as configs: overriding by dotted flags, JSON there and back.
 
-A field whose type is a dataclass may hold any subclass of it (a *recipe*), written on
-the command line as a call with literals, `Noam(warmup=4000)`, and in JSON as an object
-with its `type`. Nothing is ever imported by name or executed: a name is looked for
-among the subclasses of the field's own type.
+A recipe (`transformer.kinds`) is written on the command line as a call with literals,
+`Noam(warmup=4000)`, and in JSON as an object with its `type`.
 """
 
 import ast
 import dataclasses
-import difflib
 import hashlib
-import inspect
 import json
 import math
-import types
-import typing
 from typing import Any
+
+from transformer.kinds import (
+  DEEPEST,
+  Mismatch,
+  accepts,
+  annotations,
+  build,
+  check_value,
+  choices,
+  coerce,
+  describe,
+  members,
+  no_field,
+  no_member,
+  recipe,
+  settle,
+  short,
+  shown,
+)
 
 Path = str
 
-DEEPEST = 16
-"""How far recipes may nest."""
-
-LONGEST = 65536
-"""How many characters a text, and how many items a tuple, may have."""
-
-BIGGEST = 2**63
-"""Whole numbers stay below it, on both sides of zero."""
-
 FLOATS = {"inf": math.inf, "-inf": -math.inf, "nan": math.nan}
 """The numbers that JSON cannot write."""
-
-
-def members(family: type) -> dict[str, type]:
-  """The usable members of a recipe family by name: the class and all its subclasses
-  that are not abstract and not private; of a class defined again, the newest.
-
-  Raises:
-    ValueError: two of them have one name.
-  """
-  found: dict[str, type] = {}
-  waiting = [family]
-  while waiting:
-    kind = waiting.pop()
-    waiting.extend(kind.__subclasses__())
-    if inspect.isabstract(kind) or kind.__name__.startswith("_"):
-      continue
-    other = found.setdefault(kind.__name__, kind)
-    # A config file that is read again defines its classes again; the newest counts,
-    # and comes first here.
-    again = (other.__module__, other.__qualname__) == (
-      kind.__module__, kind.__qualname__
-    )  # fmt: skip
-    if other is not kind and not again:
-      places = " and ".join(sorted((other.__module__, kind.__module__)))
-      raise ValueError(
-        f"{family.__name__}: two members are named {kind.__name__} (in {places}); "
-        "rename one"
-      )
-  return dict(sorted(found.items()))
 
 
 def flags(argv: list[str]) -> tuple[list[tuple[Path, str | None]], list[str]]:
@@ -101,20 +76,20 @@ def _override(config, names: list[str], text: str | None, path: Path):
   kinds = annotations(type(config))
   if name not in kinds:
     prefix = path.split(".")[: -len(names)]
-    raise ValueError(_no_field(where, name, type(config), prefix))
+    raise ValueError(no_field(where, name, type(config), prefix))
   value = getattr(config, name)
   if rest:
     if not dataclasses.is_dataclass(value):
-      raise ValueError(f"{where}: {name} is {_shown(value)} and has no fields")
+      raise ValueError(f"{where}: {name} is {shown(value)} and has no fields")
     new = _override(value, rest, text, path)
   elif text is None:
-    if not _accepts(kinds[name], bool):
+    if not accepts(kinds[name], bool):
       raise ValueError(f"{where}: no value; write {where}=value")
     new = True
   else:
     new = _parse(text, kinds[name], where)
-    _check(new, kinds[name], where, path.count(".") + 1)
-  return _build(type(config), {**_fields(config), name: new}, where)
+    check_value(new, kinds[name], where, path.count(".") + 1)
+  return build(type(config), {**_fields(config), name: new}, where)
 
 
 def parse(text: str, kind: Any, where: str) -> Any:
@@ -125,13 +100,13 @@ def parse(text: str, kind: Any, where: str) -> Any:
     ValueError: it is none.
   """
   value = _parse(text, kind, where)
-  _check(value, kind, where, 0)
+  check_value(value, kind, where, 0)
   return value
 
 
 def _parse(text: str, kind, where: str):
   """A value of type `kind` from a command-line word."""
-  if kind is str or text in _choices(kind):
+  if kind is str or text in choices(kind):
     return text
   try:
     node = ast.parse(text.strip(), mode="eval").body
@@ -139,19 +114,14 @@ def _parse(text: str, kind, where: str):
     node = ast.Constant(text)
   try:
     return _value(node, kind, where)
-  except _Mismatch:
-    if _accepts(kind, str):
+  except Mismatch:
+    if accepts(kind, str):
       return text
-    shown = _shown(text)
-    raise ValueError(f"{where}={shown}: expected {_describe(kind)}") from None
-
-
-class _Mismatch(Exception):
-  """A value is not of the wanted type."""
+    raise ValueError(f"{where}={shown(text)}: expected {describe(kind)}") from None
 
 
 def _value(node, kind, where: str):
-  family = _recipe(kind)
+  family = recipe(kind)
   if family is not None:
     call = ast.Call(node, [], []) if isinstance(node, ast.Name) else node
     nothing = isinstance(node, ast.Name) and _word(node.id) is None
@@ -160,8 +130,8 @@ def _value(node, kind, where: str):
   try:
     plain = _literal(node)
   except (ValueError, TypeError, SyntaxError, RecursionError, MemoryError):
-    raise _Mismatch from None
-  return _coerce(plain, kind)
+    raise Mismatch from None
+  return coerce(plain, kind)
 
 
 def _literal(node):
@@ -184,7 +154,7 @@ def _call(node: ast.Call, family: type, where: str):
   name = node.func.id  # type: ignore[attr-defined]
   known = members(family)
   if name not in known:
-    raise ValueError(_no_member(where, name, family))
+    raise ValueError(no_member(where, name, family))
   kind = known[name]
   kinds = annotations(kind)
   given = dict(zip(kinds, node.args, strict=False))
@@ -193,7 +163,7 @@ def _call(node: ast.Call, family: type, where: str):
   for keyword in node.keywords:
     if keyword.arg not in kinds:
       at = f"{where}: {name}.{keyword.arg}"
-      raise ValueError(_no_field(at, str(keyword.arg), kind))
+      raise ValueError(no_field(at, str(keyword.arg), kind))
     if keyword.arg in given:
       raise ValueError(f"{where}: {name} is given {keyword.arg} twice")
     given[keyword.arg] = keyword.value
@@ -201,84 +171,12 @@ def _call(node: ast.Call, family: type, where: str):
   for field, argument in given.items():
     try:
       values[field] = _value(argument, kinds[field], where)
-    except _Mismatch:
+    except Mismatch:
       raise ValueError(
-        f"{where}: {name}.{field}: expected {_describe(kinds[field])}, got "
-        f"{_short(ast.unparse(argument))}"
+        f"{where}: {name}.{field}: expected {describe(kinds[field])}, got "
+        f"{short(ast.unparse(argument))}"
       ) from None
-  return _build(kind, values, where)
-
-
-def _build(kind: type, values: dict[str, Any], where: str):
-  missing = [
-    field.name
-    for field in dataclasses.fields(kind)
-    if field.name not in values
-    and field.default is dataclasses.MISSING
-    and field.default_factory is dataclasses.MISSING
-  ]
-  if missing:
-    raise ValueError(f"{where}: {kind.__name__} needs {', '.join(missing)}")
-  try:
-    return kind(**values)
-  except (ValueError, TypeError, ArithmeticError) as error:
-    raise ValueError(f"{where}: {error}") from error
-
-
-def check(config: Any) -> None:
-  """Checks every value against its annotation, all the way down.
-
-  Raises:
-    ValueError: naming the path, what was expected and what is there.
-  """
-  _check(config, type(config), "config", 0)
-
-
-def _check(value, kind, where: str, depth: int):
-  if depth > DEEPEST:
-    raise ValueError(f"{where}: nested more than {DEEPEST} deep")
-  family, own = _recipe(kind), type(value)
-  if family is not None and isinstance(value, family):
-    if own.__name__.startswith("_"):
-      raise ValueError(f"{where}: {own.__name__} is private: no file can name it")
-    if own.__hash__ is None:
-      raise ValueError(f"{where}: {own.__name__} has no hash; make it frozen")
-    for name, field in annotations(own).items():
-      _check(getattr(value, name), field, f"{where}.{name}", depth + 1)
-    return
-  same = _settle(value, kind, where, depth)
-  if repr(same) != repr(value):
-    raise ValueError(
-      f"{where}: expected {_describe(kind)}, got {_shown(value)}; write {same!r}"
-    )
-
-
-def _settle(value, kind, where: str, depth: int):
-  """A plain value as the type `kind`, if it is of sane size."""
-  _bound(value, where, depth)
-  try:
-    return _coerce(value, kind)
-  except _Mismatch:
-    raise ValueError(
-      f"{where}: expected {_describe(kind)}, got {_shown(value)}"
-    ) from None
-
-
-def _bound(value, where: str, depth: int):
-  if depth > DEEPEST:
-    raise ValueError(f"{where}: nested more than {DEEPEST} deep")
-  if isinstance(value, list):
-    raise ValueError(f"{where}: a list cannot be part of a config; use a tuple")
-  if isinstance(value, int) and abs(value) >= BIGGEST:
-    raise ValueError(f"{where}: a whole number must be smaller than 2**63")
-  if isinstance(value, (str, tuple)) and len(value) > LONGEST:
-    what = "characters" if isinstance(value, str) else "items"
-    raise ValueError(f"{where}: {len(value)} {what}; a setting has at most {LONGEST}")
-  if isinstance(value, str) and any("\ud800" <= c <= "\udfff" for c in value):
-    raise ValueError(f"{where}: {_shown(value)} is not valid Unicode")
-  if isinstance(value, tuple):
-    for item in value:
-      _bound(item, where, depth + 1)
+  return build(kind, values, where)
 
 
 def dump(config: Any) -> dict[str, Any]:
@@ -310,24 +208,24 @@ def load(kind: type, tree: Any) -> Any:
 def _load(tree, kind, where: str, depth: int):
   value = _plain(tree, where, depth)
   if not isinstance(value, dict):
-    return _settle(value, kind, where, depth)
-  family = _recipe(kind)
+    return settle(value, kind, where, depth)
+  family = recipe(kind)
   if family is None:
-    raise ValueError(f"{where}: expected {_describe(kind)}, got an object")
+    raise ValueError(f"{where}: expected {describe(kind)}, got an object")
   known, name = members(family), tree.get("type")
   if not isinstance(name, str):
     raise ValueError(f'{where}: an object must say its "type": {", ".join(known)}')
   if name not in known:
-    raise ValueError(_no_member(where, name, family))
+    raise ValueError(no_member(where, name, family))
   kinds = annotations(known[name])
   values = {}
   for key, item in tree.items():
     if key == "type":
       continue
     if key not in kinds:
-      raise ValueError(_no_field(f"{where}.{_short(str(key))}", str(key), known[name]))
+      raise ValueError(no_field(f"{where}.{short(str(key))}", str(key), known[name]))
     values[key] = _load(item, kinds[key], f"{where}.{key}", depth + 1)
-  return _build(known[name], values, where)
+  return build(known[name], values, where)
 
 
 def _plain(tree, where: str, depth: int):
@@ -393,121 +291,5 @@ def differences(a: Any, b: Any, path: Path = "") -> list[tuple[Path, Any, Any]]:
   return found
 
 
-def annotations(kind: Any) -> dict[str, Any]:
-  """The declared type of every field of a dataclass, in order."""
-  hints = typing.get_type_hints(kind)
-  return {f.name: hints[f.name] for f in dataclasses.fields(kind) if f.init}
-
-
 def _fields(config) -> dict[str, Any]:
   return {name: getattr(config, name) for name in annotations(type(config))}
-
-
-def _alternatives(kind) -> tuple:
-  if typing.get_origin(kind) in (typing.Union, types.UnionType):
-    return typing.get_args(kind)
-  return (kind,)
-
-
-def _recipe(kind) -> type | None:
-  for one in _alternatives(kind):
-    if isinstance(one, type) and dataclasses.is_dataclass(one):
-      return one
-  return None
-
-
-def _accepts(kind, plain: type) -> bool:
-  return plain in _alternatives(kind)
-
-
-def _choices(kind) -> list[str]:
-  """The texts that `kind` names one by one."""
-  literals = (k for k in _alternatives(kind) if typing.get_origin(k) is typing.Literal)
-  return [word for k in literals for word in typing.get_args(k) if type(word) is str]
-
-
-def _coerce(value, kind):
-  """`value` as the plain type `kind`; numbers convert where nothing is lost."""
-  for one in sorted(_alternatives(kind), key=lambda one: one is not type(value)):
-    if typing.get_origin(one) is typing.Literal:
-      if any(value == w and type(value) is type(w) for w in typing.get_args(one)):
-        return value
-    elif typing.get_origin(one) is tuple:
-      if type(value) is tuple:
-        items = typing.get_args(one)
-        if len(items) == 2 and items[1] is Ellipsis:
-          return tuple(_coerce(item, items[0]) for item in value)
-        if len(items) == len(value):
-          return tuple(_coerce(v, k) for v, k in zip(value, items, strict=True))
-    elif one is bool or one is str or one is type(None):
-      if type(value) is one:
-        return value
-    elif one is int:
-      whole = type(value) is float and value.is_integer() and abs(value) < BIGGEST
-      if whole or type(value) is int:
-        return int(value)
-    elif one is float and type(value) is float:
-      return value
-    elif one is float and type(value) is int and abs(value) < BIGGEST:
-      return float(value)
-  raise _Mismatch
-
-
-def _describe(kind) -> str:
-  names = []
-  for one in _alternatives(kind):
-    if one is type(None):
-      names.append("none")
-    elif typing.get_origin(one) is typing.Literal:
-      names.append(" or ".join(repr(word) for word in typing.get_args(one)))
-    elif typing.get_origin(one) is tuple:
-      names.append(f"a tuple such as {_example(one)}")
-    elif isinstance(one, type) and dataclasses.is_dataclass(one):
-      names.append(f"a {one.__name__}: {', '.join(members(one))}")
-    else:
-      plain = {int: "a whole number", float: "a number", str: "a text",
-               bool: "true or false"}  # fmt: skip
-      names.append(plain.get(one, str(one)))
-  return " or ".join(names)
-
-
-def _example(kind):
-  if typing.get_origin(kind) is tuple:
-    items = typing.get_args(kind)
-    items = items[:1] * 2 if items[-1:] == (Ellipsis,) else items
-    return tuple(_example(item) for item in items)
-  return {int: 2, float: 0.5, str: "a", bool: True}.get(kind)
-
-
-def _no_field(where: str, name: str, owner: type, prefix=()) -> str:
-  known = annotations(owner)
-  fields = ", ".join(known)
-  listed = (
-    f"fields of {owner.__name__}: {fields}"
-    if known
-    else f"{owner.__name__} has no fields"
-  )
-  return f"{where}: no such field{_nearest(name, known, prefix)} ({listed})"
-
-
-def _no_member(where: str, name: str, family: type) -> str:
-  known = members(family)
-  return (
-    f"{where}: no {family.__name__} is named {_short(name)}{_nearest(name, known)} "
-    f"(there are: {', '.join(known)})"
-  )
-
-
-def _nearest(name: str, known, prefix=()) -> str:
-  near = difflib.get_close_matches(name, known, n=1, cutoff=0.5)
-  return f"; did you mean {'.'.join([*prefix, near[0]])}?" if near else ""
-
-
-def _short(text: str) -> str:
-  """A text on one line of an error message."""
-  plain = text if text.isprintable() else ascii(text)
-  return plain if len(plain) <= 60 else f"{plain[:57]}..."
-
-
-def _shown(value) -> str:
-  return _short(repr(value))
