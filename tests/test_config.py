@@ -8,7 +8,6 @@ from typing import Literal
 import pytest
 
 from transformer import config as configs
-from transformer import kinds
 
 
 @dataclasses.dataclass(frozen=True)
@@ -219,8 +218,8 @@ def test_what_is_not_json_is_refused():
 )
 def test_check_finds_what_python_let_through(config, message):
   with pytest.raises(ValueError, match=message):
-    kinds.check(config)
-  kinds.check(FULL)
+    configs.check(config)
+  configs.check(FULL)
 
 
 def test_differences_have_dotted_paths():

@@ -13,7 +13,6 @@ ROOT = Path(__file__).resolve().parent.parent
 FLOORS = [
   {
     "config",
-    "kinds",
     "axes",
     "batch",
     "tree",

@@ -20,7 +20,6 @@ from transformer.data.sources.text import ParallelText
 from transformer.data.sources.tfds import Tfds, TfdsLabelled, TfdsText
 from transformer.data.sources.topics import Topics
 from transformer.data.tokenizer import SentencePiece
-from transformer.kinds import check
 from transformer.models.aligned import RecurrentAttention
 from transformer.models.base import Model
 from transformer.models.bert import Bert, BertClassifier
@@ -116,7 +115,7 @@ class Config:
   freeze: tuple[str, ...] = ()
 
   def __post_init__(self):
-    check(self)
+    configs.check(self)
     for name in (
       "accumulate",
       "steps",

@@ -71,6 +71,12 @@ def test_continuations_are_the_stream_of_a_text(run, tmp_path):
   assert at == len(pieces)
 
 
+def test_batches_without_room_for_most_pieces_are_refused(config, tmp_path):
+  task = dataclasses.replace(config.task, before=60)
+  with pytest.raises(ValueError, match=r"has no room for .* of up to 60 tokens"):
+    trainer.train(dataclasses.replace(config, task=task), tmp_path / "run")
+
+
 def test_every_token_is_told_once_an_epoch(run):
   opened = Run.open(run)
   c = opened.config

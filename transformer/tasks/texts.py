@@ -80,8 +80,18 @@ def train_on_texts(data: Source, recipe: SentencePiece) -> bytes:
 def text_features(
   corpus: Examples, tokenizer: Tokenizer, batching: Batching, seed: int
 ) -> Features:
-  """Training data of a corpus, every example of which is a piece of a text."""
+  """Training data of a corpus, every example of which is a piece of a text.
+
+  Raises:
+    ValueError: batches have no room for most of them.
+  """
   plan = batching.plan(corpus.lengths_n2, seed)
+  if 2 * plan.dropped > len(corpus):
+    raise ValueError(
+      f"--config.batching: {batching} has no room for {plan.dropped:,} of "
+      f"{len(corpus):,} pieces, of up to {corpus.lengths_n2.max():,} tokens; raise its "
+      "length to that, or take shorter pieces (--config.task: context, before)"
+    )
   shape, rows = plan.batch(0)
   notes = [
     f"{corpus.lengths_n2[:, 0].sum():,} training tokens in {len(corpus):,} pieces, "

@@ -8,6 +8,7 @@ field's own type.
 import dataclasses
 import difflib
 import inspect
+import math
 import types
 import typing
 from typing import Any
@@ -20,6 +21,9 @@ LONGEST = 65536
 
 BIGGEST = 2**63
 """Whole numbers stay below it, on both sides of zero."""
+
+FLOATS = {"inf": math.inf, "-inf": -math.inf, "nan": math.nan}
+"""The numbers that JSON cannot write."""
 
 
 def members(family: type) -> dict[str, type]:

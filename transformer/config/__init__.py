@@ -1,0 +1,20 @@
+"""Frozen dataclasses as configs: overriding by dotted flags, JSON there and back."""
+
+from transformer.config.command import flags, override, parse
+from transformer.config.kinds import annotations, check, members
+from transformer.config.plain import differences, digest, dump, dumps, load, loads
+
+__all__ = [
+  "annotations",
+  "check",
+  "differences",
+  "digest",
+  "dump",
+  "dumps",
+  "flags",
+  "load",
+  "loads",
+  "members",
+  "override",
+  "parse",
+]
