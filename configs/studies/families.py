@@ -13,6 +13,7 @@ from transformer.data.batching import Grouped
 from transformer.data.sources.dates import Dates, ManyDates
 from transformer.data.tokenizer import SentencePiece
 from transformer.experiment import Config
+from transformer.layers.residual import PreNorm
 from transformer.models.seq2seq import Transformer
 from transformer.studies.figures import OverSets
 from transformer.studies.rows import HeldOut, Parameters, Row
@@ -47,15 +48,17 @@ def get_study() -> Study:
     title="Families by the length of the source",
     base=Config(
       data=Dates(examples=40_000, held_out=300, several=4),
-      model=Transformer(layers=2, d_model=128, d_ff=256, heads=4, dropout=0.0),
+      model=Transformer(
+        layers=2, d_model=128, d_ff=256, heads=4, dropout=0.0, residual=PreNorm()
+      ),
       task=Translation(smoothing=0.0),
       tokenizer=SentencePiece(vocabulary=700, split_digits=True),
       batching=Grouped(tokens=1024, lengths=(32, 64, 128)),
       optimizer=Adam(clip=1.0),
-      schedule=Cosine(rate=2e-3, warmup=100, steps=1000),
-      steps=1000,
+      schedule=Cosine(rate=2e-3, warmup=60, steps=600),
+      steps=600,
       eval_every=10_000,
-      save_every=250,
+      save_every=300,
     ),
     rows=ROWS,
     columns=tuple(f"{n} dates/exact_match" for n in (1, 2, 3, 4)),
