@@ -96,6 +96,14 @@ def test_networks_are_compared_at_one_size(name):
   assert max(counts) < 1.04 * min(counts)
 
 
+def test_classes_count_as_the_vocabulary():
+  patches, places, first, last = 4 * 64 + 64, 17 * 64, 64, 2 * 64
+  layer = 4 * 64 * 64 + (64 * 128 + 128 + 128 * 64 + 64) + 2 * 2 * 64
+  ten_classes = 64 * 10 + 10
+  total = patches + places + first + 3 * layer + last + ten_classes
+  assert parameters(experiment.read(FOLDER.parent / "vit.py")) == total
+
+
 @pytest.mark.parametrize("name", ["scaling", "why"])
 def test_facts_hold_and_are_written(name, tmp_path, capsys):
   command = ["ablate", str(FOLDER / f"{name}.py"), "--workdir", str(tmp_path)]
