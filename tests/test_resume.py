@@ -188,6 +188,20 @@ def test_two_processes_are_one(tmp_path):
 
 
 @pytest.mark.slow
+def test_two_processes_begin_with_another_run(tmp_path):
+  train(tmp_path, "parent", "--config.steps=8")
+  flags = [f"--config.init={tmp_path / 'parent'}", "--config.steps=12"]
+  train(tmp_path, "whole", *flags)
+  pair = Pair(tmp_path, "run", *flags)
+  assert pair.wait() == [0, 0], pair.told(0) + pair.told(1)
+  assert "begins with" in pair.told(0) and "begins with" not in pair.told(1)
+  assert apart(tmp_path / "whole", tmp_path / "run") < TOLERANCE
+  (_, first), *_ = losses(tmp_path / "run")
+  (_, unlearned), *_ = losses(tmp_path / "parent")
+  assert first < unlearned - 0.05
+
+
+@pytest.mark.slow
 def test_sigterm_to_one_of_two_stops_both_at_one_step(tmp_path):
   flags = ["--config.steps=60"]
   whole = Pair(tmp_path, "whole", *flags)

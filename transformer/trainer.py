@@ -74,8 +74,10 @@ def train(config: Config, workdir: Path) -> int:
     compiled = state = None
     try:
       run = prepare_together(config, path)
+      # Read by each process for itself, so before there is a mesh.
+      given = inherited(run)
       with jax.set_mesh(mesh):
-        training = Training(run, mesh)
+        training = Training(run, mesh, given)
         compiled, state = training.compiled, training.abstract
         return training.go()
     except jax.errors.JaxRuntimeError as error:
@@ -98,11 +100,28 @@ def check_fit(config: Config) -> None:
   jax.eval_shape(init, jax.random.key(0), example)
 
 
-class Training:
-  """One run being trained on one mesh."""
+def inherited(run: Run) -> Any:
+  """The parameters that a run begins with, NumPy arrays; None if no other run gives
+  them, or it has begun.
 
-  def __init__(self, run: Run, mesh: jax.sharding.Mesh):
-    self.run, self.config, self.mesh = run, run.config, mesh
+  Raises:
+    FileNotFoundError, ValueError: there is no such run, or it is damaged.
+  """
+  if not run.config.init or run.steps():
+    return None
+  parent = open_parent(run.config)
+  try:
+    return jax.device_get(parent.params())
+  except ValueError as error:
+    raise ValueError(f"--config.init: {error}") from None
+
+
+class Training:
+  """One run being trained on one mesh; `given` are the parameters that it begins
+  with, if they are not its own."""
+
+  def __init__(self, run: Run, mesh: jax.sharding.Mesh, given: Any = None):
+    self.run, self.config, self.mesh, self.given = run, run.config, mesh, given
     config, self.task, self.module = run.config, run.config.task, run.module()
     self.data_sha256 = config.data.fingerprint("train")
     # The others read what the first has tokenised.
@@ -153,8 +172,7 @@ class Training:
           )
         progress, self.origin = Progress.of(note), note.get("init")
       else:
-        state, progress = create_state(self.init, self.abstract), Progress()
-        state = self.inherited(state)
+        state, progress = self.begin(), Progress()
       begin = int(state.step)
       if finished(run, begin, progress):
         return 0
@@ -171,19 +189,16 @@ class Training:
       print(f"{run.path}: done; see {run.path / 'report.md'}", file=sys.stderr)
     return status
 
-  def inherited(self, state: TrainState) -> TrainState:
+  def begin(self) -> TrainState:
     """The state before the first step, with what another run gives to it."""
-    if not self.config.init:
+    state, given = create_state(self.init, self.abstract), self.given
+    if given is None:
       return state
-    parent = open_parent(self.config)
-    try:
-      given = parent.params()
-    except ValueError as error:
-      raise ValueError(f"--config.init: {error}") from None
-    self.origin = {"run": self.config.init, "parameters_sha256": tree.sha256(given)}
+    origin, self.given = self.config.init, None
+    self.origin = {"run": origin, "parameters_sha256": tree.sha256(given)}
     if first():
       found = inherit.fit(tree.merge(state.params, state.running), given)
-      print(f"{self.run.path}: begins with {parent.path}: {found}", file=sys.stderr)
+      print(f"{self.run.path}: begins with {origin}: {found}", file=sys.stderr)
     return inherit.begin(state, given)
 
   def loop(self, state, progress: Progress, interrupt, checkpoints, watch: Watch):

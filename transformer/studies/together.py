@@ -20,7 +20,7 @@ from transformer.experiment import Config
 from transformer.processes import INTERRUPTED, Interrupt, Lock
 from transformer.report import write_report
 from transformer.run import prepare
-from transformer.trainer import Progress, Training, check_fit, say
+from transformer.trainer import Progress, Training, check_fit, inherited, say
 from transformer.training.mesh import check_batches
 from transformer.training.state import create_state
 from transformer.watch import Metrics, Watch
@@ -57,7 +57,7 @@ class Together:
     self.keys = jnp.stack([training.seed_key for training in self.trainings])
 
   def create(self) -> list[Any]:
-    """The state of each seed before its first step."""
+    """Fresh states, one for each seed."""
     return [create_state(each.init, each.abstract) for each in self.trainings]
 
   def batches(self, start: int) -> Iterator[tuple[int, Any]]:
@@ -131,7 +131,8 @@ class Together:
     """The newest step that every seed has, their states and what was seen of them."""
     shared = set.intersection(*(set(checkpoints.steps) for checkpoints in kept))
     if not shared:
-      return 0, self.create(), [Progress() for _ in kept]
+      states = [each.begin() for each in self.trainings]
+      return 0, states, [Progress() for _ in kept]
     begin = max(shared)
     found = []
     for each, checkpoints in zip(self.trainings, kept, strict=True):
@@ -153,8 +154,11 @@ def opened(experiments: Sequence[Config], paths: Sequence[Path]) -> Iterator[Tog
     for path in paths:
       stack_.enter_context(Lock(path))
     found = [prepare(c, path) for c, path in zip(experiments, paths, strict=True)]
+    given = [inherited(run) for run in found]
     stack_.enter_context(jax.set_mesh(mesh))
-    yield Together([Training(run, mesh) for run in found])
+    yield Together(
+      [Training(run, mesh, each) for run, each in zip(found, given, strict=True)]
+    )
 
 
 def everything(rows: int) -> np.ndarray:
