@@ -10,7 +10,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from tests.test_run import TINY
+from tests.test_run import TINY, digest
 from transformer import trainer, tree
 from transformer.cli import main
 from transformer.config import dumps, loads
@@ -277,6 +277,18 @@ def test_seeds_together_are_each_seeds_own_run(tmp_path):
       assert (path / "report.md").is_file()
       shutil.rmtree(path)
   assert losses(alone[0]) != losses(alone[1])
+
+
+def test_seeds_together_begin_with_another_run(tmp_path):
+  (one, other), folders = seeds_of(tmp_path, "together")
+  parent = tmp_path / "parent"
+  assert trainer.train(dataclasses.replace(one, steps=2), parent) == 0
+  still = dict(init=str(parent), schedule=Schedule(0.0))
+  experiments = [dataclasses.replace(c, **still) for c in (one, other)]
+  with opened(experiments, folders) as seeds:
+    assert seeds.go() == 0
+  for path in folders:
+    assert digest(path) == digest(parent)
 
 
 def test_seeds_whose_steps_differ_in_shape_are_refused(tmp_path):
