@@ -3,6 +3,7 @@
 import csv
 import dataclasses
 import itertools
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -12,6 +13,7 @@ from tests.test_run import TINY, train
 from transformer.data.sources.dates import Dates
 from transformer.models.recurrent import Recurrent
 from transformer.studies.by_length import bins, main
+from transformer.studies.over_runs import names
 from transformer.tasks.search import Search
 from transformer.tasks.translation import text_scores
 from transformer.translator import Translator
@@ -52,6 +54,13 @@ def test_each_group_has_the_scores_of_its_own_texts(tmp_path, capsys):
   outputs = translator.translate([p.source for p in own])
   scores = text_scores(outputs, [p.target for p in own])
   assert float(row["chrf"]) == pytest.approx(scores["chrf"])
+
+
+def test_runs_are_told_apart_by_the_ends_of_their_paths():
+  paths = [Path("x/a/seed-0"), Path("x/b/seed-0")]
+  assert names(paths) == ["a/seed-0", "b/seed-0"]
+  assert names([*paths[:1], Path("x/a/seed-1")]) == ["seed-0", "seed-1"]
+  assert names([Path("a"), Path("b/a")]) == ["a", "b/a"]
 
 
 def test_what_is_no_run_gets_one_line(tmp_path, capsys):

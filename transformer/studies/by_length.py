@@ -16,7 +16,7 @@ import numpy as np
 
 from transformer.run import Run
 from transformer.studies.figures import UNITS, finish
-from transformer.studies.over_runs import lines, parser, write
+from transformer.studies.over_runs import lines, names, parser, write
 from transformer.tasks.search import Search
 from transformer.tasks.translation import text_scores
 from transformer.translator import Translator
@@ -57,13 +57,13 @@ def study(paths: Sequence[Path], split: str, count: int) -> list[Row]:
   references = [pairs[i].target for i in range(len(pairs))]
   sizes = np.array([len(ids) for ids in first.tokenizer.encode(sources)])
   rows = []
-  for path in paths:
+  for name, path in zip(names(paths), paths, strict=True):
     outputs = Translator.open(path, Search(beam=1)).translate(sources)
     for group in bins(sizes, count):
       scores = text_scores([outputs[i] for i in group], [references[i] for i in group])
       rows.append(
         Row(
-          path.name, int(sizes[group].min()), int(sizes[group].max()), len(group),
+          name, int(sizes[group].min()), int(sizes[group].max()), len(group),
           float(scores["exact_match"]), float(scores["chrf"]),
         )
       )  # fmt: skip

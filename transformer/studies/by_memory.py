@@ -17,7 +17,7 @@ import matplotlib.pyplot as plt
 from transformer.data.corpus import Corpus
 from transformer.run import Run
 from transformer.studies.figures import UNITS, finish
-from transformer.studies.over_runs import lines, parser, write
+from transformer.studies.over_runs import lines, names, parser, write
 from transformer.tasks.segments import SegmentModelling, read_through
 
 SIZES = (0, 16, 32, 64, 128, 256, 512)
@@ -42,7 +42,7 @@ def study(paths: Sequence[Path], split: str, sizes: Sequence[int]) -> list[Row]:
   if min(sizes) < 0:
     raise ValueError(f"--memory: {min(sizes)} is negative")
   rows = []
-  for path in paths:
+  for name, path in zip(names(paths), paths, strict=True):
     run = Run.open(path)
     task = run.config.task
     if not isinstance(task, SegmentModelling):
@@ -52,7 +52,7 @@ def study(paths: Sequence[Path], split: str, sizes: Sequence[int]) -> list[Row]:
     for size in sizes:
       loss = read_through(module, params, texts, task.context, size)
       perplexity = math.exp(float(loss.value))
-      rows.append(Row(path.name, size, perplexity, int(loss.count)))
+      rows.append(Row(name, size, perplexity, int(loss.count)))
   return rows
 
 

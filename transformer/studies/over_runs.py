@@ -23,6 +23,16 @@ def parser(name: str, description: str | None) -> argparse.ArgumentParser:
   return new
 
 
+def names(paths: Sequence[Path]) -> list[str]:
+  """What tells runs apart: the ends of their paths, as short as they differ."""
+  most = max(len(path.parts) for path in paths)
+  for n in range(1, most + 1):
+    found = ["/".join(path.parts[-n:]) for path in paths]
+    if len(set(found)) == len(found):
+      break
+  return found
+
+
 def write(
   output: Path, study: Callable[[], Sequence[Any]], draw: Callable, told: Callable
 ) -> int:
