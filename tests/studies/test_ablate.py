@@ -242,6 +242,11 @@ def test_p_is_the_paired_bootstraps():
   assert entry.bootstrap(right, right, right) == 1.0
 
 
+def test_a_single_seed_has_no_deviation_to_show():
+  assert str(entry.over_seeds([2.0])) == "2"
+  assert str(entry.over_seeds([2.0, 3.0])) == "2.5 ± 0.71"
+
+
 def seeds_of(tmp_path, name):
   base = dataclasses.replace(BASE, schedule=Schedule(1e-3))
   experiments = [dataclasses.replace(base, seed=seed) for seed in (3, 5)]

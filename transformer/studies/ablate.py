@@ -183,7 +183,7 @@ class Ablation:
   def tell(self, number: int, entry: Entry, text: str) -> None:
     """Prints the line of a row."""
     scores = [
-      f"{column} {spread.mean:.4g} ± {spread.deviation:.2g}"
+      f"{column} {spread}"
       for column in self.study.columns
       if (spread := entry.spread(column))
     ]

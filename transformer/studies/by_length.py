@@ -72,13 +72,15 @@ def study(paths: Sequence[Path], split: str, count: int) -> list[Row]:
 
 def draw(file: Path, rows: Sequence[Row]) -> None:
   """Both scores over length, a line for each run, readable without colour."""
-  figure, axes = plt.subplots(1, 2, figsize=(10, 3.6), layout="constrained")
+  figure, axes = plt.subplots(1, 2, figsize=(10, 4.2), layout="constrained")
   for axis, field in zip(axes, ("exact_match", "chrf"), strict=True):
     lines(
       axis, rows, lambda row: (row.shortest + row.longest) / 2,
       lambda row, field=field: getattr(row, field),
     )  # fmt: skip
     axis.set(ylabel=UNITS[field], xlabel="source tokens", ylim=(0, None))
+  handles, told_apart = axes[0].get_legend_handles_labels()
+  figure.legend(handles, told_apart, loc="outside lower center", ncols=2)
   finish(figure, file)
 
 

@@ -62,6 +62,7 @@ def draw(file: Path, rows: Sequence[Row]) -> None:
   lines(axis, rows, lambda row: row.memory, lambda row: row.perplexity)
   axis.set(xlabel="tokens remembered", ylabel=UNITS["perplexity"])
   axis.set_xscale("symlog", base=2, linthresh=8)
+  axis.legend()
   finish(figure, file)
 
 

@@ -19,6 +19,11 @@ class Spread(NamedTuple):
 
   mean: float
   deviation: float
+  seeds: int
+
+  def __str__(self) -> str:
+    text = f"{self.mean:.4g}"
+    return f"{text} ± {self.deviation:.2g}" if self.seeds > 1 else text
 
 
 @dataclasses.dataclass
@@ -82,7 +87,7 @@ def over_seeds(values: Sequence[float]) -> Spread | None:
   if not values:
     return None
   deviation = statistics.stdev(values) if len(values) > 1 else 0.0
-  return Spread(statistics.fmean(values), deviation)
+  return Spread(statistics.fmean(values), deviation, len(values))
 
 
 @functools.lru_cache(maxsize=1024)

@@ -60,7 +60,7 @@ def write(
 
 
 def lines(axis: Axes, rows: Sequence[Any], x: Callable, y: Callable) -> None:
-  """A line for each run, readable without colour, and its legend."""
+  """A line for each run, readable without colour."""
   for i, name in enumerate(dict.fromkeys(row.run for row in rows)):
     own = [row for row in rows if row.run == name]
     axis.plot(
@@ -69,4 +69,3 @@ def lines(axis: Axes, rows: Sequence[Any], x: Callable, y: Callable) -> None:
       color=SHADES[i % len(SHADES)],
     )  # fmt: skip
   axis.grid(alpha=0.3)
-  axis.legend()

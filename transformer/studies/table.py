@@ -72,7 +72,7 @@ def cells(study: Study, entries: Sequence[Entry]) -> tuple[list[str], list[list[
 
     for column in study.columns:
       spread = entry.spread(column)
-      row.append(f"{spread.mean:.4g} ± {spread.deviation:.2g}" if spread else "–")
+      row.append(str(spread) if spread else "–")
       row += published(column, "g")
     if compared(study):
       p = entry.p(base)
@@ -112,7 +112,8 @@ def as_csv(study: Study, entries: Sequence[Entry]) -> str:
     row: list = [entry.row.name, "; ".join(changes(entry))]
     for column in study.columns:
       values = entry.values(column)
-      row += [*(entry.spread(column) or ("", ""))]
+      spread = entry.spread(column)
+      row += [spread.mean, spread.deviation] if spread else ["", ""]
       row += [*values, *[""] * (len(seeds) - len(values))]
     row += [
       entry.p(entries[0]),
