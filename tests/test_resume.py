@@ -188,10 +188,12 @@ def test_two_processes_are_one(tmp_path):
 
 
 @pytest.mark.slow
-def test_two_processes_begin_with_another_run(tmp_path):
+def test_four_devices_and_two_processes_begin_with_another_run(tmp_path):
   train(tmp_path, "parent", "--config.steps=8")
   flags = [f"--config.init={tmp_path / 'parent'}", "--config.steps=12"]
   train(tmp_path, "whole", *flags)
+  train(tmp_path, "four", *flags, devices=4)
+  assert apart(tmp_path / "whole", tmp_path / "four") < TOLERANCE
   pair = Pair(tmp_path, "run", *flags)
   assert pair.wait() == [0, 0], pair.told(0) + pair.told(1)
   assert "begins with" in pair.told(0) and "begins with" not in pair.told(1)
