@@ -19,7 +19,7 @@ from transformer.experiment import Config
 from transformer.layers.feedforward import SwiGlu
 from transformer.processes import INTERRUPTED
 from transformer.run import Run
-from transformer.studies import ablate, entry, table
+from transformer.studies import ablate, entry, figures, table
 from transformer.studies.ablate import Ablation
 from transformer.studies.counts import count
 from transformer.studies.figures import OverRows, OverSets
@@ -240,6 +240,14 @@ def test_p_is_the_paired_bootstraps():
   wrong = tuple(f"no {i}" for i in range(40))
   assert entry.bootstrap(wrong, right, right) == pytest.approx(1 / 1001)
   assert entry.bootstrap(right, right, right) == 1.0
+
+
+def test_a_line_goes_from_left_to_right_whatever_the_order_of_its_rows():
+  _, (axis,) = figures.panels("a", 1)
+  points = [(4, entry.over_seeds([1.0])), (1, entry.over_seeds([2.0])), (2, None)]
+  figures.line(axis, 0, "a", points)
+  assert axis.lines[0].get_xdata().tolist() == [1, 4]
+  assert axis.lines[0].get_ydata().tolist() == [2.0, 1.0]
 
 
 def test_a_single_seed_has_no_deviation_to_show():

@@ -14,7 +14,7 @@ from transformer.studies.entry import Entry
 from transformer.studies.rows import HeldOut
 
 UNITS = {
-  "loss": "nats per token",
+  "loss": "loss in nats",
   "perplexity": "perplexity per token",
   "bits_per_character": "bits per character",
   "exact_match": "share of texts that are exactly right",
@@ -172,8 +172,9 @@ def panels(title: str, count: int):
 
 
 def line(axis: Axes, number: int, name: str, points) -> None:
-  """One line with its error bars, told from others by mark, dashes and shade."""
-  known = [(x, spread) for x, spread in points if spread is not None]
+  """One line from left to right with its error bars, told from others by mark, dashes
+  and shade."""
+  known = sorted((x, spread) for x, spread in points if spread is not None)
   if not known:
     return
   axis.errorbar(
