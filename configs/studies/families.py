@@ -1,10 +1,13 @@
 """Four families by the length of the source, each with as many parameters.
 
-Claim: a network that must put a source into one vector loses with its length;
-attention, recurrent or not, does not.
+Claim: a network that has to put a source into one vector falls far behind one that can
+look at it again.
 Command: transformer ablate configs/studies/families.py --workdir DIR
-Cost: 4 rows, three seeds: see docs/studies.md.
-Result: docs/studies.md.
+Cost: 4 rows, three seeds: 32 minutes on one core.
+Result: the RNN with attention reads three dates in a text as well as one (1.000), the
+one without hardly one (0.009), the convolutional network loses a little with the length
+(0.996 to 0.898), and the Transformer, slowest to begin, much (0.839 to 0.154) after so
+few updates (2026-11-21); docs/studies.md.
 
 For runs that are there already: `python -m transformer.studies.by_length`.
 """

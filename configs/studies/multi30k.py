@@ -3,8 +3,8 @@
 Claim: attention is worth more than any other part of an encoder-decoder, and what
 carries it, recurrence, convolution or more attention, decides less.
 Command: transformer ablate configs/studies/multi30k.py --workdir DIR
-Cost: 4 rows, one seed: see docs/studies.md.
-Result: docs/studies.md.
+Cost: 4 rows, one seed: 50 minutes on one core.
+Result: BLEU 24.0, 8.0 without attention, 25.9 and 24.0 (2026-11-21); docs/studies.md.
 
 All have as many parameters as the Transformer, the same batches in the same order, and
 as many updates. They are few: configs/multi30k.py has six times as many.
