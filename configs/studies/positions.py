@@ -11,6 +11,7 @@ from transformer.data.batching import Packed
 from transformer.data.sources.dates import Dates, ManyDates
 from transformer.data.tokenizer import SentencePiece
 from transformer.experiment import Config
+from transformer.layers.residual import PreNorm
 from transformer.models.seq2seq import Transformer
 from transformer.studies.figures import OverSets
 from transformer.studies.rows import HeldOut, Row
@@ -41,14 +42,16 @@ def get_study() -> Study:
     title="Position schemes inside and beyond the lengths of training",
     base=Config(
       data=Dates(examples=40_000, held_out=300, several=LONGEST),
-      model=Transformer(layers=2, d_model=128, d_ff=256, heads=4, dropout=0.0),
+      model=Transformer(
+        layers=2, d_model=128, d_ff=256, heads=4, dropout=0.0, residual=PreNorm()
+      ),
       task=Translation(smoothing=0.0),
       tokenizer=SentencePiece(vocabulary=700, split_digits=True),
-      batching=Packed(tokens=1024, length=64),
-      schedule=Cosine(rate=2e-3, warmup=100, steps=1000),
-      steps=1000,
+      batching=Packed(tokens=512, length=64),
+      schedule=Cosine(rate=3e-3, warmup=100, steps=600),
+      steps=600,
       eval_every=10_000,
-      save_every=250,
+      save_every=300,
     ),
     rows=tuple(Row(name, (f"model.position={recipe}",)) for name, recipe in SCHEMES),
     columns=tuple(f"{n} dates/{s}" for s in ("exact_match", "chrf") for n in (2, 3, 4)),
