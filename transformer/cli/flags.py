@@ -66,8 +66,8 @@ def penalty(new: Verb) -> None:
   new.recipe(
     "--penalty",
     "decoding.penalty:LengthPenalty",
-    "what divides the log-probability of an output of n tokens, EOS counted, before "
-    "outputs are compared (default Gnmt(0.6))",
+    "how outputs compare: what divides the log-probability of n tokens, EOS counted, "
+    "and what else counts (default Gnmt(0.6))",
   )
 
 

@@ -29,9 +29,8 @@ def score(step: Callable, state: DecodeState, target_bt) -> tuple[jax.Array, Any
       attended_bws = jnp.where(over_b11, before_bws, attended_bws)
     chosen_bwn = jnp.take_along_axis(logits_bwv, token_b[:, None, None], axis=-1)
     gain_bwn = normalise(chosen_bwn.astype(jnp.float32), logits_bwv)
-    return (token_b, cache, attended_bws), jnp.where(
-      token_b == PAD, 0.0, gain_bwn[:, 0, 0]
-    )
+    gain_b = jnp.where(token_b == PAD, 0.0, gain_bwn[:, 0, 0])
+    return (token_b, cache, attended_bws), gain_b
 
   target_bt = jnp.asarray(target_bt, jnp.int32)
   first_b = jnp.full(target_bt.shape[:1], BOS, jnp.int32)
