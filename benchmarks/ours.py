@@ -1,6 +1,6 @@
-"""Our decoder of the paper's base geometry, random weights; see `decode.py`.
+"""Our decoder of the paper's base geometry, random weights: `ours.py float32|int8`.
 
-python ours.py float32|int8
+Speaks the protocol of `decode.py`.
 """
 
 import json

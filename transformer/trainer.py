@@ -78,6 +78,7 @@ def train(config: Config, workdir: Path) -> int:
       given = inherited(run)
       with jax.set_mesh(mesh):
         training = Training(run, mesh, given)
+        del given  # large, and used up by the first step
         compiled, state = training.compiled, training.abstract
         return training.go()
     except jax.errors.JaxRuntimeError as error:

@@ -6,8 +6,8 @@ Command: transformer ablate configs/studies/families.py --workdir DIR
 Cost: 4 rows, three seeds: 32 minutes on one core.
 Result: the RNN with attention reads three dates in a text as well as one (1.000), the
 one without hardly one (0.009), the convolutional network loses a little with the length
-(0.996 to 0.898), and the Transformer, slowest to begin, much (0.839 to 0.154) after so
-few updates (2026-11-21); docs/studies.md.
+(0.996 to 0.898), and the Transformer, after so few updates, much (0.839 to 0.154)
+(2026-11-21); docs/studies.md.
 
 For runs that are there already: `python -m transformer.studies.by_length`.
 """

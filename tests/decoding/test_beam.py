@@ -14,6 +14,7 @@ from transformer.batch import BOS, EOS, PAD
 from transformer.config import members
 from transformer.decoding.beam import beam_search
 from transformer.decoding.constraint import Constraint
+from transformer.decoding.force import score
 from transformer.decoding.penalty import Average, Coverage, Gnmt, LengthPenalty
 from transformer.decoding.sample import Sampler, generate
 
@@ -237,16 +238,16 @@ def test_never_below_greedy_and_search_errors(penalty):
   sentence_b = np.arange(24)
   constraint = Constraint(np.full(24, 4), np.full(24, 3))
   first = greedy(toy, sentence_b, constraint, 5)
-  greedy_b = [
-    objective(toy, i, ids(token_t), penalty)
-    for i, token_t in enumerate(first.token_bwt[:, 0])
-  ]
+  _, attended_bws = score(toy.step, toy.start(sentence_b, 5), first.token_bwt[:, 0])
+  greedy_b = penalty.normalise(
+    first.logprob_bw[:, 0], first.length_bw[:, 0], attended_bws[:, 0]
+  )
   best_b = [ranking(toy, i, penalty, 4, 3)[0][0] for i in range(24)]
   missed = [int((np.asarray(greedy_b) < np.array(best_b) - 1e-5).sum())]
   for beam in (1, 2, 5, 256):
     output = search(toy, sentence_b, constraint, 5, beam=beam, penalty=penalty)
     score_b = np.asarray(output.score_bw[:, 0])
-    assert (score_b >= np.asarray(greedy_b) - 1e-5).all()
+    assert (score_b >= np.asarray(greedy_b) - 1e-6).all()
     assert (score_b <= np.array(best_b) + 1e-5).all()
     missed.append(int((score_b < np.array(best_b) - 1e-5).sum()))
   assert missed == sorted(missed, reverse=True)

@@ -10,11 +10,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from tests.test_run import TINY, digest
-from transformer import trainer, tree
+from tests.test_run import TINY
+from transformer import tree
 from transformer.cli import main
 from transformer.config import dumps, loads
-from transformer.data.batching import Grouped
 from transformer.experiment import Config
 from transformer.layers.feedforward import SwiGlu
 from transformer.processes import INTERRUPTED
@@ -27,8 +26,6 @@ from transformer.studies.page import markdown
 from transformer.studies.result import NAME, Result, made_of
 from transformer.studies.rows import Flops, HeldOut, Match, Parameters, Row
 from transformer.studies.study import Study, read
-from transformer.studies.together import opened, part, stack
-from transformer.training.schedules import Schedule
 from transformer.watch import Metrics
 
 BASE = dataclasses.replace(TINY, steps=4, eval_every=4, save_every=2, log_every=1)
@@ -253,73 +250,6 @@ def test_a_line_goes_from_left_to_right_whatever_the_order_of_its_rows():
 def test_a_single_seed_has_no_deviation_to_show():
   assert str(entry.over_seeds([2.0])) == "2"
   assert str(entry.over_seeds([2.0, 3.0])) == "2.5 ± 0.71"
-
-
-def seeds_of(tmp_path, name):
-  base = dataclasses.replace(BASE, schedule=Schedule(1e-3))
-  experiments = [dataclasses.replace(base, seed=seed) for seed in (3, 5)]
-  folders = [tmp_path / name / str(config.seed) for config in experiments]
-  return experiments, folders
-
-
-def losses(path):
-  return [v for _, name, v in Metrics.read(path) if name == "train/loss"]
-
-
-def test_seeds_together_are_each_seeds_own_run(tmp_path):
-  """And they go on from the last step that all have: as if killed while saving, one
-  seed here is a checkpoint behind, and the other is done."""
-  experiments, folders = seeds_of(tmp_path, "together")
-  _, alone = seeds_of(tmp_path, "alone")
-  for config, path in zip(experiments, alone, strict=True):
-    assert trainer.train(config, path) == 0
-  shutil.copytree(alone[0], folders[0])
-  shutil.copytree(alone[1], folders[1])
-  shutil.rmtree(folders[1] / "checkpoints" / "4")
-  for begin in (2, 0):
-    with opened(experiments, folders) as seeds:
-      assert begin or seeds.ratio().together > 0
-      assert seeds.go() == 0
-    for path, other in zip(folders, alone, strict=True):
-      assert len(losses(path)) == 4
-      np.testing.assert_allclose(losses(path), losses(other), rtol=1e-5)
-      ours, wanted = (tree.paths(Run.open(p).params()) for p in (path, other))
-      for name in wanted:
-        # Adam may turn the rounding of a gradient near zero into a whole update.
-        assert np.abs(ours[name] - wanted[name]).mean() < 2e-5, name
-      assert (path / "report.md").is_file()
-      shutil.rmtree(path)
-  assert losses(alone[0]) != losses(alone[1])
-
-
-def test_seeds_together_begin_with_another_run(tmp_path):
-  (one, other), folders = seeds_of(tmp_path, "together")
-  parent = tmp_path / "parent"
-  assert trainer.train(dataclasses.replace(one, steps=2), parent) == 0
-  still = dict(init=str(parent), schedule=Schedule(0.0))
-  experiments = [dataclasses.replace(c, **still) for c in (one, other)]
-  with opened(experiments, folders) as seeds:
-    assert seeds.go() == 0
-  for path in folders:
-    assert digest(path) == digest(parent)
-
-
-def test_seeds_whose_steps_differ_in_shape_are_refused(tmp_path):
-  experiments, folders = seeds_of(tmp_path, "together")
-  grouped = Grouped(tokens=192, lengths=(24, 48))
-  experiments = [dataclasses.replace(c, batching=grouped) for c in experiments]
-  with (
-    pytest.raises(ValueError, match="more than one shape"),
-    opened(experiments, folders),
-  ):
-    pass
-
-
-def test_stack_and_part_are_inverse():
-  trees = [{"a": np.full((2, 3), i), "b": np.array(i)} for i in range(4)]
-  for i, one in enumerate(trees):
-    found = part(stack(trees), i)
-    assert all(np.array_equal(found[name], one[name]) for name in one)
 
 
 @pytest.mark.parametrize(

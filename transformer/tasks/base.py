@@ -35,6 +35,15 @@ class Features:
   steps_per_epoch: int
   notes: tuple[str, ...]
 
+  def read_as(self, form: Callable[[Any], Any]) -> "Features":
+    """The same with every batch in another form."""
+
+    def batches(start: int, stop: int, own: Callable) -> Iterator[tuple[int, Any]]:
+      for step, batch in self.batches(start, stop, own):
+        yield step, form(batch)
+
+    return dataclasses.replace(self, batches=batches, example=form(self.example))
+
 
 @dataclasses.dataclass(frozen=True)
 class Samples:

@@ -3,7 +3,6 @@
 
 import dataclasses
 import functools
-from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any, ClassVar
 
@@ -11,7 +10,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from transformer.batch import BOS, Continued, Pairs, Tokens
+from transformer.batch import BOS, Continued, Tokens
 from transformer.data.batching import Batching, Shape
 from transformer.data.corpus import Continuations, Corpus
 from transformer.data.sources.base import Source
@@ -68,13 +67,7 @@ class SegmentModelling(LanguageModelling):
     texts = Corpus.build(data, "train", tokenizer, cache, progress=True)
     corpus = Continuations(texts, self.context, self.before)
     found = text_features(corpus, tokenizer, batching, seed)
-
-    def batches(start: int, stop: int, own: Callable) -> Iterator[tuple[int, Any]]:
-      for step, pairs in found.batches(start, stop, own):
-        yield step, Continued(*pairs)
-
-    example: Pairs = found.example
-    return dataclasses.replace(found, batches=batches, example=Continued(*example))
+    return found.read_as(lambda pairs: Continued(*pairs))
 
   def example(self, shape: Shape) -> Any:
     def side(slots: int) -> Tokens:

@@ -2,7 +2,7 @@
 
 import dataclasses
 import functools
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any, ClassVar
 
@@ -94,13 +94,7 @@ class TextClassification(Classifying):
     cache: Path,
   ) -> Features:
     corpus = self.corpus(data, "train", tokenizer, cache, progress=True)
-    found = text_features(corpus, tokenizer, batching, seed)
-
-    def batches(start: int, stop: int, own: Callable):
-      for step, batch in found.batches(start, stop, own):
-        yield step, labelled(batch)
-
-    return dataclasses.replace(found, batches=batches, example=labelled(found.example))
+    return text_features(corpus, tokenizer, batching, seed).read_as(labelled)
 
   def corpus(
     self, data: Source, split: str, tokenizer: Tokenizer, cache: Path, progress: bool
