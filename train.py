@@ -27,8 +27,9 @@ flags.DEFINE_integer("process", None, "Which of them this is, from 0.")
 
 def main(argv: list[str], overrides: list[tuple[str, str]]) -> int:
   """Reads the config, overrides it and trains."""
-  from transformer import experiment, processes, trainer
-  from transformer.platform import compilation_cache
+  from transformer import experiment
+  from transformer.runs import processes, trainer
+  from transformer.runs.compilation_cache import enable_compilation_cache
 
   given = flags.FLAGS
   if len(argv) > 1:
@@ -40,7 +41,7 @@ def main(argv: list[str], overrides: list[tuple[str, str]]) -> int:
     processes.join(*explicit)
   elif given.distributed:
     processes.join()
-  compilation_cache()
+  enable_compilation_cache()
   path = Path(given.config)
   config = experiment.read(path)
   for name, text in overrides:
@@ -65,9 +66,9 @@ def entry() -> None:
     status = 130
   except Exception:
     traceback.print_exc()
-  from transformer import processes
+  from transformer.runs import processes
 
-  processes.leave(status)
+  processes.exit(status)
 
 
 if __name__ == "__main__":

@@ -13,10 +13,10 @@ from flax import linen as nn
 
 from transformer.batch import EOS, Pairs, Tokens
 from transformer.decoding.constraint import Constraint
-from transformer.decoding.penalty import Gnmt
+from transformer.decoding.penalty import GNMT
+from transformer.inference.search import Search, find
 from transformer.layers.int8 import quantise
-from transformer.models.seq2seq import Transformer
-from transformer.tasks.search import Search, find
+from transformer.models.transformer import Transformer
 
 VOCABULARY = 32_000
 
@@ -49,7 +49,7 @@ class Ours:
     tokens = Tokens(*(array.astype(np.int32) for array in (id_bt, pos_bt, id_bt > 0)))
     # The last of the output's tokens is EOS: each takes a step of the decoder.
     limit_b = np.full(sentences, output - 1, np.int32)
-    search = Search(beam, Gnmt(0.6))
+    search = Search(beam, GNMT(0.6))
     program = find.lower(
       self.module, search, self.params, tokens, Constraint(limit_b, limit_b), output
     )

@@ -12,13 +12,13 @@ Own text: --config.data="PlainText(('a.txt', 'b.txt'))".
 """
 
 from transformer.data.batching import Packed
-from transformer.data.sources.names import DisplayNames
+from transformer.data.sources.display_names import DisplayNames
 from transformer.data.tokenizer import SentencePiece
 from transformer.experiment import Config
 from transformer.layers.positions import Learned
 from transformer.layers.residual import PreNorm
 from transformer.models.bert import Bert
-from transformer.tasks.masked import MaskedLanguageModelling
+from transformer.tasks.masked_language_modelling import MaskedLanguageModelling
 from transformer.training.schedules import Cosine
 
 

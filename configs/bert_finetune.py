@@ -19,7 +19,7 @@ Other data: --config.data="TfdsLabelled('glue/sst2')"
 """
 
 from transformer.data.batching import Packed
-from transformer.data.sources.names import LOCALES, DisplayNames
+from transformer.data.sources.display_names import LOCALES, DisplayNames
 from transformer.data.tokenizer import SentencePiece
 from transformer.experiment import Config
 from transformer.layers.positions import Learned

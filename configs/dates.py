@@ -10,7 +10,7 @@ from transformer.data.batching import Grouped
 from transformer.data.sources.dates import Dates
 from transformer.data.tokenizer import SentencePiece
 from transformer.experiment import Config
-from transformer.models.seq2seq import Transformer
+from transformer.models.transformer import Transformer
 from transformer.tasks.translation import Translation
 from transformer.training.schedules import Cosine
 

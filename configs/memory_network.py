@@ -17,8 +17,8 @@ One fact instead of two: --config.data.facts=1; one reading instead of three:
 from transformer.data.batching import Rows
 from transformer.data.sources.stories import Stories
 from transformer.experiment import Config
-from transformer.models.memory import MemoryNetwork
-from transformer.tasks.questions import QuestionAnswering
+from transformer.models.memory_network import MemoryNetwork
+from transformer.tasks.question_answering import QuestionAnswering
 from transformer.training.optimizers import Adam
 from transformer.training.schedules import Cosine
 

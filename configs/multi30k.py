@@ -14,7 +14,7 @@ from transformer.data.sources.multi30k import Multi30k
 from transformer.data.tokenizer import SentencePiece
 from transformer.experiment import Config
 from transformer.layers.residual import PreNorm
-from transformer.models.seq2seq import Transformer
+from transformer.models.transformer import Transformer
 from transformer.tasks.translation import Translation
 from transformer.training.checkpoint import Keep
 from transformer.training.schedules import Cosine

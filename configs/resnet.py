@@ -8,16 +8,16 @@ Result: accuracy 0.996 on the 276 digits of val and 0.953 on those of test (2026
 where the most frequent digit has 0.109 and 0.094.
 
 Other images as in vit.py; ImageNet's form is --config.model.stages='(3, 4, 6, 3)'
---config.model.channels=64 --config.model.block='Bottleneck()'
+--config.model.base_channels=64 --config.model.block='Bottleneck()'
 --config.model.stem='Shrinking()', the defaults of the model.
 """
 
 from transformer.data.batching import Rows
-from transformer.data.images import Shifted
+from transformer.data.images import RandomCrop
 from transformer.data.sources.images import Digits
 from transformer.experiment import Config
 from transformer.models.resnet import Block, ResNet, Stem
-from transformer.tasks.images import ImageClassification
+from transformer.tasks.image_classification import ImageClassification
 from transformer.training.optimizers import AdamW
 from transformer.training.schedules import Cosine
 
@@ -26,9 +26,11 @@ def get_config() -> Config:
   """The experiment; data, batches and smoothing are those of vit.py."""
   return Config(
     data=Digits(),
-    model=ResNet(stages=(1, 1, 1), channels=16, block=Block(), stem=Stem(), colours=1),
+    model=ResNet(
+      stages=(1, 1, 1), base_channels=16, block=Block(), stem=Stem(), channels=1
+    ),
     task=ImageClassification(
-      size=8, colours=1, view=Shifted(pixels=1, flip=False), smoothing=0.1
+      size=8, channels=1, augmentation=RandomCrop(pixels=1, flip=False), smoothing=0.1
     ),
     batching=Rows(64),
     optimizer=AdamW(decay=0.1),

@@ -14,7 +14,7 @@ from transformer.data.batching import Grouped
 from transformer.data.sources.dates import Dates
 from transformer.data.tokenizer import SentencePiece
 from transformer.experiment import Config
-from transformer.models.recurrent import Recurrent
+from transformer.models.rnn import RNNSeq2Seq
 from transformer.tasks.translation import Translation
 from transformer.training.optimizers import Adam
 from transformer.training.schedules import Cosine
@@ -24,7 +24,7 @@ def get_config() -> Config:
   """The experiment; data, batches and tokenizer are those of dates.py."""
   return Config(
     data=Dates(),
-    model=Recurrent(layers=1, d_model=256),
+    model=RNNSeq2Seq(layers=1, d_model=256),
     task=Translation(smoothing=0.0),
     tokenizer=SentencePiece(vocabulary=1000, split_digits=True),
     batching=Grouped(tokens=2048, lengths=(12, 16, 24, 48)),

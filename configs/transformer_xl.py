@@ -17,10 +17,10 @@ from transformer.data.batching import Packed
 from transformer.data.sources.topics import Topics
 from transformer.data.tokenizer import SentencePiece
 from transformer.experiment import Config
+from transformer.inference.generate import Generation
 from transformer.layers.residual import PreNorm
-from transformer.models.transformer_xl import SegmentRecurrent
-from transformer.tasks.generation import Generation
-from transformer.tasks.segments import SegmentModelling
+from transformer.models.transformer_xl import TransformerXL
+from transformer.tasks.segment_language_modelling import SegmentLanguageModelling
 from transformer.training.schedules import Cosine
 
 
@@ -28,10 +28,10 @@ def get_config() -> Config:
   """The experiment; a row holds one segment and the token before it."""
   return Config(
     data=Topics(),
-    model=SegmentRecurrent(
+    model=TransformerXL(
       layers=2, d_model=128, d_ff=512, heads=4, dropout=0.1, residual=PreNorm()
     ),
-    task=SegmentModelling(
+    task=SegmentLanguageModelling(
       context=63, before=64, memory=64, generation=Generation(max_length=24)
     ),
     tokenizer=SentencePiece(vocabulary=1000, whitespace=True),

@@ -12,18 +12,18 @@ where the most frequent digit has 0.109 and 0.094, and the residual network of r
 Takes `pip install 'transformer[images]'`. Other images:
 --config.data="ImageFolder('flowers')", a directory with a sub-directory for each class,
 or a prepared TFDS set, --config.data="TfdsImages('cifar10')"; with, say,
---config.task.size=32 --config.task.colours=3 --config.model.colours=3
+--config.task.size=32 --config.task.channels=3 --config.model.channels=3
 --config.model.patch=4.
 """
 
 from transformer.data.batching import Rows
-from transformer.data.images import Shifted
+from transformer.data.images import RandomCrop
 from transformer.data.sources.images import Digits
 from transformer.experiment import Config
-from transformer.layers.feedforward import Gelu
+from transformer.layers.feedforward import GELU
 from transformer.layers.positions import Learned
 from transformer.models.vit import VisionTransformer
-from transformer.tasks.images import ImageClassification
+from transformer.tasks.image_classification import ImageClassification
 from transformer.training.optimizers import AdamW
 from transformer.training.schedules import Cosine
 
@@ -39,12 +39,12 @@ def get_config() -> Config:
       heads=4,
       dropout=0.1,
       position=Learned(length=17),
-      feed_forward=Gelu(dropout=0.1),
+      feed_forward=GELU(dropout=0.1),
       patch=2,
-      colours=1,
+      channels=1,
     ),
     task=ImageClassification(
-      size=8, colours=1, view=Shifted(pixels=1, flip=False), smoothing=0.1
+      size=8, channels=1, augmentation=RandomCrop(pixels=1, flip=False), smoothing=0.1
     ),
     batching=Rows(64),
     optimizer=AdamW(decay=0.1),

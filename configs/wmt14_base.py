@@ -12,7 +12,7 @@ from transformer.data.batching import Grouped
 from transformer.data.sources.tfds import Tfds
 from transformer.data.tokenizer import SentencePiece
 from transformer.experiment import Config
-from transformer.models.seq2seq import Transformer
+from transformer.models.transformer import Transformer
 from transformer.tasks.translation import Translation
 from transformer.training.checkpoint import Keep
 from transformer.training.optimizers import Adam

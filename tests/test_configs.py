@@ -63,7 +63,7 @@ def test_read_names_what_is_wrong(tmp_path):
     ("model.unroll", "3", True),
     ("model.remat", "Full()", True),
     ("model.kernel", "Plain()", True),
-    ("task.readout", "Chunked(512)", True),
+    ("task.cross_entropy", "ChunkedCrossEntropy(512)", True),
     ("steps", "7", True),
     ("model.layers", "3", False),
     ("task.smoothing", "0.2", False),
@@ -78,6 +78,6 @@ def test_what_changes_speed_alone_may_change_when_a_run_goes_on(name, text, free
   wrong = experiment.conflicts(old, new)
   assert (wrong == []) == free
   assert all(name.split(".")[-1] in line for line in wrong)
-  if name in ("model.remat", "task.readout"):
+  if name in ("model.remat", "task.cross_entropy"):
     other = configs.override(new, name, text.replace("Full", "Projections"))
     assert experiment.conflicts(new, configs.override(other, "steps", "9")) == []

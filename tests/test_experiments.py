@@ -6,9 +6,9 @@ from pathlib import Path
 import pytest
 
 from transformer import cli, experiment, trainer
+from transformer.runs.metrics import Metrics
 from transformer.studies import by_memory
 from transformer.training.schedules import Schedule
-from transformer.watch import Metrics
 
 CONFIGS = Path(__file__).resolve().parent.parent / "configs"
 

@@ -6,7 +6,7 @@ import pytest
 
 from transformer import config as configs
 from transformer.experiment import Config
-from transformer.models.seq2seq import Transformer
+from transformer.models.transformer import Transformer
 
 BASE = Config(configs.members(configs.annotations(Config)["data"])["Dates"]())
 

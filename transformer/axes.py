@@ -2,7 +2,7 @@
 
 `b` batch, `t` query or target position, `s` key or source position, `d` model width,
 `h` head, `k` head channel, `f` feed-forward, `v` vocabulary, `l` layer, `w` beam,
-`r` relative position, `y x c` image rows, columns and colours, `c` also classes, `e`
+`r` relative position, `y x c` image rows, columns and channels, `c` also classes, `e`
 a second width. A letter is at once the
 suffix of an array's name, the letter of an einsum, and what sharding rules speak of.
 """
@@ -13,7 +13,7 @@ import jax
 from flax import linen as nn
 
 
-def lay(letters: str, x):
+def constrain_sharding(letters: str, x):
   """`x`, laid over the mesh as the rules in force say for its axes; where none are
   (decoding, evaluation) as the compiler likes. Changes no number.
 
@@ -23,7 +23,7 @@ def lay(letters: str, x):
   return nn.with_logical_constraint(x, tuple(letters))
 
 
-def ways(letter: str) -> int:
+def num_shards(letter: str) -> int:
   """Over how many devices the rules in force spread an axis."""
   spec = nn.logical_to_mesh_axes((letter,)) or (None,)
   axes = (spec[0],) if isinstance(spec[0], str) else spec[0] or ()

@@ -2,6 +2,7 @@
 
 import dataclasses
 import importlib.util
+import sys
 from collections.abc import Callable
 from pathlib import Path
 
@@ -11,32 +12,32 @@ from transformer import config as configs
 from transformer.data.batching import Batching, Packed
 from transformer.data.sources.base import Source
 from transformer.data.sources.dates import Dates
+from transformer.data.sources.display_names import DisplayNames
 from transformer.data.sources.images import Digits, ImageFolder, TfdsImages
 from transformer.data.sources.multi30k import Multi30k
-from transformer.data.sources.names import DisplayNames
-from transformer.data.sources.plain import PlainText
+from transformer.data.sources.parallel_text import ParallelText
+from transformer.data.sources.plain_text import PlainText
 from transformer.data.sources.stories import Stories
-from transformer.data.sources.text import ParallelText
 from transformer.data.sources.tfds import Tfds, TfdsLabelled, TfdsText
 from transformer.data.sources.topics import Topics
 from transformer.data.tokenizer import SentencePiece
-from transformer.models.aligned import RecurrentAttention
 from transformer.models.base import Model
 from transformer.models.bert import Bert, BertClassifier
-from transformer.models.convolutional import Convolutional
-from transformer.models.language import DecoderOnly
-from transformer.models.memory import MemoryNetwork
-from transformer.models.recurrent import Recurrent
+from transformer.models.conv_seq2seq import ConvSeq2Seq
+from transformer.models.decoder_only import DecoderOnly
+from transformer.models.memory_network import MemoryNetwork
 from transformer.models.resnet import ResNet
-from transformer.models.seq2seq import Transformer
-from transformer.models.transformer_xl import SegmentRecurrent
+from transformer.models.rnn import RNNSeq2Seq
+from transformer.models.rnn_search import RNNSearch
+from transformer.models.transformer import Transformer
+from transformer.models.transformer_xl import TransformerXL
 from transformer.models.vit import VisionTransformer
 from transformer.tasks.base import Task
-from transformer.tasks.images import ImageClassification
-from transformer.tasks.language import LanguageModelling
-from transformer.tasks.masked import MaskedLanguageModelling
-from transformer.tasks.questions import QuestionAnswering
-from transformer.tasks.segments import SegmentModelling
+from transformer.tasks.image_classification import ImageClassification
+from transformer.tasks.language_modelling import LanguageModelling
+from transformer.tasks.masked_language_modelling import MaskedLanguageModelling
+from transformer.tasks.question_answering import QuestionAnswering
+from transformer.tasks.segment_language_modelling import SegmentLanguageModelling
 from transformer.tasks.text_classification import TextClassification
 from transformer.tasks.translation import Translation
 from transformer.training.checkpoint import Keep
@@ -50,12 +51,12 @@ SOURCES = (
   *(TfdsText, Topics, Digits, ImageFolder, Stories, TfdsImages),
 )
 MODELS = (
-  *(Bert, BertClassifier, Convolutional, DecoderOnly, MemoryNetwork, Recurrent),
-  *(RecurrentAttention, ResNet, SegmentRecurrent, Transformer, VisionTransformer),
+  *(Bert, BertClassifier, ConvSeq2Seq, DecoderOnly, MemoryNetwork, RNNSeq2Seq),
+  *(RNNSearch, ResNet, TransformerXL, Transformer, VisionTransformer),
 )
 TASKS = (
   *(ImageClassification, LanguageModelling, MaskedLanguageModelling),
-  *(QuestionAnswering, SegmentModelling, TextClassification, Translation),
+  *(QuestionAnswering, SegmentLanguageModelling, TextClassification, Translation),
 )
 """Imported so that the command line and a stored config know them by name."""
 
@@ -83,7 +84,7 @@ class Config:
     patience: training ends after so many evaluations without a new best; 0 goes on.
     ema: decay of the moving average of the parameters, which the run is then evaluated
       and used with (Polyak and Juditsky 1992); 0 keeps none.
-    skip_at_most: training ends after so many steps in a row whose loss or gradient is
+    max_consecutive_skips: training ends after so many steps in a row whose loss or gradient is
       not finite; each of them makes no update.
     init: a run whose parameters, as far as names and shapes fit, this one begins with,
       and whose vocabulary it keeps; it is read once, before the first step.
@@ -110,7 +111,7 @@ class Config:
   metric: str = "loss"
   patience: int = 0
   ema: float = 0.0
-  skip_at_most: int = 10
+  max_consecutive_skips: int = 10
   init: str = ""
   freeze: tuple[str, ...] = ()
 
@@ -122,7 +123,7 @@ class Config:
       "log_every",
       "eval_every",
       "save_every",
-      "skip_at_most",
+      "max_consecutive_skips",
     ):
       if getattr(self, name) < 1:
         raise ValueError(f"{name}: {getattr(self, name)} is less than 1")
@@ -148,13 +149,13 @@ class Config:
 MAY_CHANGE = frozenset(
   (
     *("steps", "log_every", "eval_every", "save_every", "keep", "patience"),
-    *("skip_at_most", "mesh", "accumulate", "data.directory", "task.memory"),
+    *("max_consecutive_skips", "mesh", "accumulate", "data.directory", "task.memory"),
   )
 )
 """Settings that may differ when a run is gone on with: they do not change what a step
 computes. `accumulate` draws other numbers for dropout, of the same distribution."""
 
-SPEED = frozenset(("unroll", "remat", "kernel", "readout"))
+SPEED = frozenset(("unroll", "remat", "kernel", "cross_entropy"))
 """Settings, at any depth, that change speed and memory alone."""
 
 
@@ -198,6 +199,9 @@ def load(path: Path, name: str) -> Callable:
   if spec is None or spec.loader is None:
     raise ValueError(f"{path}: not a Python file")
   module = importlib.util.module_from_spec(spec)
+  # A base class refers to its subclasses weakly: the file's recipes are known by name
+  # for as long as somebody holds its module.
+  sys.modules[spec.name] = module
   try:
     spec.loader.exec_module(module)
     return getattr(module, name)

@@ -22,9 +22,7 @@ from transformer.training.schedules import Cosine
 IMAGES = (1245, 78, 156, 311, 623)
 """All of the digits for training first, then a sixteenth to a half of them."""
 
-CONVOLUTIONS = (
-  "model=ResNet(stages=(1, 1, 1), channels=16, block=Block(), stem=Stem(), colours=1)"
-)
+CONVOLUTIONS = "model=ResNet(stages=(1, 1, 1), base_channels=16, block=Block(), stem=Stem(), channels=1)"
 
 
 def get_study() -> Study:
@@ -45,7 +43,7 @@ def get_study() -> Study:
         (*settings, f"data.examples={n}"),
         line=name,
         x=n,
-        match=Parameters("model.channels") if settings else Match(),
+        match=Parameters("model.base_channels") if settings else Match(),
       )
       for name, settings in (
         ("Vision Transformer", ()),

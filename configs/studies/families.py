@@ -17,7 +17,7 @@ from transformer.data.sources.dates import Dates, ManyDates
 from transformer.data.tokenizer import SentencePiece
 from transformer.experiment import Config
 from transformer.layers.residual import PreNorm
-from transformer.models.seq2seq import Transformer
+from transformer.models.transformer import Transformer
 from transformer.studies.figures import OverSets
 from transformer.studies.rows import HeldOut, Parameters, Row
 from transformer.studies.study import Study
@@ -29,17 +29,17 @@ ROWS = (
   Row("Transformer"),
   Row(
     "RNN (Sutskever)",
-    ("model=Recurrent(layers=2)",),
+    ("model=RNNSeq2Seq(layers=2)",),
     match=Parameters("model.d_model"),
   ),
   Row(
     "RNN with attention (Bahdanau)",
-    ("model=RecurrentAttention(d_model=128, d_alignment=64, d_output=128)",),
+    ("model=RNNSearch(d_model=128, d_alignment=64, d_output=128)",),
     match=Parameters("model.d_state"),
   ),
   Row(
     "convolutional (Gehring)",
-    ("model=Convolutional(layers=4, d_model=128, dropout=0.0)",),
+    ("model=ConvSeq2Seq(layers=4, d_model=128, dropout=0.0)",),
     match=Parameters("model.d_hidden"),
   ),
 )

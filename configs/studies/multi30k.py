@@ -24,20 +24,17 @@ ROWS = (
   Row("Transformer"),
   Row(
     "RNN (Sutskever)",
-    ("model=Recurrent(layers=2, dropout=0.1)",),
+    ("model=RNNSeq2Seq(layers=2, dropout=0.1)",),
     match=Parameters("model.d_model"),
   ),
   Row(
     "RNN with attention (Bahdanau)",
-    (
-      "model=RecurrentAttention(d_model=256, d_alignment=256, d_output=256, "
-      "dropout=0.1)",
-    ),
+    ("model=RNNSearch(d_model=256, d_alignment=256, d_output=256, dropout=0.1)",),
     match=Parameters("model.d_state"),
   ),
   Row(
     "convolutional (Gehring)",
-    ("model=Convolutional(layers=4, d_model=256, dropout=0.1)",),
+    ("model=ConvSeq2Seq(layers=4, d_model=256, dropout=0.1)",),
     match=Parameters("model.d_hidden"),
   ),
 )

@@ -16,14 +16,14 @@ from transformer.data.batching import Packed
 from transformer.data.sources.dates import Dates
 from transformer.data.tokenizer import SentencePiece
 from transformer.experiment import Config
-from transformer.models.seq2seq import Transformer
+from transformer.models.transformer import Transformer
 from transformer.studies.figures import OverRows
 from transformer.studies.rows import HeldOut, Row
 from transformer.studies.study import Study
 from transformer.tasks.translation import Translation
 from transformer.training.schedules import Cosine
 
-NORMS = (("layer", "LayerNorm()"), ("RMS", "RmsNorm()"), ("batch", "BatchNorm()"))
+NORMS = (("layer", "LayerNorm()"), ("RMS", "RMSNorm()"), ("batch", "BatchNorm()"))
 PLACES = (("after", "Residual()"), ("before", "PreNorm()"))
 
 OVER = {

@@ -12,7 +12,7 @@ from transformer.data.sources.dates import Dates, ManyDates
 from transformer.data.tokenizer import SentencePiece
 from transformer.experiment import Config
 from transformer.layers.residual import PreNorm
-from transformer.models.seq2seq import Transformer
+from transformer.models.transformer import Transformer
 from transformer.studies.figures import OverSets
 from transformer.studies.rows import HeldOut, Row
 from transformer.studies.study import Study
@@ -27,7 +27,7 @@ SCHEMES = (
   ("axial", "Axial()"),
   ("Shaw", "Shaw()"),
   ("T5", "T5Bias()"),
-  ("Transformer-XL", "TransformerXl()"),
+  ("Transformer-XL", "TransformerXLPosition()"),
   ("RoPE", "Rope()"),
   ("ALiBi", "Alibi()"),
 )

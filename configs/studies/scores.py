@@ -11,7 +11,7 @@ from transformer.data.batching import Packed
 from transformer.data.sources.dates import Dates
 from transformer.data.tokenizer import SentencePiece
 from transformer.experiment import Config
-from transformer.models.seq2seq import Transformer
+from transformer.models.transformer import Transformer
 from transformer.studies.figures import OverRows
 from transformer.studies.rows import Row
 from transformer.studies.study import Study

@@ -25,12 +25,12 @@ from transformer.data.batching import Packed
 from transformer.data.sources.dates import Dates
 from transformer.data.tokenizer import SentencePiece
 from transformer.experiment import Config
+from transformer.inference.search import Search
 from transformer.layers.residual import PreNorm
-from transformer.models.seq2seq import Transformer
+from transformer.models.transformer import Transformer
 from transformer.studies.figures import Dots
 from transformer.studies.rows import HeldOut, Row
 from transformer.studies.study import Study
-from transformer.tasks.search import Search
 from transformer.tasks.translation import Translation
 from transformer.training.schedules import Cosine
 

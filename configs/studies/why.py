@@ -14,6 +14,7 @@ import jax.numpy as jnp
 import numpy as np
 from flax import linen as nn
 
+from transformer.analysis.counts import count
 from transformer.batch import Pairs, Tokens
 from transformer.data.batching import Packed
 from transformer.data.sources.dates import Dates
@@ -22,8 +23,7 @@ from transformer.layers.attention import Attention, Memory
 from transformer.layers.embedding import Embedding, Tying
 from transformer.layers.positions import Position, Sinusoid
 from transformer.layers.scores import Score, SharedQueryKey
-from transformer.models.seq2seq import Transformer
-from transformer.studies.counts import count
+from transformer.models.transformer import Transformer
 from transformer.studies.facts import Fact, Facts
 
 MODEL = Transformer(layers=2, d_model=32, d_ff=48, heads=4, dropout=0.2)

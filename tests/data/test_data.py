@@ -13,7 +13,7 @@ from transformer.data.corpus import Corpus
 from transformer.data.pipeline import assemble, batches, evaluation_batches, fill
 from transformer.data.sources.dates import FORMS, LOCALES, Dates, split_of, write
 from transformer.data.sources.multi30k import Multi30k
-from transformer.data.sources.text import ParallelText
+from transformer.data.sources.parallel_text import ParallelText
 from transformer.data.tokenizer import SentencePiece, Tokenizer
 
 

@@ -45,7 +45,9 @@ class TinyMoods(tfds.core.GeneratorBasedBuilder):
     label = tfds.features.ClassLabel(names=["negative", "positive"])
     features = {"sentence": tfds.features.Text(), "label": label}
     return tfds.core.DatasetInfo(
-      builder=self, description="-", features=tfds.features.FeaturesDict(features)
+      builder=self,
+      description="-",
+      features=tfds.features.FeaturesDict(features),
     )
 
   def _split_generators(self, dl_manager):

@@ -14,12 +14,12 @@ from transformer.batch import BOS, EOS, PAD
 from transformer.config import members
 from transformer.decoding.beam import beam_search
 from transformer.decoding.constraint import Constraint
-from transformer.decoding.force import score
-from transformer.decoding.penalty import Average, Coverage, Gnmt, LengthPenalty
+from transformer.decoding.penalty import GNMT, Average, Coverage, LengthPenalty
 from transformer.decoding.sample import Sampler, generate
+from transformer.decoding.teacher_forcing import score
 
 PENALTIES = [kind() for kind in members(LengthPenalty).values()]
-PENALTIES += [Gnmt(alpha=1.3), Gnmt(alpha=-0.7), Coverage(2.0, LengthPenalty())]
+PENALTIES += [GNMT(alpha=1.3), GNMT(alpha=-0.7), Coverage(2.0, LengthPenalty())]
 penalties = pytest.mark.parametrize("penalty", PENALTIES, ids=repr)
 
 SENTENCES = np.array([3, 41, 8])
@@ -36,9 +36,9 @@ class Either(NamedTuple):
   def watches(self):
     return True
 
-  def normalise(self, logprob, n, attended_s):
+  def normalise(self, logprob, n, coverage_s):
     kinds = [penalty.normalise for penalty in PENALTIES]
-    return jax.lax.switch(self.number, kinds, logprob, n, attended_s)
+    return jax.lax.switch(self.number, kinds, logprob, n, coverage_s)
 
   def bound(self, logprob, n, max_n):
     kinds = [penalty.bound for penalty in PENALTIES]
@@ -56,7 +56,7 @@ def _beam(toy, sentence_b, limits, capacity, beam, penalty, n_best, suppressed):
 
 
 def search(
-  toy, sentence_b, constraint, capacity, beam, penalty=Gnmt(), n_best=1, early=True
+  toy, sentence_b, constraint, capacity, beam, penalty=GNMT(), n_best=1, early=True
 ):
   """`beam_search` compiled; the constraint may hold lists."""
   *limits, suppressed = constraint
@@ -215,7 +215,7 @@ def test_divisors_are_those_of_the_papers():
   n = np.arange(1, 40)
   for alpha in (0.0, 0.6, 1.3, -0.7):
     expected = [oracle.gnmt_penalty(int(length), alpha) for length in n]
-    np.testing.assert_allclose(Gnmt(alpha).divisor(n), expected, 1e-6)
+    np.testing.assert_allclose(GNMT(alpha).divisor(n), expected, 1e-6)
   np.testing.assert_array_equal(Average().divisor(n), n)
   np.testing.assert_array_equal(LengthPenalty().divisor(n), 1)
 
@@ -238,9 +238,9 @@ def test_never_below_greedy_and_search_errors(penalty):
   sentence_b = np.arange(24)
   constraint = Constraint(np.full(24, 4), np.full(24, 3))
   first = greedy(toy, sentence_b, constraint, 5)
-  _, attended_bws = score(toy.step, toy.start(sentence_b, 5), first.token_bwt[:, 0])
+  _, coverage_bws = score(toy.step, toy.start(sentence_b, 5), first.token_bwt[:, 0])
   greedy_b = penalty.normalise(
-    first.logprob_bw[:, 0], first.length_bw[:, 0], attended_bws[:, 0]
+    first.logprob_bw[:, 0], first.length_bw[:, 0], coverage_bws[:, 0]
   )
   best_b = [ranking(toy, i, penalty, 4, 3)[0][0] for i in range(24)]
   missed = [int((np.asarray(greedy_b) < np.array(best_b) - 1e-5).sum())]
@@ -302,7 +302,7 @@ def test_a_sentence_is_the_same_in_any_company():
 def test_output_arrays_agree():
   toy = Toy(vocabulary=9, seed=6, dtype=jnp.bfloat16)
   limit_b = np.array([7, 4, 0])
-  penalty = Gnmt(1.3)
+  penalty = GNMT(1.3)
   output = search(
     toy, SENTENCES, Constraint(limit_b), 8, beam=4, penalty=penalty, n_best=4
   )

@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 
 from transformer.decoding.candidates import BLOCK, best, candidates
-from transformer.decoding.constraint import partition
+from transformer.decoding.constraint import log_normalizer
 
 B, W, V = 5, 3, 2 * BLOCK + 37
 
@@ -43,14 +43,14 @@ def test_candidates_are_those_of_a_full_sort(kind, greedy):
   logprob_bw[:, 0] -= 50.0
   logprob_bw[4, 2] = -np.inf
   greedy_b = np.array([greedy, False, greedy, True, False])
-  most_bw, log_bw = (np.asarray(array) for array in partition(logits_bwv))
+  most_bw, log_bw = (np.asarray(array) for array in log_normalizer(logits_bwv))
   found = jax.jit(candidates, static_argnums=4)(
     logits_bwv, (most_bw, log_bw), logprob_bw, greedy_b, 2 * W
   )
-  place_bn, id_bn, gain_bn, sum_bn = (np.asarray(array) for array in found)
+  place_bn, id_bn, token_logprob_bn, sum_bn = (np.asarray(array) for array in found)
 
-  gain_bwv = (logits_bwv - most_bw[:, :, None]) - log_bw[:, :, None]
-  sum_bwv = logprob_bw[:, :, None] + gain_bwv
+  token_logprob_bwv = (logits_bwv - most_bw[:, :, None]) - log_bw[:, :, None]
+  sum_bwv = logprob_bw[:, :, None] + token_logprob_bwv
   for b in range(B):
     order = list(np.argsort(-sum_bwv[b].ravel(), kind="stable"))
     if greedy_b[b]:
@@ -64,5 +64,5 @@ def test_candidates_are_those_of_a_full_sort(kind, greedy):
     np.testing.assert_array_equal(place_bn[b, real_n], place_n[real_n])
     np.testing.assert_array_equal(id_bn[b, real_n], id_n[real_n])
     np.testing.assert_array_equal(
-      gain_bn[b, real_n], gain_bwv[b, place_n, id_n][real_n]
+      token_logprob_bn[b, real_n], token_logprob_bwv[b, place_n, id_n][real_n]
     )

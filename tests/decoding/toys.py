@@ -10,7 +10,7 @@ import numpy as np
 
 from tests.oracles import beam as oracle
 from transformer.batch import BOS, EOS, PAD
-from transformer.decoding.state import DecodeState, unattended
+from transformer.decoding.state import DecodeState, initial_coverage
 
 ROWS = 1009  # of the tables; prime
 SOURCE = 3  # tokens of every sentence's source
@@ -56,7 +56,7 @@ class Toy:
     )
     memory = jnp.asarray(sentence_b, jnp.int32), jnp.zeros((b, 13))
     seg_bs = jnp.ones((b, SOURCE + 1), jnp.int32).at[:, SOURCE].set(0)
-    return DecodeState(cache, memory, unattended(seg_bs))
+    return DecodeState(cache, memory, initial_coverage(seg_bs))
 
   def step(self, token_bw, state):
     (past_bwt, at_bw, odd), (sentence_b, _), _ = state
@@ -104,7 +104,7 @@ def log_probability(toy, sentence, output):
 def objective(toy, sentence, output, penalty):
   """The score of a whole output of the toy, without what is tested."""
   total = log_probability(toy, sentence, output) / float(penalty.divisor(len(output)))
-  if penalty.watches:
+  if penalty.needs_attention:
     attention_ts = toy.attended(sentence, output)
     total += oracle.coverage_penalty(attention_ts, penalty.beta)
   return total

@@ -9,10 +9,10 @@ import pytest
 from flax import linen as nn
 
 from transformer.batch import EOS, Pairs, Tokens
+from transformer.inference.search import Search, Searcher
 from transformer.layers import int8
 from transformer.layers.int8 import Int8, einsum, quantise
-from transformer.models.seq2seq import Transformer
-from transformer.tasks.search import Search, Searcher
+from transformer.models.transformer import Transformer
 
 B, T, D, H, K, F, V = 2, 5, 16, 4, 8, 24, 37
 SIZES = {"b": B, "t": T, "d": D, "h": H, "k": K, "f": F, "v": V}

@@ -14,7 +14,7 @@ import pytest
 from flax import linen as nn
 from jax.experimental.pallas import tpu
 
-from tests.models.test_seq2seq import SMALL, V, variables
+from tests.models.test_transformer import SMALL, V, variables
 from tests.training.test_step import largest_difference, ragged
 from transformer.layers import kernels
 from transformer.layers.attention import Attention

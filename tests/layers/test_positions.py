@@ -19,7 +19,7 @@ from transformer.layers.positions import (
   Shaw,
   Sinusoid,
   T5Bias,
-  TransformerXl,
+  TransformerXLPosition,
 )
 
 B, T, S, H, K, U = 2, 5, 7, 4, 6, 3
@@ -174,7 +174,7 @@ def test_transformer_xl_scores_content_and_distance():
     scores = oracle.transformer_xl(q, k, *of_head, QUERIES[b], KEYS[b])
     return attention_oracle.softmax(np.where(allowed, scores, -np.inf)) @ v
 
-  weights = check_attention(TransformerXl(), head)
+  weights = check_attention(TransformerXLPosition(), head)
   assert weights["relative"].shape == (H * K, H, K)
 
 

@@ -20,8 +20,8 @@ from transformer.layers.embedding import (
   Tying,
   Untied,
 )
-from transformer.layers.feedforward import FeedForward, Gelu, NoFeedForward, SwiGlu
-from transformer.layers.norms import BatchNorm, LayerNorm, Norm, RmsNorm
+from transformer.layers.feedforward import GELU, FeedForward, NoFeedForward, SwiGLU
+from transformer.layers.norms import BatchNorm, LayerNorm, Norm, RMSNorm
 from transformer.layers.residual import NoResidual, PreNorm, Residual
 from transformer.layers.scores import Additive, Bilinear, Dot, Score, SharedQueryKey
 
@@ -91,7 +91,7 @@ def test_one_matrix_for_queries_and_keys_makes_scores_symmetric():
 
 def test_norms_are_the_oracles():
   x = random(5, B, T, D) * 3 + 1
-  layer = Holder(RmsNorm())
+  layer = Holder(RMSNorm())
   params = parameters(layer, x)
   assert set(params) == {"scale"}
   expected = norm_oracle.rms_norm(x, np.asarray(params["scale"]), 1e-6)
@@ -105,19 +105,21 @@ def test_batch_norm_is_the_papers_over_real_tokens_alone():
   x = random(2, B, T, D)
   made = nn.unbox(layer.init(jax.random.key(0), x))
   params = made["params"] | {"scale": random(3, D), "bias": random(4, D)}
-  assert tree.paths(made["running"]).keys() == {"mean", "variance"}
+  assert tree.paths(made["batch_stats"]).keys() == {"mean", "variance"}
   seen = []
   for seed in (5, 6, 7):
     x = random(seed, B, T, D) * 3 + 1
     seen.append(x[real])
-    found, changed = layer.apply({"params": params}, x, real, True, mutable=["running"])
+    found, changed = layer.apply(
+      {"params": params}, x, real, True, mutable=["batch_stats"]
+    )
     expected = norm_oracle.batch_norm(x[real], params["scale"], params["bias"], 1e-5)
     np.testing.assert_allclose(found[real], expected, atol=1e-5)
-    params |= changed["running"]
+    params |= changed["batch_stats"]
   mean, variance = norm_oracle.batch_averages(seen, 0.8)
   np.testing.assert_allclose(params["mean"], mean, atol=1e-5)
   np.testing.assert_allclose(params["variance"], variance, rtol=1e-5)
-  used, changed = layer.apply({"params": params}, x, mutable=["running"])
+  used, changed = layer.apply({"params": params}, x, mutable=["batch_stats"])
   expected = (x - mean) / np.sqrt(variance + 1e-5) * params["scale"] + params["bias"]
   np.testing.assert_allclose(used, expected, atol=1e-5)
   assert not changed
@@ -157,8 +159,8 @@ def test_residuals_are_the_papers(residual, oracle):
       feedforward_oracle.relu_network,
       ["w1", "w1_bias", "w2", "w2_bias"],
     ),
-    (Gelu(), feedforward_oracle.gelu_network, ["w1", "w1_bias", "w2", "w2_bias"]),
-    (SwiGlu(), feedforward_oracle.swiglu_network, ["w1", "v", "w2"]),
+    (GELU(), feedforward_oracle.gelu_network, ["w1", "w1_bias", "w2", "w2_bias"]),
+    (SwiGLU(), feedforward_oracle.swiglu_network, ["w1", "v", "w2"]),
   ],
   ids=["relu", "gelu", "swiglu"],
 )

@@ -11,7 +11,7 @@ import pytest
 from flax import linen as nn
 
 from tests.models.test_family import small
-from tests.models.test_seq2seq import V, example, tokens
+from tests.models.test_transformer import V, example, tokens
 from tests.oracles import transformer as oracle
 from tests.oracles.attention import multi_head_attention
 from transformer import tree

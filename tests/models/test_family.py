@@ -10,23 +10,30 @@ import numpy as np
 import pytest
 from flax import linen as nn
 
-from tests.models.test_seq2seq import V, compiled, example, logits, tokens, variables
+from tests.models.test_transformer import (
+  V,
+  compiled,
+  example,
+  logits,
+  tokens,
+  variables,
+)
 from transformer import config as configs
 from transformer import experiment, tree
 from transformer.batch import BOS, EOS, Pairs
 from transformer.decoding.penalty import Coverage
-from transformer.decoding.state import Slots, unattended, widen
+from transformer.decoding.state import Slots, initial_coverage, widen
+from transformer.inference.search import Search, Searcher
 from transformer.layers.embedding import Embedding
-from transformer.models.aligned import RecurrentAttention
 from transformer.models.base import Model
-from transformer.models.recurrent import Recurrent
-from transformer.models.seq2seq import Transformer, shift_right
-from transformer.tasks.search import Search, Searcher
+from transformer.models.rnn import RNNSeq2Seq
+from transformer.models.rnn_search import RNNSearch
+from transformer.models.transformer import Transformer, shift_right
 
 SIZES = dict(
   layers=2, d_model=16, d_ff=24, heads=4, d_k=8, d_v=6, d_state=12, d_alignment=10,
   d_output=14, d_hidden=18, dropout=0.0, positions=20, patch=2, stages=(1, 1),
-  channels=8, memories=4, classes=7,
+  base_channels=8, memories=4, classes=7,
 )  # fmt: skip
 """The fields of any model, by name, in their small form."""
 
@@ -189,19 +196,19 @@ def test_steps_tell_what_they_attended_to(model):
   module = model.module(V)
   params = module.unstack(variables_["params"])
   state = module.start(params, source, capacity=6)
-  state = state._replace(attended_bws=unattended(source.seg_bt))
+  state = state._replace(coverage_bws=initial_coverage(source.seg_bt))
   token_bt = shift_right(target)
   for t in range(6):
     _, state = module.step(params, token_bt[:, t : t + 1], state)
-    if state.attended_bws is None:
-      assert isinstance(model, Recurrent)
+    if state.coverage_bws is None:
+      assert isinstance(model, RNNSeq2Seq)
       return
-  attended_bs = np.asarray(state.attended_bws[:, 0])
-  assert attended_bs.shape == source.id_bt.shape
-  assert (attended_bs[source.seg_bt == 0] == 1).all() and (source.seg_bt == 0).any()
-  real_bs = np.where(source.seg_bt == 1, attended_bs, 0.0)
+  coverage_bs = np.asarray(state.coverage_bws[:, 0])
+  assert coverage_bs.shape == source.id_bt.shape
+  assert (coverage_bs[source.seg_bt == 0] == 1).all() and (source.seg_bt == 0).any()
+  real_bs = np.where(source.seg_bt == 1, coverage_bs, 0.0)
   np.testing.assert_allclose(real_bs.sum(axis=1), 6.0, rtol=1e-5)
-  if isinstance(model, RecurrentAttention):
+  if isinstance(model, RNNSearch):
     return  # its full pass is a loop, which tells nothing
   _, seen = module.apply(variables_, Pairs(source, target), mutable=["intermediates"])
   decoder = seen["intermediates"]["decoder"]
@@ -214,10 +221,10 @@ def test_steps_tell_what_they_attended_to(model):
 
 
 def test_a_model_that_attends_to_no_source_is_not_asked_for_coverage():
-  model = small(Recurrent)
+  model = small(RNNSeq2Seq)
   search = Search(penalty=Coverage())
   searcher = Searcher(model.module(V), variables(model)["params"], search)
-  with pytest.raises(ValueError, match="and Recurrent attends to none"):
+  with pytest.raises(ValueError, match="and RNNSeq2Seq attends to none"):
     list(searcher.outputs([np.array([5, 6, EOS], np.int32)]))
 
 

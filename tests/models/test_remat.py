@@ -6,12 +6,12 @@ import functools
 import jax
 import pytest
 
-from tests.models.test_seq2seq import V, variables
+from tests.models.test_transformer import V, variables
 from tests.training.test_step import largest_difference, ragged
 from transformer import config as configs
 from transformer import tree
 from transformer.layers.remat import Full, Projections, Remat
-from transformer.models.seq2seq import Transformer
+from transformer.models.transformer import Transformer
 from transformer.tasks.translation import Translation
 
 MODEL = Transformer(layers=4, d_model=16, d_ff=48, heads=2, d_k=6, dropout=0.2)

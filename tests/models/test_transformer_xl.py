@@ -11,16 +11,16 @@ import pytest
 from flax import linen as nn
 
 from tests.models.test_family import small
-from tests.models.test_seq2seq import V, example, tokens
+from tests.models.test_transformer import V, example, tokens
 from transformer import tree
 from transformer.batch import BOS, Continued
-from transformer.layers.positions import Alibi, Rope, TransformerXl
+from transformer.layers.positions import Alibi, Rope, TransformerXLPosition
 from transformer.layers.residual import PreNorm
 from transformer.models import language
-from transformer.models.language import DecoderOnly
-from transformer.models.transformer_xl import SegmentRecurrent
+from transformer.models.decoder_only import DecoderOnly
+from transformer.models.transformer_xl import TransformerXL
 
-PLAIN = small(SegmentRecurrent)
+PLAIN = small(TransformerXL)
 MODELS = pytest.mark.parametrize(
   "model",
   [
@@ -196,4 +196,4 @@ def test_unroll_is_neutral():
 
 
 def test_the_default_scheme_is_the_papers():
-  assert SegmentRecurrent().position == TransformerXl()
+  assert TransformerXL().position == TransformerXLPosition()

@@ -9,12 +9,12 @@ import numpy as np
 import pytest
 from flax import linen as nn
 
-from tests.models.test_seq2seq import quick
+from tests.models.test_transformer import quick
 from tests.oracles import images as oracle
 from transformer import config as configs
 from transformer import tree
 from transformer.batch import Images
-from transformer.layers.images import ClassToken, Patches, largest
+from transformer.layers.images import ClassToken, Patches, max_pool
 from transformer.layers.norms import BatchNorm
 from transformer.layers.positions import Learned
 from transformer.models.resnet import (
@@ -26,14 +26,14 @@ from transformer.models.resnet import (
   Stem,
 )
 from transformer.models.vit import VisionTransformer
-from transformer.tasks.images import ImageClassification
+from transformer.tasks.image_classification import ImageClassification
 
 V = 5
 VIT = VisionTransformer(
-  layers=2, d_model=16, d_ff=24, heads=4, d_k=8, d_v=6, dropout=0.0, patch=3, colours=3,
+  layers=2, d_model=16, d_ff=24, heads=4, d_k=8, d_v=6, dropout=0.0, patch=3, channels=3,
   position=Learned(length=9),
 )  # fmt: skip
-RESNET = ResNet(stages=(2, 1), channels=8, block=Block(), stem=Stem())
+RESNET = ResNet(stages=(2, 1), base_channels=8, block=Block(), stem=Stem())
 
 
 def variants():
@@ -138,7 +138,7 @@ def test_a_residual_block_is_the_oracles(block, inputs, stride):
 @pytest.mark.parametrize("size, stride", [(3, 2), (2, 2), (5, 3)])
 def test_the_largest_of_a_window_is_the_oracles(size, stride):
   x_byxd = np.random.default_rng(2).normal(size=(2, 6, 7, 4)).astype(np.float32) - 3.0
-  for image_yxd, row in zip(x_byxd, largest(x_byxd, size, stride), strict=True):
+  for image_yxd, row in zip(x_byxd, max_pool(x_byxd, size, stride), strict=True):
     np.testing.assert_array_equal(row, oracle.largest(image_yxd, size, stride))
 
 
@@ -155,8 +155,8 @@ def test_published_sizes(model, size, parameters):
   image_byxc = np.zeros((1, size, size, 3), np.uint8)
   batch = model.example()._replace(image_byxc=image_byxc)
   made = jax.eval_shape(model.module(1000).init, jax.random.key(0), batch)
-  running = made.get("running", {})
-  assert tree.size(tree.divide(made["params"], running)[0]) == parameters
+  batch_stats = made.get("batch_stats", {})
+  assert tree.size(tree.divide(made["params"], batch_stats)[0]) == parameters
   least = jax.eval_shape(model.module(1000).init, jax.random.key(0), model.example())
   assert jax.tree.map(jnp.shape, least["params"]) == jax.tree.map(
     jnp.shape, made["params"]
@@ -175,9 +175,9 @@ def test_shape_and_finite_gradient(model):
   assert logits(model, batch).dtype == np.float32
   gradient = quick(jax.grad(loss))(params(model))
   for path, leaf in tree.paths(gradient).items():
-    running = path.endswith(("/mean", "/variance"))
+    batch_stats = path.endswith(("/mean", "/variance"))
     assert np.all(np.isfinite(leaf)), path
-    assert running or np.any(leaf != 0), path
+    assert batch_stats or np.any(leaf != 0), path
 
 
 @pytest.mark.parametrize("model", variants())
@@ -210,10 +210,10 @@ def test_empty_rows_have_no_part_in_the_loss(model):
     model_loss, gradient = jax.value_and_grad(lambda p: loss(p)[0].total)(params(model))
     return model_loss, loss(params(model))[0].count, gradient, loss(params(model))[1]
 
-  (one, count, gradient, running), other = step(batch), step(padded)
+  (one, count, gradient, batch_stats), other = step(batch), step(padded)
   assert count == other[1] == 4
   np.testing.assert_allclose(one, other[0], rtol=1e-5)
-  for path, leaf in tree.paths((gradient, running)).items():
+  for path, leaf in tree.paths((gradient, batch_stats)).items():
     np.testing.assert_allclose(
       leaf, tree.paths((other[2], other[3]))[path], atol=2e-5, err_msg=path
     )
@@ -245,8 +245,8 @@ def test_images_that_do_not_fit_are_refused():
   with pytest.raises(ValueError, match=r"model\.patch: images of 6 x 10 .* 3 x 3"):
     read(VIT, images(2, (6, 10)))
   for model in (VIT, RESNET):
-    with pytest.raises(ValueError, match=r"model\.colours: 1, and the images have 3"):
-      read(dataclasses.replace(model, colours=1), images(2))
+    with pytest.raises(ValueError, match=r"model\.channels: 1, and the images have 3"):
+      read(dataclasses.replace(model, channels=1), images(2))
 
 
 @pytest.mark.parametrize(
@@ -254,10 +254,10 @@ def test_images_that_do_not_fit_are_refused():
   [
     (VIT, dict(patch=0)),
     (VIT, dict(layers=0)),
-    (VIT, dict(colours=0)),
+    (VIT, dict(channels=0)),
     (RESNET, dict(stages=())),
     (RESNET, dict(stages=(1, 0))),
-    (RESNET, dict(channels=0)),
+    (RESNET, dict(base_channels=0)),
   ],
 )
 def test_impossible_sizes_are_refused(model, change):

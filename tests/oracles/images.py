@@ -62,7 +62,7 @@ def residual_block(layers, image_yxd, stride, epsilon):
   return np.maximum(y + image_yxd, 0)
 
 
-def largest(image_yxd, size, stride):
+def max_pool(image_yxd, size, stride):
   """Max pooling; beyond the border there is nothing."""
   rows, columns, _ = image_yxd.shape
   found = []

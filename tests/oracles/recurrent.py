@@ -1,4 +1,4 @@
-"""Recurrent cells and networks for one sequence, a token at a time; float64.
+"""RNNSeq2Seq cells and networks for one sequence, a token at a time; float64.
 
 Elman 1990; Bahdanau et al. 2015, appendix A.1.1, for the gated unit of Cho et al. 2014;
 Graves 2013, equations 7 to 11 without the peepholes, for the LSTM.

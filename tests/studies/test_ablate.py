@@ -10,23 +10,23 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from tests.test_run import TINY
+from tests.runs.test_run import TINY
 from transformer import tree
+from transformer.analysis.counts import count
 from transformer.cli import main
 from transformer.config import dumps, loads
 from transformer.experiment import Config
-from transformer.layers.feedforward import SwiGlu
-from transformer.processes import INTERRUPTED
-from transformer.run import Run
+from transformer.layers.feedforward import SwiGLU
+from transformer.runs.metrics import Metrics
+from transformer.runs.processes import INTERRUPTED
+from transformer.runs.run import Run
 from transformer.studies import ablate, entry, figures, table
 from transformer.studies.ablate import Ablation
-from transformer.studies.counts import count
 from transformer.studies.figures import OverRows, OverSets
 from transformer.studies.page import markdown
 from transformer.studies.result import NAME, Result, made_of
 from transformer.studies.rows import Flops, HeldOut, Match, Parameters, Row
 from transformer.studies.study import Study, read
-from transformer.watch import Metrics
 
 BASE = dataclasses.replace(TINY, steps=4, eval_every=4, save_every=2, log_every=1)
 
@@ -190,11 +190,11 @@ def test_a_row_is_a_run_as_any_other(tmp_path):
 
 @pytest.mark.parametrize("kind, field", [(Parameters, "parameters"), (Flops, "flops")])
 def test_matched_rows_cost_what_the_base_costs(kind, field):
-  rows = (Row("base"), Row("gated", ("model.feed_forward=SwiGlu()",), match=kind()))
+  rows = (Row("base"), Row("gated", ("model.feed_forward=SwiGLU()",), match=kind()))
   (base, none), (gated, chosen) = dataclasses.replace(
     STUDY, rows=rows, published=()
   ).configs()
-  assert none == "" and gated.model.feed_forward == SwiGlu()
+  assert none == "" and gated.model.feed_forward == SwiGLU()
   size = gated.model.d_ff
   assert chosen == f"model.d_ff={size}" and size < base.model.d_ff
 

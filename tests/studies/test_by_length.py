@@ -9,14 +9,14 @@ import numpy as np
 import pytest
 
 from tests.models.test_family import small
-from tests.test_run import TINY, train
+from tests.runs.test_run import TINY, train
 from transformer.data.sources.dates import Dates
-from transformer.models.recurrent import Recurrent
+from transformer.inference.search import Search
+from transformer.models.rnn import RNNSeq2Seq
+from transformer.runs.translator import Translator
 from transformer.studies.by_length import bins, main
 from transformer.studies.over_runs import names
-from transformer.tasks.search import Search
 from transformer.tasks.translation import text_scores
-from transformer.translator import Translator
 
 SHORT = dict(steps=1, eval_every=1, save_every=1)
 
@@ -34,7 +34,7 @@ def test_bins_are_a_partition_by_length():
 def test_each_group_has_the_scores_of_its_own_texts(tmp_path, capsys):
   data = dataclasses.replace(TINY.data, several=3)
   assert train(tmp_path / "one", data=data, **SHORT) == 0
-  assert train(tmp_path / "two", data=data, model=small(Recurrent), **SHORT) == 0
+  assert train(tmp_path / "two", data=data, model=small(RNNSeq2Seq), **SHORT) == 0
   runs = [str(tmp_path / name) for name in ("one", "two")]
   capsys.readouterr()
   assert main([*runs, "--output", str(tmp_path / "found"), "--bins", "3"]) == 0

@@ -11,10 +11,10 @@ import pytest
 from tests.oracles import table3
 from transformer import config as configs
 from transformer import experiment
+from transformer.analysis.counts import parameters
 from transformer.cli import main
 from transformer.data.sources.dates import ManyDates
 from transformer.experiment import Config
-from transformer.studies.counts import parameters
 from transformer.studies.facts import Fact, Facts
 from transformer.studies.study import Study, read
 

@@ -6,14 +6,14 @@ import shutil
 import numpy as np
 import pytest
 
+from tests.runs.test_run import digest
 from tests.studies.test_ablate import BASE
-from tests.test_run import digest
 from transformer import trainer, tree
 from transformer.data.batching import Grouped
-from transformer.run import Run
+from transformer.runs.metrics import Metrics
+from transformer.runs.run import Run
 from transformer.studies.together import opened, part, stack
 from transformer.training.schedules import Schedule
-from transformer.watch import Metrics
 
 
 def seeds_of(tmp_path, name):

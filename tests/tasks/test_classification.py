@@ -9,19 +9,19 @@ import numpy as np
 import pytest
 
 from tests.models.test_vision import RESNET, VIT
-from tests.test_run import Now, digest, losses
+from tests.runs.test_run import Now, digest, losses
 from transformer import cli, trainer
 from transformer.batch import Images
-from transformer.classifier import Classifier
 from transformer.data.batching import Rows
-from transformer.data.images import Shifted, View, Zoomed
+from transformer.data.images import Augmentation, RandomCrop, RandomResizedCrop
 from transformer.data.sources.dates import Dates
 from transformer.data.sources.images import ImageFolder
 from transformer.experiment import Config
-from transformer.run import Run
+from transformer.runs.classifier import Classifier
+from transformer.runs.metrics import Metrics
+from transformer.runs.run import Run
 from transformer.tasks.classification import ROWS
-from transformer.tasks.images import ImageClassification
-from transformer.watch import Metrics
+from transformer.tasks.image_classification import ImageClassification
 
 Image = pytest.importorskip("PIL.Image")
 
@@ -53,7 +53,7 @@ def config(folder, model, **changes):
   made = Config(
     data=ImageFolder(str(folder)),
     model=model,
-    task=ImageClassification(size=6, view=Shifted(pixels=1)),
+    task=ImageClassification(size=6, augmentation=RandomCrop(pixels=1)),
     batching=Rows(8),
     steps=5,
     log_every=1,
@@ -190,10 +190,13 @@ def test_other_classes_are_refused(trained, folder, tmp_path):
   "changes, message",
   [
     (dict(data=Dates()), "Dates gives texts, and this task looks at images"),
-    (dict(model=dataclasses.replace(VIT, colours=1)), r"model\.colours: 1, and the im"),
+    (
+      dict(model=dataclasses.replace(VIT, channels=1)),
+      r"model\.channels: 1, and the im",
+    ),
     (dict(model=dataclasses.replace(VIT, patch=4)), r"model\.patch: images of 6 x 6"),
     (dict(batching=Rows(64)), "23 usable examples .*, less than one batch of 64 rows"),
-    (dict(task=ImageClassification(size=6, colours=1)), r"model\.colours: 3"),
+    (dict(task=ImageClassification(size=6, channels=1)), r"model\.channels: 3"),
   ],
 )
 def test_training_refuses_what_does_not_fit(folder, tmp_path, changes, message):
@@ -209,9 +212,11 @@ def test_batches_for_texts_are_refused(folder, tmp_path):
   assert not (tmp_path / "run").exists()
 
 
-@pytest.mark.parametrize("view", [View(), Shifted(pixels=2), Zoomed()])
+@pytest.mark.parametrize(
+  "view", [Augmentation(), RandomCrop(pixels=2), RandomResizedCrop()]
+)
 def test_training_sees_a_pure_function_of_seed_and_step(folder, view):
-  task = ImageClassification(size=6, view=view)
+  task = ImageClassification(size=6, augmentation=view)
   names = task.vocabulary(task.make_vocabulary(ImageFolder(str(folder)), None))
 
   def batch(member_b, step, seed=3):
@@ -227,7 +232,7 @@ def test_training_sees_a_pure_function_of_seed_and_step(folder, view):
   own = batch([-1, 9, -1, -1, 21], 7)
   np.testing.assert_array_equal(own.image_byxc[[1, 4]], first.image_byxc[[1, 4]])
   assert own.real_b.tolist() == [0, 1, 0, 0, 1] and not own.image_byxc[[0, 2, 3]].any()
-  random = type(view) is not View
+  random = type(view) is not Augmentation
   for other in (batch(member_b, 8), batch(member_b, 7, seed=4), batch(member_b, None)):
     assert np.any(other.image_byxc != first.image_byxc) == random
 
@@ -237,7 +242,7 @@ def test_a_shifted_image_is_a_part_of_the_image_or_of_its_mirror_image():
   image_yxc = rng.integers(1, 256, (5, 5, 3)).astype(np.uint8)
   seen = set()
   for _ in range(600):
-    found = Shifted(pixels=2)(rng, image_yxc, 5)
+    found = RandomCrop(pixels=2)(rng, image_yxc, 5)
     for flip in (False, True):
       upright = found[:, ::-1] if flip else found
       for dy in range(-2, 3):

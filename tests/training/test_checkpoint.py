@@ -128,7 +128,7 @@ def test_a_changed_byte_is_found_wherever_it_is(three, tmp_path):
   assert fell > 8
 
 
-def largest(folder):
+def max_pool(folder):
   return max(
     (f for f in folder.rglob("*") if f.is_file()), key=lambda f: f.stat().st_size
   )

@@ -8,11 +8,11 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from tests.models.test_seq2seq import SMALL, V, variables
+from tests.models.test_transformer import SMALL, V, variables
 from tests.training.test_step import largest_difference, ragged
 from transformer import config as configs
 from transformer.tasks.translation import Translation
-from transformer.training.losses import Chunked, Readout
+from transformer.training.losses import ChunkedCrossEntropy, CrossEntropy
 
 B, T, D = 3, 7, 16
 
@@ -25,13 +25,13 @@ def arrays(v):
   return x_btd, table_vd, rng.integers(v, size=(B, T)), rng.random((B, T)) < 0.7
 
 
-def gradients(readout, v):
+def gradients(cross_entropy, v):
   """Loss and gradients by the hidden states and the table, compiled."""
   x_btd, table_vd, target_bt, weight_bt = arrays(v)
 
   def loss(x_btd, table_vd):
     logits = functools.partial(jnp.einsum, "vd,btd->btv", table_vd)
-    return readout(logits, x_btd, target_bt, weight_bt, 0.1).value
+    return cross_entropy(logits, x_btd, target_bt, weight_bt, 0.1).value
 
   run = jax.jit(jax.value_and_grad(loss, argnums=(0, 1)))
   return run.lower(x_btd, table_vd).compile(), (x_btd, table_vd)
@@ -41,8 +41,8 @@ def gradients(readout, v):
 def test_chunks_are_neutral(tokens):
   """For chunks of one slot of a row, of some that divide a row and of some that do
   not, of all but one, and of all."""
-  run, inputs = gradients(Chunked(tokens), 11)
-  whole, _ = gradients(Readout(), 11)
+  run, inputs = gradients(ChunkedCrossEntropy(tokens), 11)
+  whole, _ = gradients(CrossEntropy(), 11)
   assert largest_difference(run(*inputs), whole(*inputs)) < 1e-6
 
 
@@ -50,8 +50,8 @@ def test_chunks_are_neutral(tokens):
 def test_chunks_keep_the_logits_small(tokens):
   v = 2000
   temporary = [
-    gradients(readout, v)[0].memory_analysis().temp_size_in_bytes
-    for readout in (Readout(), Chunked(tokens))
+    gradients(cross_entropy, v)[0].memory_analysis().temp_size_in_bytes
+    for cross_entropy in (CrossEntropy(), ChunkedCrossEntropy(tokens))
   ]
   logits = 4 * B * T * v
   assert temporary[0] > logits
@@ -63,8 +63,8 @@ def test_chunks_keep_the_logits_small(tokens):
 def test_chunks_are_neutral_in_translation(smoothing):
   batch, module = ragged(8), SMALL.module(V)
 
-  def gradient(readout):
-    task = Translation(smoothing=smoothing, readout=readout)
+  def gradient(cross_entropy):
+    task = Translation(smoothing=smoothing, cross_entropy=cross_entropy)
     key = jax.random.key(3)
 
     def loss(params):
@@ -72,12 +72,18 @@ def test_chunks_are_neutral_in_translation(smoothing):
 
     return jax.jit(jax.value_and_grad(loss))(variables(SMALL)["params"])
 
-  whole = gradient(Readout())
-  for name, member in configs.members(Readout).items():
-    recipe = dataclasses.replace(member(), tokens=24) if name == "Chunked" else member()
+  whole = gradient(CrossEntropy())
+  for name, member in configs.members(CrossEntropy).items():
+    recipe = (
+      dataclasses.replace(member(), tokens=24)
+      if name == "ChunkedCrossEntropy"
+      else member()
+    )
     assert largest_difference(gradient(recipe), whole) < 1e-6, name
 
 
 def test_an_impossible_chunk_is_refused():
-  with pytest.raises(ValueError, match=r"Chunked\.tokens: 0 is less than 1"):
-    Chunked(0)
+  with pytest.raises(
+    ValueError, match=r"ChunkedCrossEntropy\.tokens: 0 is less than 1"
+  ):
+    ChunkedCrossEntropy(0)

@@ -8,7 +8,7 @@ import numpy as np
 import optax
 import pytest
 
-from tests.models.test_seq2seq import SMALL, variables
+from tests.models.test_transformer import SMALL, variables
 from tests.oracles import optimizers as oracle
 from tests.oracles import schedule as schedule_oracle
 from tests.training.test_sharded_recipes import MIXTURES
@@ -18,13 +18,13 @@ from transformer.batch import Pairs, Tokens
 from transformer.training.matrices import INPUTS, STACK
 from transformer.training.mesh import Mesh
 from transformer.training.optimizers import (
+  SGD,
   Adafactor,
   Adam,
   AdamW,
   Lion,
   Muon,
   Optimizer,
-  Sgd,
 )
 from transformer.training.schedules import Cosine, InverseRoot, Linear, Schedule
 from transformer.training.state import abstract_state, init_state
@@ -172,7 +172,7 @@ def test_what_an_optimizer_keeps_of_a_weight_lies_as_the_weight_does(recipe):
   ]
   for path, leaf, param in same:
     assert leaf.shape == param.shape and leaf.sharding == param.sharding, path
-  nothing_of_that_shape = isinstance(recipe, (Sgd, Adafactor))
+  nothing_of_that_shape = isinstance(recipe, (SGD, Adafactor))
   assert bool(same) != nothing_of_that_shape
 
 

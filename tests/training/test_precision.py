@@ -6,7 +6,7 @@ import jax
 import jax.numpy as jnp
 import pytest
 
-from tests.models.test_seq2seq import SMALL, V, variables
+from tests.models.test_transformer import SMALL, V, variables
 from tests.training.test_step import RULE, ragged, start
 from transformer import config as configs
 from transformer.tasks.translation import Translation

@@ -13,15 +13,15 @@ import numpy as np
 import optax
 import pytest
 
-from tests.models.test_seq2seq import FAMILIES, SMALL, example, tokens, variables
+from tests.models.test_transformer import FAMILIES, SMALL, example, tokens, variables
 from transformer import config as configs
 from transformer import tree
 from transformer.batch import Pairs
-from transformer.models.seq2seq import Transformer
+from transformer.models.transformer import Transformer
 from transformer.tasks.translation import Translation
 from transformer.training.checkpoint import Checkpoints
 from transformer.training.mesh import Mesh, batch_sharding, put
-from transformer.training.optimizers import Optimizer, Sgd
+from transformer.training.optimizers import SGD, Optimizer
 from transformer.training.state import abstract_state, create_state, init_state
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -82,17 +82,19 @@ def gradients(number):
   model = dataclasses.replace(MIXTURES[number], dropout=0.1)
   module, weights = model.module(VOCABULARY), variables(model, VOCABULARY)["params"]
   init = init_state(
-    module, batch, Sgd().transform(lambda count: 1.0), jax.random.key(1)
+    module, batch, SGD().transform(lambda count: 1.0), jax.random.key(1)
   )
 
   def loss(weights, batch):
-    sums, running = Translation().loss(module, weights, batch, jax.random.key(2))
-    return sums.total / sums.count, running
+    sums, batch_stats = Translation().loss(module, weights, batch, jax.random.key(2))
+    return sums.total / sums.count, batch_stats
 
   found = []
   for mesh in meshes():
     with jax.set_mesh(mesh):
-      placed = jax.device_put(weights, shardings(abstract_state(init, mesh).used))
+      placed = jax.device_put(
+        weights, shardings(abstract_state(init, mesh).eval_params)
+      )
       run = jax.jit(jax.grad(loss, has_aux=True), compiler_options=QUICK)
       found.append(run(placed, put(batch, batch_sharding(mesh))))
   print(json.dumps(difference(*found)))

@@ -13,7 +13,7 @@ import pytest
 from tests.models.test_family import small
 from transformer.batch import Pairs, Tokens
 from transformer.experiment import MODELS
-from transformer.models.seq2seq import Transformer
+from transformer.models.transformer import Transformer
 from transformer.training.mesh import Mesh, check_batches, check_weights
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -38,19 +38,19 @@ def measure(name, meshes, updates):
   import jax
   import numpy as np
 
-  from tests.models.test_seq2seq import example, tokens
+  from tests.models.test_transformer import example, tokens
   from transformer import config as configs
   from transformer import tree
   from transformer.batch import Continued, Labelled, Pairs, Tokens
   from transformer.models.base import Model
-  from transformer.tasks.images import ImageClassification
-  from transformer.tasks.language import LanguageModelling
-  from transformer.tasks.masked import MaskedLanguageModelling
-  from transformer.tasks.segments import SegmentModelling
+  from transformer.tasks.image_classification import ImageClassification
+  from transformer.tasks.language_modelling import LanguageModelling
+  from transformer.tasks.masked_language_modelling import MaskedLanguageModelling
+  from transformer.tasks.segment_language_modelling import SegmentLanguageModelling
   from transformer.tasks.text_classification import TextClassification
   from transformer.tasks.translation import Translation
   from transformer.training.mesh import batch_sharding, put
-  from transformer.training.optimizers import Adam, Sgd
+  from transformer.training.optimizers import SGD, Adam
   from transformer.training.schedules import Schedule
   from transformer.training.state import abstract_state, create_state, init_state
   from transformer.training.step import step_program
@@ -68,8 +68,8 @@ def measure(name, meshes, updates):
     first_bt = np.where(batch.target.pos_bt == 0, batch.target.id_bt % 7, -1)
     batch = Labelled(batch.target, np.where(batch.target.seg_bt == 0, -1, first_bt))
     task = TextClassification(tuple("abcdefg"))
-  elif name == "SegmentRecurrent":
-    batch, task = Continued(*batch), SegmentModelling()
+  elif name == "TransformerXL":
+    batch, task = Continued(*batch), SegmentLanguageModelling()
   elif isinstance(model.example(), Tokens):
     batch, task = batch.target, LanguageModelling()
   elif not isinstance(model.example(), Pairs):
@@ -86,7 +86,7 @@ def measure(name, meshes, updates):
     loss = functools.partial(task.loss, module)
     losses = []
     with jax.set_mesh(mesh):
-      rule = Sgd().transform(lambda count: 0.1)
+      rule = SGD().transform(lambda count: 0.1)
       init = init_state(module, batch, rule, jax.random.key(1))
       abstract = abstract_state(init, mesh)
       state, step = create_state(init, abstract), step_program(loss, rule, abstract)
@@ -184,7 +184,7 @@ SIZES = dict(layers=2, d_model=12, d_ff=20, heads=6, d_k=2)
 def test_weights_that_do_not_divide_are_refused_with_sizes_that_would(
   sizes, vocabulary, message
 ):
-  from transformer.models.seq2seq import Transformer
+  from transformer.models.transformer import Transformer
 
   weights = boxed(Transformer(**SIZES), vocabulary)
   one = dict(data=1, fsdp=1, tensor=1, sequence=1)
@@ -233,7 +233,8 @@ def test_sizes_that_the_refusal_names_are_not_refused():
 
 
 def test_training_refuses_before_it_makes_anything(tmp_path):
-  from transformer import experiment, trainer
+  from transformer import experiment
+  from transformer.runs import trainer
 
   config = experiment.read(ROOT / "configs" / "dates.py")
   batching = dataclasses.replace(config.batching, tokens=config.batching.tokens + 1)

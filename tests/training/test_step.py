@@ -8,16 +8,16 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from tests.models.test_seq2seq import SMALL, V, example, tokens, variables
+from tests.models.test_transformer import SMALL, V, example, tokens, variables
 from transformer import tree
 from transformer.batch import Pairs
 from transformer.tasks.translation import Translation
 from transformer.training.losses import Mean
-from transformer.training.optimizers import Sgd
+from transformer.training.optimizers import SGD
 from transformer.training.state import TrainState
 from transformer.training.step import split, train_step
 
-RULE = Sgd().transform(lambda count: 1.0)
+RULE = SGD().transform(lambda count: 1.0)
 
 
 def ragged(rows):

@@ -12,7 +12,7 @@ from transformer import tree
 from transformer.training.checkpoint import average
 from transformer.training.losses import Mean, cross_entropy
 from transformer.training.mesh import Mesh
-from transformer.training.optimizers import Adam, Sgd
+from transformer.training.optimizers import SGD, Adam
 from transformer.training.schedules import Cosine, Noam, Schedule
 from transformer.training.state import TrainState
 from transformer.training.step import train_step
@@ -78,7 +78,7 @@ def test_adam_is_the_papers_algorithm():
 
 
 def test_each_step_draws_its_own_numbers_and_draws_them_again():
-  rule = Sgd().transform(lambda count: 0.1)
+  rule = SGD().transform(lambda count: 0.1)
   params = {"x": jnp.ones(3)}
 
   def loss(params, batch, key):
@@ -118,7 +118,7 @@ def guarded(losses, ema=0.0):
 def test_a_step_without_a_finite_loss_makes_no_update_and_is_counted(bad):
   found = guarded([1.0, bad, bad, 2.0, bad], ema=0.5)
   assert [int(n.skipped) for _, n in found[1:]] == [0, 1, 2, 2, 3]
-  assert [int(n.in_a_row) for _, n in found[1:]] == [0, 1, 2, 0, 1]
+  assert [int(n.consecutive_skips) for _, n in found[1:]] == [0, 1, 2, 0, 1]
   states = [state for state, _ in found]
   assert [int(state.step) for state in states] == [0, 1, 2, 3, 4, 5]
   kept = [tree.sha256((s.params, s.opt_state, s.ema)) for s in states]
@@ -128,7 +128,7 @@ def test_a_step_without_a_finite_loss_makes_no_update_and_is_counted(bad):
 
 
 def test_a_finite_loss_with_an_infinite_gradient_is_skipped_too():
-  rule = Sgd().transform(lambda count: 0.1)
+  rule = SGD().transform(lambda count: 0.1)
   params = {"x": jnp.zeros(3)}
   state = TrainState.start(params, rule)
 
@@ -136,7 +136,7 @@ def test_a_finite_loss_with_an_infinite_gradient_is_skipped_too():
     return Mean(jnp.sum(jnp.sqrt(params["x"])), jnp.float32(1.0)), {}
 
   after, numbers = train_step(loss, rule, state, None, jax.random.key(0))
-  assert float(numbers.loss.total) == 0.0 and int(numbers.in_a_row) == 1
+  assert float(numbers.loss.total) == 0.0 and int(numbers.consecutive_skips) == 1
   assert np.all(np.asarray(after.params["x"]) == 0.0)
 
 
@@ -147,9 +147,9 @@ def test_the_moving_average_follows_its_formula():
     decay = min(0.5, (1 + number) / (10 + number))
     average = decay * average + (1 - decay) * np.asarray(state.params["x"], np.float64)
     np.testing.assert_allclose(state.ema["x"], average, rtol=1e-5)
-  assert states[-1].used == states[-1].ema
+  assert states[-1].eval_params == states[-1].ema
   plain = guarded([1.0])[-1][0]
-  assert plain.ema is None and plain.used == plain.params
+  assert plain.ema is None and plain.eval_params == plain.params
 
 
 def test_average_is_the_mean():

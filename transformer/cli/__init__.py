@@ -6,16 +6,16 @@ from collections.abc import Callable
 
 from transformer import config as configs
 from transformer.cli import flags
-from transformer.cli.ablation import ablate, ablate_flags
-from transformer.cli.artifact import export, export_flags
-from transformer.cli.classification import classify, classify_flags
-from transformer.cli.comparison import compare, compare_flags
-from transformer.cli.continuation import generate, generate_flags
-from transformer.cli.filling import fill, fill_flags
-from transformer.cli.planning import plan, plan_flags
-from transformer.cli.quality import evaluate, evaluate_flags
-from transformer.cli.runs import average, average_flags, info
-from transformer.cli.text import score, score_flags, translate, translate_flags
+from transformer.cli.ablate import ablate, ablate_flags
+from transformer.cli.average import average, average_flags, info
+from transformer.cli.classify import classify, classify_flags
+from transformer.cli.compare import compare, compare_flags
+from transformer.cli.evaluate import evaluate, evaluate_flags
+from transformer.cli.export import export, export_flags
+from transformer.cli.fill import fill, fill_flags
+from transformer.cli.generate import generate, generate_flags
+from transformer.cli.plan import plan, plan_flags
+from transformer.cli.translate import score, score_flags, translate, translate_flags
 
 
 def main(argv: list[str] | None = None) -> int:
@@ -29,9 +29,9 @@ def main(argv: list[str] | None = None) -> int:
     verbs.error(f"unrecognized arguments: {' '.join(rest)}")
   if rest:
     arguments.texts += rest
-  from transformer.platform import compilation_cache
+  from transformer.runs.compilation_cache import enable_compilation_cache
 
-  compilation_cache()
+  enable_compilation_cache()
   try:
     return arguments.verb(arguments) or 0
   except (ValueError, OSError) as error:

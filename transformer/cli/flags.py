@@ -61,13 +61,13 @@ def run(new: Verb) -> None:
 def penalty(new: Verb) -> None:
   """How outputs of different lengths compare."""
   new.add_argument(
-    "--alpha", type=float, metavar="A", help="short for --penalty 'Gnmt(A)'"
+    "--alpha", type=float, metavar="A", help="short for --penalty 'GNMT(A)'"
   )
   new.recipe(
     "--penalty",
     "decoding.penalty:LengthPenalty",
     "how outputs compare: what divides the log-probability of n tokens, EOS counted, "
-    "and what else counts (default Gnmt(0.6))",
+    "and what else counts (default GNMT(0.6))",
   )
 
 
@@ -142,10 +142,10 @@ def json(new: Verb) -> None:
 
 def penalty_of(arguments):
   """The length penalty that the flags describe."""
-  from transformer.decoding.penalty import Gnmt, LengthPenalty
+  from transformer.decoding.penalty import GNMT, LengthPenalty
 
   if arguments.penalty is None:
-    return Gnmt() if arguments.alpha is None else Gnmt(arguments.alpha)
+    return GNMT() if arguments.alpha is None else GNMT(arguments.alpha)
   if arguments.alpha is not None:
     raise ValueError("give --alpha or --penalty, not both")
   return configs.parse(arguments.penalty, LengthPenalty, "--penalty")
@@ -154,8 +154,8 @@ def penalty_of(arguments):
 def search_of(arguments, n_best: int | None = None, stream: bool = False):
   """The search that the flags of `search`, and of `draw` if it has them, describe."""
   from transformer.decoding.sample import Sampler
-  from transformer.run import Run
-  from transformer.tasks.search import Search
+  from transformer.inference.search import Search
+  from transformer.runs.run import Run
 
   mbr, sample = getattr(arguments, "mbr", None), getattr(arguments, "sample", None)
   if mbr is not None and n_best is not None:
@@ -187,7 +187,7 @@ def search_of(arguments, n_best: int | None = None, stream: bool = False):
 
 def translator_of(arguments, search):
   """The run that the flags name, opened to translate."""
-  from transformer.translator import Translator
+  from transformer.runs.translator import Translator
 
   if arguments.batch_size < 1:
     raise ValueError(f"--batch-size: {arguments.batch_size} is less than 1")

@@ -8,11 +8,11 @@ from transformer.batch import Images
 from transformer.data.sources.images import Pictures, load_pillow
 
 
-def recolour(image_yxc: np.ndarray, colours: int) -> np.ndarray:
+def recolour(image_yxc: np.ndarray, channels: int) -> np.ndarray:
   """An image of one or three colours as one of `colours`; to grey by ITU-R 601 luma."""
-  if image_yxc.shape[-1] == colours:
+  if image_yxc.shape[-1] == channels:
     return image_yxc
-  if colours == 3:
+  if channels == 3:
     return np.repeat(image_yxc, 3, axis=-1)
   grey_yx = image_yxc @ np.array([0.299, 0.587, 0.114])
   return np.round(grey_yx).astype(np.uint8)[..., None]
@@ -25,14 +25,14 @@ def cut(image_yxc: np.ndarray, top: int, left: int, height: int, width: int, siz
   if part_yxc.shape[:2] == (size, size):
     return part_yxc
   pillow = load_pillow()
-  colours = part_yxc.shape[-1]
-  image = pillow.Image.fromarray(part_yxc[..., 0] if colours == 1 else part_yxc)
+  channels = part_yxc.shape[-1]
+  image = pillow.Image.fromarray(part_yxc[..., 0] if channels == 1 else part_yxc)
   image = image.resize((size, size), pillow.Image.Resampling.BILINEAR)
-  return np.asarray(image).reshape(size, size, colours)
+  return np.asarray(image).reshape(size, size, channels)
 
 
 @dataclasses.dataclass(frozen=True)
-class View:
+class Augmentation:
   """How training looks at an image: always at its middle, the largest square of it, as
   evaluation does. Subclasses look at random, so that no two epochs see the same."""
 
@@ -45,7 +45,7 @@ class View:
 
 
 @dataclasses.dataclass(frozen=True)
-class Shifted(View):
+class RandomCrop(Augmentation):
   """Moved by up to `pixels` either way, black coming in from the border, and, if
   `flip`, half of them mirrored (He et al. 2016, §4.2)."""
 
@@ -63,7 +63,7 @@ class Shifted(View):
 
 
 @dataclasses.dataclass(frozen=True)
-class Zoomed(View):
+class RandomResizedCrop(Augmentation):
   """A rectangle anywhere, of `least` to all of the image's area and 3:4 to 4:3, and, if
   `flip`, half of them mirrored (Szegedy et al. 2015, §6)."""
 
@@ -72,7 +72,7 @@ class Zoomed(View):
 
   def __post_init__(self):
     if not 0.0 < self.least <= 1.0:
-      raise ValueError(f"Zoomed.least: {self.least} is not in (0, 1]")
+      raise ValueError(f"RandomResizedCrop.least: {self.least} is not in (0, 1]")
 
   def __call__(self, rng, image_yxc: np.ndarray, size: int) -> np.ndarray:
     rows, columns, _ = image_yxc.shape
@@ -92,18 +92,18 @@ def mirrored(rng, flip: bool, image_yxc: np.ndarray) -> np.ndarray:
 
 @dataclasses.dataclass(frozen=True)
 class Squares:
-  """Labelled images as squares of one size and so many colours, with random access to
+  """Labelled images as squares of one size and so many channels, with random access to
   whole batches.
 
-  `view` is how training looks at them: `batch(members, step)` is a pure function of the
+  `augmentation` is how training looks at them: `batch(members, step)` is a pure function of the
   seed and the step, and the same whichever other rows a process fills. Without a step
   it is the middle of each image.
   """
 
   pictures: Pictures
   size: int
-  colours: int
-  view: View = View()
+  channels: int
+  augmentation: Augmentation = Augmentation()
   seed: int = 0
 
   def __len__(self) -> int:
@@ -121,14 +121,14 @@ class Squares:
   def batch(self, member_b: np.ndarray, step: int | None = None) -> Images:
     """The images of these numbers, -1 for none."""
     rows = len(member_b)
-    image_byxc = np.zeros((rows, self.size, self.size, self.colours), np.uint8)
+    image_byxc = np.zeros((rows, self.size, self.size, self.channels), np.uint8)
     label_b, real_b = (np.zeros(rows, np.int32) for _ in range(2))
     for row in np.flatnonzero(member_b >= 0):
       image_yxc, label_b[row] = self.pictures[int(member_b[row])]
-      image_yxc, real_b[row] = recolour(image_yxc, self.colours), 1
+      image_yxc, real_b[row] = recolour(image_yxc, self.channels), 1
       if step is None:
-        image_byxc[row] = View()(None, image_yxc, self.size)
+        image_byxc[row] = Augmentation()(None, image_yxc, self.size)
       else:
         rng = np.random.default_rng([self.seed, step, int(row)])
-        image_byxc[row] = self.view(rng, image_yxc, self.size)
+        image_byxc[row] = self.augmentation(rng, image_yxc, self.size)
     return Images(image_byxc, label_b, real_b)

@@ -8,8 +8,8 @@ import jax.numpy as jnp
 
 from transformer.batch import BOS, EOS
 from transformer.decoding.candidates import candidates
-from transformer.decoding.constraint import Constraint, partition
-from transformer.decoding.penalty import Gnmt, LengthPenalty
+from transformer.decoding.constraint import Constraint, log_normalizer
+from transformer.decoding.penalty import GNMT, LengthPenalty
 from transformer.decoding.state import (
   DecodeState,
   Output,
@@ -37,7 +37,7 @@ class _Loop(NamedTuple):
   greedy_b: jax.Array  # live hypothesis 0 is greedy's
   done_b: jax.Array  # nothing to come can change the sentence's `n_best`
   cache: Any
-  attended_bws: Any
+  coverage_bws: Any
 
 
 def beam_search(
@@ -46,7 +46,7 @@ def beam_search(
   constraint: Constraint,
   capacity: int,
   beam: int,
-  penalty: LengthPenalty = Gnmt(),
+  penalty: LengthPenalty = GNMT(),
   n_best: int = 1,
 ) -> Output:
   """The best outputs of every sentence under a length penalty (§6.1).
@@ -74,7 +74,7 @@ def beam_search(
       `max_length_b` is cut to it.
     beam: live hypotheses a sentence, `w`.
     penalty: how outputs compare; with one that `watches`, `state` comes with
-      `attended_bws`.
+      `coverage_bws`.
     n_best: how many of the w returned hypotheses early stopping must keep right; those
       after are what happened to be found.
 
@@ -92,30 +92,34 @@ def beam_search(
 
   def advance(s: _Loop) -> _Loop:
     last_bw = last_token(s.live.token_bwt, s.t, BOS)
-    now = DecodeState(s.cache, state.memory, s.attended_bws)
-    logits_bwv, (cache, _, attended_bws) = step(last_bw, now)
+    now = DecodeState(s.cache, state.memory, s.coverage_bws)
+    logits_bwv, (cache, _, coverage_bws) = step(last_bw, now)
     # First among the candidates, greedy's hypothesis is also first among those that
     # live on, until it ends.
-    parent_bn, id_bn, gain_bn, sum_bn = candidates(
+    parent_bn, id_bn, token_logprob_bn, sum_bn = candidates(
       constraint.restrict(logits_bwv, s.t),
-      partition(logits_bwv),
+      log_normalizer(logits_bwv),
       s.live.logprob_bw,
       s.greedy_b,
       2 * w,
     )
     ends_bn = id_bn == EOS
-    token_bnt, gain_bnt = take((s.live.token_bwt, s.live.token_logprob_bwt), parent_bn)
-    grown = _Live(put(token_bnt, id_bn, s.t), put(gain_bnt, gain_bn, s.t), sum_bn)
+    token_bnt, token_logprob_bnt = take(
+      (s.live.token_bwt, s.live.token_logprob_bwt), parent_bn
+    )
+    grown = _Live(
+      put(token_bnt, id_bn, s.t), put(token_logprob_bnt, token_logprob_bn, s.t), sum_bn
+    )
 
-    attended_bns = take(attended_bws, parent_bn)
-    ended = _finish(grown, ends_bn, s.t + 1, attended_bns, penalty)
+    coverage_bns = take(coverage_bws, parent_bn)
+    ended = _finish(grown, ends_bn, s.t + 1, coverage_bns, penalty)
     found = _best(w, s.found, ended)
     found = jax.tree.map(lambda old, new: _where(s.done_b, old, new), s.found, found)
 
     # The first w that do not end: top_k puts equals in order.
     _, stay_bw = jax.lax.top_k((~ends_bn).astype(jnp.int32), w)
     live = take(grown, stay_bw)
-    attended_bws = take(attended_bns, stay_bw)
+    coverage_bws = take(coverage_bns, stay_bw)
     if w > 1:
       cache = take(cache, jnp.take_along_axis(parent_bn, stay_bw, axis=1))
 
@@ -123,7 +127,7 @@ def beam_search(
     settled_b = found.score_bw[:, n_best - 1] >= jnp.max(reach_bw, axis=1)
     greedy_b = s.greedy_b & ~ends_bn[:, 0]
     done_b = s.done_b | settled_b
-    return _Loop(s.t + 1, live, found, greedy_b, done_b, cache, attended_bws)
+    return _Loop(s.t + 1, live, found, greedy_b, done_b, cache, coverage_bws)
 
   found = nothing(b, w, capacity)
   one_bw = found.logprob_bw.at[:, 0].set(0.0)
@@ -134,14 +138,14 @@ def beam_search(
     greedy_b=jnp.ones((b,), bool),
     done_b=constraint.max_length_b <= 0,
     cache=widen(state.cache, w),
-    attended_bws=widen(state.attended_bws, w),
+    coverage_bws=widen(state.coverage_bws, w),
   )
   return grow_while(going, advance, start, capacity).found
 
 
-def _finish(grown: _Live, ends_bn, n, attended_bns, penalty: LengthPenalty) -> Output:
+def _finish(grown: _Live, ends_bn, n, coverage_bns, penalty: LengthPenalty) -> Output:
   """Candidates of `n` tokens as outputs; those that do not end score -inf."""
-  score_bn = penalty.normalise(grown.logprob_bw, n, attended_bns)
+  score_bn = penalty.normalise(grown.logprob_bw, n, coverage_bns)
   score_bn = jnp.where(ends_bn, score_bn, -jnp.inf)
   length_bn = jnp.full(ends_bn.shape, n, jnp.int32)
   return Output(

@@ -56,7 +56,7 @@ def candidates(logits_bwv, partition, logprob_bw, greedy_b, n: int):
     n: how many.
 
   Returns:
-    `(place_bn, id_bn, gain_bn, sum_bn)`: the hypothesis, its next token, the
+    `(place_bn, id_bn, token_logprob_bn, sum_bn)`: the hypothesis, its next token, the
     log-probability of this token, and of the whole.
   """
   b, w, _ = logits_bwv.shape
@@ -67,8 +67,8 @@ def candidates(logits_bwv, partition, logprob_bw, greedy_b, n: int):
   most_bw, log_bw = partition
 
   # Rounding never puts two log-probabilities out of the order of their logits.
-  gain_bwi = (most_bwi - most_bw[:, :, None]) - log_bw[:, :, None]
-  sum_bm = (logprob_bw[:, :, None] + gain_bwi).reshape(b, w * i)
+  token_logprob_bwi = (most_bwi - most_bw[:, :, None]) - log_bw[:, :, None]
+  sum_bm = (logprob_bw[:, :, None] + token_logprob_bwi).reshape(b, w * i)
   sum_bm = sum_bm.at[row_b, first_b].max(ahead_b)
   _, chosen_bm = jax.lax.top_k(sum_bm, min(n, w * i))
   chosen_bm = jnp.sort(chosen_bm, axis=1)
@@ -81,8 +81,8 @@ def candidates(logits_bwv, partition, logprob_bw, greedy_b, n: int):
   def at_place(array_bw):
     return jnp.take_along_axis(array_bw, place_bm, axis=1)[:, :, None]
 
-  gain_bmj = (logit_bmj - at_place(most_bw)) - at_place(log_bw)
-  sum_bmj = at_place(logprob_bw) + gain_bmj
+  token_logprob_bmj = (logit_bmj - at_place(most_bw)) - at_place(log_bw)
+  sum_bmj = at_place(logprob_bw) + token_logprob_bmj
   rank_bn = sum_bmj.reshape(b, -1)
   own_b = jnp.argmax(own_bmj.reshape(b, -1), axis=1)
   _, order_bn = jax.lax.top_k(rank_bn.at[row_b, own_b].max(ahead_b), n)
@@ -91,4 +91,4 @@ def candidates(logits_bwv, partition, logprob_bw, greedy_b, n: int):
     return jnp.take_along_axis(array_bmj.reshape(b, -1), order_bn, axis=1)
 
   place_bn = jnp.take_along_axis(place_bm, order_bn // logit_bmj.shape[2], axis=1)
-  return place_bn, chosen(id_bmj), chosen(gain_bmj), chosen(sum_bmj)
+  return place_bn, chosen(id_bmj), chosen(token_logprob_bmj), chosen(sum_bmj)

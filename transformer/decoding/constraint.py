@@ -57,11 +57,11 @@ def normalise(chosen_bwn, logits_bwv):
   A log-softmax over the whole vocabulary, whatever is forbidden in it, without an array
   of its size; never above 0, not by rounding either.
   """
-  most_bw, log_bw = partition(logits_bwv)
+  most_bw, log_bw = log_normalizer(logits_bwv)
   return (chosen_bwn - most_bw[:, :, None]) - log_bw[:, :, None]
 
 
-def partition(logits_bwv):
+def log_normalizer(logits_bwv):
   """The largest logit and the log of the sum of exp(logit - largest), float32 `[b, w]`:
   a log-probability is a logit less the one and then less the other."""
   logits_bwv = logits_bwv.astype(jnp.float32)

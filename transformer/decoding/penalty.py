@@ -16,16 +16,16 @@ class LengthPenalty:
   must be positive and monotone in `n`, rising or falling: then `bound` holds.
   """
 
-  watches: ClassVar[bool] = False
+  needs_attention: ClassVar[bool] = False
   """Whether the score takes in what of the source was attended to."""
 
   def divisor(self, n):
     """What the log-probability of `n` tokens is divided by, float32."""
     return jnp.ones_like(n, jnp.float32)
 
-  def normalise(self, logprob, n, attended_s=None):
-    """The score of a finished output of `n` tokens; `attended_s` is, for one that
-    watches, `DecodeState.attended_bws` of its hypothesis, `[…, s]`."""
+  def normalise(self, logprob, n, coverage_s=None):
+    """The score of a finished output of `n` tokens; `coverage_s` is, for one that
+    watches, `DecodeState.coverage_bws` of its hypothesis, `[…, s]`."""
     return logprob / self.divisor(n)
 
   def bound(self, logprob, n, max_n):
@@ -39,7 +39,7 @@ class LengthPenalty:
         normalise(L', n') = L' / divisor(n') <= L / divisor(n') <= L / D.
 
     It remains to find D. No penalty: the divisor is 1, D = 1. `Average`: n' rises, so D
-    is max_n + 1. `Gnmt`: (5 + n') / 6 rises and is at least 1, so its power rises for
+    is max_n + 1. `GNMT`: (5 + n') / 6 rises and is at least 1, so its power rises for
     alpha >= 0, D at max_n + 1, and falls for alpha < 0, D at n + 1. All are monotone,
     so D is the larger of the divisors at the two ends. The bound is met where all
     tokens to come have probability 1. Rounding keeps it: sums with terms <= 0 and
@@ -50,7 +50,7 @@ class LengthPenalty:
 
 
 @dataclasses.dataclass(frozen=True)
-class Gnmt(LengthPenalty):
+class GNMT(LengthPenalty):
   """((5 + n) / 6)^alpha (Wu et al. 2016, eq. 14); the paper takes alpha 0.6 (§6.1).
 
   A larger alpha favours longer outputs; 0 is no penalty.
@@ -80,21 +80,21 @@ class Coverage(LengthPenalty):
   """
 
   beta: float = 0.2
-  length: LengthPenalty = Gnmt(0.2)
+  length: LengthPenalty = GNMT(0.2)
 
-  watches: ClassVar[bool] = True
+  needs_attention: ClassVar[bool] = True
 
   def __post_init__(self):
     if self.beta < 0:
       raise ValueError(f"beta: {self.beta} is negative")
-    if self.length.watches:
+    if self.length.needs_attention:
       raise ValueError(f"length: {self.length} is no penalty of lengths alone")
 
   def divisor(self, n):
     return self.length.divisor(n)
 
-  def normalise(self, logprob, n, attended_s=None):
+  def normalise(self, logprob, n, coverage_s=None):
     # Attention that is 0 in float32 still leaves a number.
-    share_s = jnp.clip(attended_s, jnp.finfo(jnp.float32).tiny, 1.0)
+    share_s = jnp.clip(coverage_s, jnp.finfo(jnp.float32).tiny, 1.0)
     covered = self.beta * jnp.sum(jnp.log(share_s), axis=-1)
     return self.length.normalise(logprob, n) + covered

@@ -131,7 +131,7 @@ class MinP(_Random):
 class _Loop(NamedTuple):
   t: jax.Array  # tokens that every output not done has
   token_bwt: jax.Array
-  gain_bwt: jax.Array  # log-probabilities of those
+  token_logprob_bwt: jax.Array  # log-probabilities of those
   sum_bw: jax.Array  # and their sums
   done_bw: jax.Array
   cache: Any
@@ -186,16 +186,16 @@ def generate(
     token_n = sampler(fold(key_n, jnp.broadcast_to(s.t, (b * w,))), choice_nv)
     token_bw = token_n.astype(jnp.int32).reshape(b, w)
     chosen_bwn = jnp.take_along_axis(choice_bwv, token_bw[:, :, None], axis=-1)
-    gain_bw = normalise(chosen_bwn, logits_bwv)[:, :, 0]
+    token_logprob_bw = normalise(chosen_bwn, logits_bwv)[:, :, 0]
     token_bw = jnp.where(s.done_bw, PAD, token_bw)
-    gain_bw = jnp.where(s.done_bw, 0.0, gain_bw)
+    token_logprob_bw = jnp.where(s.done_bw, 0.0, token_logprob_bw)
     return _Loop(
       s.t + 1,
       put(s.token_bwt, token_bw, s.t),
-      put(s.gain_bwt, gain_bw, s.t),
-      s.sum_bw + gain_bw,
+      put(s.token_logprob_bwt, token_logprob_bw, s.t),
+      s.sum_bw + token_logprob_bw,
       # Nothing was allowed: such an output does not exist, and is over.
-      s.done_bw | (token_bw == EOS) | (gain_bw == -jnp.inf),
+      s.done_bw | (token_bw == EOS) | (token_logprob_bw == -jnp.inf),
       cache,
     )
 
@@ -210,7 +210,7 @@ def generate(
   end = grow_while(going, advance, start, capacity)
   real_bw = (constraint.max_length_b[:, None] > 0) & (end.sum_bw > -jnp.inf)
   token_bwt = jnp.where(real_bw[:, :, None], end.token_bwt, PAD)
-  gain_bwt = jnp.where(real_bw[:, :, None], end.gain_bwt, 0.0)
+  token_logprob_bwt = jnp.where(real_bw[:, :, None], end.token_logprob_bwt, 0.0)
   sum_bw = jnp.where(real_bw, end.sum_bw, -jnp.inf)
   length_bw = jnp.sum(token_bwt != PAD, axis=-1)
-  return Output(token_bwt, sum_bw, sum_bw, gain_bwt, length_bw)
+  return Output(token_bwt, sum_bw, sum_bw, token_logprob_bwt, length_bw)

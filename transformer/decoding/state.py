@@ -19,25 +19,25 @@ class DecodeState(NamedTuple):
   hypotheses read it in place. A search hands it to every step as it was given and takes
   none back, so it is never copied.
 
-  `attended_bws` is how much each hypothesis has attended to each token of its source:
+  `coverage_bws` is how much each hypothesis has attended to each token of its source:
   the weights of its attention, summed over the steps so far. It is None unless a search
-  begins with an array (`unattended`), and where a model attends to no source.
+  begins with an array (`initial_coverage`), and where a model attends to no source.
   """
 
   cache: Any
   memory: Any
-  attended_bws: Any = None
+  coverage_bws: Any = None
 
   def after(self, cache, weight_bws) -> "DecodeState":
     """The state one step later: its cache, and what the step attended to besides."""
-    attended_bws = self.attended_bws
-    if attended_bws is not None:
-      attended_bws = attended_bws + weight_bws.astype(jnp.float32)
-    return DecodeState(cache, self.memory, attended_bws)
+    coverage_bws = self.coverage_bws
+    if coverage_bws is not None:
+      coverage_bws = coverage_bws + weight_bws.astype(jnp.float32)
+    return DecodeState(cache, self.memory, coverage_bws)
 
 
-def unattended(source_seg_bs):
-  """`attended_bws` before the first step, `[b, 1, s]`: nothing, but 1 at padding, which
+def initial_coverage(source_seg_bs):
+  """`coverage_bws` before the first step, `[b, 1, s]`: nothing, but 1 at padding, which
   counts as attended to."""
   return (source_seg_bs == 0).astype(jnp.float32)[:, None]
 

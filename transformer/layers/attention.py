@@ -9,7 +9,7 @@ import jax
 import jax.numpy as jnp
 from flax import linen as nn
 
-from transformer.axes import dims, lay
+from transformer.axes import constrain_sharding, dims
 from transformer.layers.dropout import dropout
 from transformer.layers.kernels import Kernel, Segments, Work
 from transformer.layers.linear import project
@@ -74,8 +74,11 @@ class Attention(nn.Module):
     q_bthk = self.score.queries(self, x_btd)
     q_bthk = self.position.rotate(q_bthk, q_pos_bt)
     dims(q_bthk=q_bthk, k_bshk=k_bshk, mask_bts=mask_bts)
-    q_bthk = lay("bthk", q_bthk)
-    k_bshk, v_bshk = lay("bshk", k_bshk), lay("bshk", v_bshk)
+    q_bthk = constrain_sharding("bthk", q_bthk)
+    k_bshk, v_bshk = (
+      constrain_sharding("bshk", k_bshk),
+      constrain_sharding("bshk", v_bshk),
+    )
     relation = self.position.relate(self, q_bthk, k_bshk, v_bshk, q_pos_bt, k_pos_bs)
     added = [one for one in (bias_bhts, relation.bias_bhts) if one is not None]
     work = Work(

@@ -6,7 +6,7 @@ from typing import ClassVar
 import jax.numpy as jnp
 from flax import linen as nn
 
-from transformer.axes import lay
+from transformer.axes import constrain_sharding
 from transformer.layers.int8 import Int8, einsum
 from transformer.layers.linear import project, weight
 
@@ -22,7 +22,7 @@ class Tying:
   scaled: bool = True
 
   tables: ClassVar = ("table", "table", "table")
-  """Names of the matrices for sources, targets and logits."""
+  """WordVocabulary of the matrices for sources, targets and logits."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -78,7 +78,7 @@ class Embedding(nn.Module):
     logits_btv = jnp.einsum(
       "btd,vd->btv", x_btd, table_vd, preferred_element_type=jnp.float32
     )
-    return lay("btv", logits_btv)
+    return constrain_sharding("btv", logits_btv)
 
   def _look_up(self, table_vd, id_bt, dtype):
     if isinstance(table_vd, Int8):

@@ -33,7 +33,7 @@ class FeedForward:
 
 
 @dataclasses.dataclass(frozen=True)
-class Gelu(FeedForward):
+class GELU(FeedForward):
   """GELU(x W1 + b1) W2 + b2, with GELU(x) = x Φ(x) exactly, not by its approximation
   (Hendrycks and Gimpel 2016, §2)."""
 
@@ -42,7 +42,7 @@ class Gelu(FeedForward):
 
 
 @dataclasses.dataclass(frozen=True)
-class SwiGlu(FeedForward):
+class SwiGLU(FeedForward):
   """(Swish(x W1) ⊗ x V) W2, without biases (Shazeer 2020, eq. 6).
 
   Three matrices: as many weights as the paper's two have at two thirds of their d_ff.

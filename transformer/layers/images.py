@@ -8,15 +8,15 @@ from flax import linen as nn
 from transformer.layers.linear import project, weight
 
 
-def light(image_byxc, colours: int, dtype):
+def normalise_pixels(image_byxc, channels: int, dtype):
   """Images of bytes 0 to 255 as numbers -1 to 1.
 
   Raises:
-    ValueError: they have not so many colours.
+    ValueError: they have not so many channels.
   """
-  if image_byxc.shape[-1] != colours:
+  if image_byxc.shape[-1] != channels:
     raise ValueError(
-      f"model.colours: {colours}, and the images have {image_byxc.shape[-1]}; give "
+      f"model.channels: {channels}, and the images have {image_byxc.shape[-1]}; give "
       "model and task the same"
     )
   return image_byxc.astype(dtype) / 127.5 - 1.0
@@ -95,7 +95,7 @@ class Convolution(nn.Module):
     )  # fmt: skip
 
 
-def largest(x_byxd, size: int, stride: int):
+def max_pool(x_byxd, size: int, stride: int):
   """The largest of every `size` x `size` places, `stride` apart."""
   border = (size // 2, (size - 1) // 2)
   return jax.lax.reduce_window(

@@ -16,7 +16,7 @@ import jax
 import jax.numpy as jnp
 from flax import linen as nn
 
-from transformer.axes import ways
+from transformer.axes import num_shards
 from transformer.layers.scores import Score
 
 
@@ -101,8 +101,8 @@ class _Fused(Kernel, abc.ABC):
       return f"the score is {work.score}, no scaled dot product"
     if work.v_bshk.shape[-1] != work.k_bshk.shape[-1]:
       return "keys and values differ in width (d_k, d_v)"
-    if ways("t") > 1:
-      return f"tokens lie over {ways('t')} devices (sequence)"
+    if num_shards("t") > 1:
+      return f"tokens lie over {num_shards('t')} devices (sequence)"
     return self.missing(work)
 
   @abc.abstractmethod

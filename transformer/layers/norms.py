@@ -39,7 +39,7 @@ class LayerNorm(Norm):
 
 
 @dataclasses.dataclass(frozen=True)
-class RmsNorm(Norm):
+class RMSNorm(Norm):
   """Root mean square 1 over the width, then a scale (Zhang & Sennrich 2019, eq. 4)."""
 
   epsilon: float = 1e-6
@@ -60,7 +60,7 @@ class BatchNorm(Norm):
 
   Outside training, running averages stand for the batch, so that answers do not depend
   on company. They lie beside the parameters under the names `mean` and `variance`; in
-  training the new ones go out through the collection `running`, and the step keeps
+  training the new ones go out through the collection `batch_stats`, and the step keeps
   them. `momentum` is how much of the old stays. In training, the mean of a batch tells
   a target token of those after it.
   """
@@ -102,5 +102,5 @@ class BatchNorm(Norm):
     for name, value_d in (("mean", mean_d), ("variance", variance_d)):
       value_d = jax.lax.stop_gradient(value_d)
       mod.sow(
-        "running", name, value_d, reduce_fn=lambda _, new: new, init_fn=lambda: None
+        "batch_stats", name, value_d, reduce_fn=lambda _, new: new, init_fn=lambda: None
       )

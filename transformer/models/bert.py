@@ -10,11 +10,11 @@ from flax import linen as nn
 
 from transformer.batch import Labelled, Tokens
 from transformer.layers.embedding import Embedding, Tying
-from transformer.layers.feedforward import FeedForward, Gelu
+from transformer.layers.feedforward import GELU, FeedForward
 from transformer.layers.linear import project, weight
 from transformer.layers.positions import Learned, Position
-from transformer.models.seq2seq import Transformer
 from transformer.models.stack import Encoder
+from transformer.models.transformer import Transformer
 
 
 @dataclasses.dataclass(frozen=True)
@@ -31,11 +31,11 @@ class Bert(Transformer):
   d_ff: int = 3072
   heads: int = 12
   position: Position = Learned(512)
-  feed_forward: FeedForward = Gelu()
+  feed_forward: FeedForward = GELU()
   tying: Tying = Tying(scaled=False)
 
   def module(self, vocabulary: int, dtype=jnp.float32) -> Any:
-    return MaskedModel(self, vocabulary, dtype)
+    return BertModule(self, vocabulary, dtype)
 
   def example(self) -> Any:
     return Tokens(*(np.ones((1, 2), np.int32),) * 3)
@@ -54,7 +54,7 @@ class BertClassifier(Bert):
       raise ValueError(f"model.classes: {self.classes} is less than 2")
 
   def module(self, vocabulary: int, dtype=jnp.float32) -> Any:
-    return ClassifierModel(self, vocabulary, dtype)
+    return BertClassifierModule(self, vocabulary, dtype)
 
   def example(self) -> Any:
     return Labelled(super().example(), np.ones((1, 2), np.int32))
@@ -87,7 +87,7 @@ class ClassHead(nn.Module):
     return project(self, "w", "btd,dc->btc", y_btd, c=c, bias=True).astype(jnp.float32)
 
 
-class MaskedModel(nn.Module):
+class BertModule(nn.Module):
   """Logits of every token of a text, given all of them, some of which are masked."""
 
   c: Bert
@@ -116,7 +116,7 @@ class MaskedModel(nn.Module):
     return self.masked_head(x_btd, batch.seg_bt != 0, train)
 
 
-class ClassifierModel(nn.Module):
+class BertClassifierModule(nn.Module):
   """Logits of the classes of every example, of use at its first token alone."""
 
   c: BertClassifier

@@ -9,7 +9,12 @@ import numpy as np
 from flax import linen as nn
 
 from transformer.batch import Images
-from transformer.layers.images import ClassLogits, Convolution, largest, light
+from transformer.layers.images import (
+  ClassLogits,
+  Convolution,
+  max_pool,
+  normalise_pixels,
+)
 from transformer.layers.norms import BatchNorm, Norm
 from transformer.models.base import Model
 
@@ -50,7 +55,7 @@ class Shrinking(Stem):
   """7 x 7 and the largest of 3 x 3, each at half the size, for ImageNet (Table 1)."""
 
   def __call__(self, unit: Callable, x_byxd, channels: int):
-    return largest(nn.relu(unit("stem", x_byxd, 7, channels, 2)), 3, 2)
+    return max_pool(nn.relu(unit("stem", x_byxd, 7, channels, 2)), 3, 2)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -60,36 +65,36 @@ class ResNet(Model):
 
   Attributes:
     stages: how many blocks each stage has.
-    channels: of the first stage; a bottleneck's stream has four times as many.
+    base_channels: of the first stage; a bottleneck's stream has four times as many.
     block: what a block adds to the stream.
     stem: what comes before the first stage.
     norm: after every convolution.
-    colours: of the images.
+    channels: of the images.
   """
 
   stages: tuple[int, ...] = (3, 4, 6, 3)
-  channels: int = 64
+  base_channels: int = 64
   block: Block = Bottleneck()
   stem: Stem = Shrinking()
   norm: Norm = BatchNorm()
-  colours: int = 3
+  channels: int = 3
 
   def __post_init__(self):
     if not self.stages or min(self.stages) < 1:
       raise ValueError(f"model.stages: {self.stages}; each has a block or more")
-    for name in ("channels", "colours"):
+    for name in ("base_channels", "channels"):
       if getattr(self, name) < 1:
         raise ValueError(f"model.{name}: {getattr(self, name)} is less than 1")
 
   @property
   def width(self) -> int:
-    return self.channels
+    return self.base_channels
 
   def module(self, vocabulary: int, dtype=jnp.float32) -> "ResidualNetwork":
     return ResidualNetwork(self, vocabulary, dtype)
 
   def example(self) -> Images:
-    image_byxc = np.zeros((1, 8, 8, self.colours), np.uint8)
+    image_byxc = np.zeros((1, 8, 8, self.channels), np.uint8)
     return Images(image_byxc, np.zeros(1, np.int32), np.ones(1, np.int32))
 
 
@@ -149,12 +154,14 @@ class ResidualNetwork(nn.Module):
     def unit(name, x_byxd, *sizes):
       return Unit(c, *sizes, name=name)(x_byxd, real_b, train)
 
-    x_byxd = light(batch.image_byxc, c.colours, self.dtype)
-    x_byxd = c.stem(unit, x_byxd, c.channels)
+    x_byxd = normalise_pixels(batch.image_byxc, c.channels, self.dtype)
+    x_byxd = c.stem(unit, x_byxd, c.base_channels)
     for stage, blocks in enumerate(c.stages):
       for i in range(blocks):
         stride = 2 if stage and not i else 1
-        block = ResidualBlock(c, c.channels * 2**stage, stride, name=f"{stage}_{i}")
+        block = ResidualBlock(
+          c, c.base_channels * 2**stage, stride, name=f"{stage}_{i}"
+        )
         x_byxd = block(x_byxd, real_b, train)
     x_bd = jnp.mean(x_byxd.astype(jnp.float32), axis=(1, 2)).astype(self.dtype)
     return ClassLogits(self.vocabulary, name="head")(x_bd)

@@ -8,7 +8,7 @@ import jax
 import jax.numpy as jnp
 from flax import linen as nn
 
-from transformer.axes import lay
+from transformer.axes import constrain_sharding
 from transformer.decoding.state import Slots
 from transformer.layers.attention import Attention, Memory
 from transformer.layers.dropout import dropout
@@ -160,7 +160,7 @@ class EncoderLayer(nn.Module):
 
     real_bt = seg_bt != 0
     x_btd = self.self_join(x_btd, attend, train, real_bt)
-    return lay("btd", feed_forward(self, x_btd, train, real_bt)), None
+    return constrain_sharding("btd", feed_forward(self, x_btd, train, real_bt)), None
 
 
 class DecoderLayer(nn.Module):
@@ -214,7 +214,7 @@ class DecoderLayer(nn.Module):
     x_btd = self._source_and_feed_forward(
       x_btd, source, source_mask_bts, train, real_bt, segments
     )
-    return lay("btd", x_btd), None
+    return constrain_sharding("btd", x_btd), None
 
   def remember(self, y_bsd):
     """Keys `[b, h, k, s]` and values `[b, h, s, k]` of the source, computed once per
@@ -322,7 +322,7 @@ class Encoder(nn.Module):
     self.last = Last(self.c)
 
   def __call__(self, x_btd, pos_bt, seg_bt, train=False):
-    x_btd = lay("btd", self.place(x_btd, pos_bt, train))
+    x_btd = constrain_sharding("btd", self.place(x_btd, pos_bt, train))
     mask_bts = same_segment(seg_bt, seg_bt)
     bias_bhts = self.bias(pos_bt, pos_bt)
     x_btd, _ = self.layers(x_btd, pos_bt, seg_bt, mask_bts, bias_bhts, train)
@@ -341,7 +341,7 @@ class Decoder(nn.Module):
     self.last = Last(self.c)
 
   def __call__(self, x_btd, pos_bt, seg_bt, y_bsd, source_seg_bs, train=False):
-    x_btd = lay("btd", self.place(x_btd, pos_bt, train))
+    x_btd = constrain_sharding("btd", self.place(x_btd, pos_bt, train))
     mask_bts = causal(pos_bt, pos_bt) & same_segment(seg_bt, seg_bt)
     source_mask_bts = same_segment(seg_bt, source_seg_bs)
     bias_bhts = self.bias(pos_bt, pos_bt)
@@ -393,7 +393,7 @@ def scanned(layer, c: Stack, broadcasts: int):
   """
   return nn.scan(
     c.remat(layer, static=(broadcasts + 1,)),  # the last argument, `train`
-    variable_axes={"params": 0, "running": 0, "intermediates": 0},
+    variable_axes={"params": 0, "batch_stats": 0, "intermediates": 0},
     split_rngs={"params": True, "dropout": True},
     in_axes=(nn.broadcast,) * broadcasts,
     length=c.layers,

@@ -9,17 +9,17 @@ import jax.numpy as jnp
 import numpy as np
 from flax import linen as nn
 
-from transformer.axes import lay
+from transformer.axes import constrain_sharding
 from transformer.batch import Continued, Tokens
 from transformer.layers.embedding import Embedding
 from transformer.layers.masks import causal, same_segment
-from transformer.layers.positions import Position, TransformerXl
-from transformer.models.language import CausalLayer, DecoderOnly, LanguageModel
+from transformer.layers.positions import Position, TransformerXLPosition
+from transformer.models.decoder_only import CausalLayer, DecoderOnly, DecoderOnlyModule
 from transformer.models.stack import Bias, Last, Place, feed_forward
 
 
 @dataclasses.dataclass(frozen=True)
-class SegmentRecurrent(DecoderOnly):
+class TransformerXL(DecoderOnly):
   """A decoder alone whose layers also attend to their own inputs of earlier segments
   (§3.2), which get no gradient.
 
@@ -27,10 +27,10 @@ class SegmentRecurrent(DecoderOnly):
   distances, not of places.
   """
 
-  position: Position = TransformerXl()
+  position: Position = TransformerXLPosition()
 
   def module(self, vocabulary: int, dtype=jnp.float32) -> Any:
-    return SegmentModel(self, vocabulary, dtype)
+    return TransformerXLModule(self, vocabulary, dtype)
 
   def example(self) -> Any:
     tokens = Tokens(*(np.ones((1, 2), np.int32),) * 3)
@@ -84,10 +84,10 @@ class SegmentLayer(CausalLayer):
       )
 
     x_btd = self.self_join(x_btd, attend, train, real_bt)
-    return lay("btd", feed_forward(self, x_btd, train, real_bt)), read[0]
+    return constrain_sharding("btd", feed_forward(self, x_btd, train, real_bt)), read[0]
 
 
-class SegmentModel(LanguageModel):
+class TransformerXLModule(DecoderOnlyModule):
   """Logits of every token of a segment given those before it and a memory."""
 
   def setup(self):
@@ -96,7 +96,7 @@ class SegmentModel(LanguageModel):
     self.bias = Bias(self.c, causal=True)
     self.layers = nn.scan(
       self.c.remat(SegmentLayer, static=(8,)),  # the last argument, `train`
-      variable_axes={"params": 0, "running": 0},
+      variable_axes={"params": 0, "batch_stats": 0},
       split_rngs={"params": True, "dropout": True},
       in_axes=(0, *(nn.broadcast,) * 6),
       length=self.c.layers,
@@ -138,7 +138,7 @@ class SegmentModel(LanguageModel):
     x_btd = self.place(self.embedding(id_bt, self.dtype), pos_bt, train)
     bias_bhts = self.bias(pos_bt, k_pos_bs)
     x_btd, read_lbtd = self.layers(
-      lay("btd", x_btd), x_lbmd, pos_bt, k_pos_bs, seg_bt != 0, mask_bts, bias_bhts,
+      constrain_sharding("btd", x_btd), x_lbmd, pos_bt, k_pos_bs, seg_bt != 0, mask_bts, bias_bhts,
       train,
     )  # fmt: skip
     x_btd = self.last(x_btd, seg_bt != 0, train)

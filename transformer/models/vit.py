@@ -9,8 +9,8 @@ import numpy as np
 from flax import linen as nn
 
 from transformer.batch import Images
-from transformer.layers.feedforward import FeedForward, Gelu
-from transformer.layers.images import ClassLogits, ClassToken, Patches, light
+from transformer.layers.feedforward import GELU, FeedForward
+from transformer.layers.images import ClassLogits, ClassToken, Patches, normalise_pixels
 from transformer.layers.positions import Learned, Position
 from transformer.layers.residual import PreNorm, Residual
 from transformer.models.stack import Encoder, Stack
@@ -27,25 +27,25 @@ class VisionTransformer(Stack):
   heads: int = 12
   position: Position = Learned(length=197)
   residual: Residual = PreNorm()
-  feed_forward: FeedForward = Gelu(dropout=0.1)
+  feed_forward: FeedForward = GELU(dropout=0.1)
   patch: int = 16
-  colours: int = 3
+  channels: int = 3
 
   def __post_init__(self):
     super().__post_init__()
-    for name in ("patch", "colours"):
+    for name in ("patch", "channels"):
       if getattr(self, name) < 1:
         raise ValueError(f"model.{name}: {getattr(self, name)} is less than 1")
 
-  def module(self, vocabulary: int, dtype=jnp.float32) -> "VisionEncoder":
-    return VisionEncoder(self, vocabulary, dtype)
+  def module(self, vocabulary: int, dtype=jnp.float32) -> "VisionTransformerModule":
+    return VisionTransformerModule(self, vocabulary, dtype)
 
   def example(self) -> Images:
-    image_byxc = np.zeros((1, self.patch, 2 * self.patch, self.colours), np.uint8)
+    image_byxc = np.zeros((1, self.patch, 2 * self.patch, self.channels), np.uint8)
     return Images(image_byxc, np.zeros(1, np.int32), np.ones(1, np.int32))
 
 
-class VisionEncoder(nn.Module):
+class VisionTransformerModule(nn.Module):
   """Logits of the classes of images."""
 
   c: VisionTransformer
@@ -63,7 +63,7 @@ class VisionEncoder(nn.Module):
 
     With `train`, draws from the stream `dropout`.
     """
-    x_byxc = light(batch.image_byxc, self.c.colours, self.dtype)
+    x_byxc = normalise_pixels(batch.image_byxc, self.c.channels, self.dtype)
     x_btd = self.token(self.patches(x_byxc))
     pos_bt = jnp.broadcast_to(jnp.arange(x_btd.shape[1]), x_btd.shape[:2])
     seg_bt = jnp.broadcast_to(batch.real_b[:, None], x_btd.shape[:2])

@@ -17,17 +17,17 @@ from pathlib import Path
 
 import jax
 
+from transformer.analysis.counts import count
 from transformer.experiment import Config
-from transformer.processes import Lock
-from transformer.run import foreign
+from transformer.runs.metrics import write_whole
+from transformer.runs.processes import Lock
+from transformer.runs.run import foreign
+from transformer.runs.trainer import train
 from transformer.studies import table
-from transformer.studies.counts import count
 from transformer.studies.entry import Entry
 from transformer.studies.result import Result, score
 from transformer.studies.study import Study
 from transformer.studies.together import Ratio, opened
-from transformer.trainer import train
-from transformer.watch import write_whole
 
 RATIO = "together.json"
 """Seconds of a step of all seeds as one program, and one by one."""

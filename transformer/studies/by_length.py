@@ -14,12 +14,12 @@ from typing import NamedTuple
 import matplotlib.pyplot as plt
 import numpy as np
 
-from transformer.run import Run
+from transformer.inference.search import Search
+from transformer.runs.run import Run
+from transformer.runs.translator import Translator
 from transformer.studies.figures import UNITS, finish
 from transformer.studies.over_runs import lines, names, parser, write
-from transformer.tasks.search import Search
 from transformer.tasks.translation import text_scores
-from transformer.translator import Translator
 
 
 class Row(NamedTuple):

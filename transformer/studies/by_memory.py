@@ -15,10 +15,13 @@ from typing import NamedTuple
 import matplotlib.pyplot as plt
 
 from transformer.data.corpus import Corpus
-from transformer.run import Run
+from transformer.runs.run import Run
 from transformer.studies.figures import UNITS, finish
 from transformer.studies.over_runs import lines, names, parser, write
-from transformer.tasks.segments import SegmentModelling, read_through
+from transformer.tasks.segment_language_modelling import (
+  SegmentLanguageModelling,
+  read_through,
+)
 
 SIZES = (0, 16, 32, 64, 128, 256, 512)
 
@@ -45,7 +48,7 @@ def study(paths: Sequence[Path], split: str, sizes: Sequence[int]) -> list[Row]:
   for name, path in zip(names(paths), paths, strict=True):
     run = Run.open(path)
     task = run.config.task
-    if not isinstance(task, SegmentModelling):
+    if not isinstance(task, SegmentLanguageModelling):
       raise ValueError(f"{path}: its task is {type(task).__name__}, without a memory")
     module, params, data = run.module(), run.params(), run.config.data
     texts = Corpus.build(data, split, run.tokenizer, run.cache, progress=False)

@@ -6,8 +6,8 @@ import statistics
 from collections.abc import Sequence
 from typing import Any, NamedTuple
 
+from transformer.analysis.counts import Counts
 from transformer.experiment import Config
-from transformer.studies.counts import Counts
 from transformer.studies.result import Result
 from transformer.studies.rows import Row
 

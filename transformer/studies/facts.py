@@ -6,10 +6,10 @@ import sys
 from collections.abc import Callable
 from pathlib import Path
 
-from transformer.processes import Lock
-from transformer.run import foreign
+from transformer.runs.metrics import write_whole
+from transformer.runs.processes import Lock
+from transformer.runs.run import foreign
 from transformer.studies.page import markdown, page
-from transformer.watch import write_whole
 
 
 @dataclasses.dataclass(frozen=True)

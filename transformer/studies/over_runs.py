@@ -10,7 +10,7 @@ from typing import Any
 
 from matplotlib.axes import Axes
 
-from transformer.platform import compilation_cache
+from transformer.runs.compilation_cache import enable_compilation_cache
 from transformer.studies.figures import MARKS, SHADES, STYLES
 
 
@@ -45,7 +45,7 @@ def write(
     draw: draws them, `draw(file, rows)`.
     told: the line of one.
   """
-  compilation_cache()
+  enable_compilation_cache()
   try:
     rows = study()
     draw(output.with_suffix(".png"), rows)

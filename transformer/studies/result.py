@@ -10,9 +10,9 @@ from pathlib import Path
 
 from transformer import config as configs
 from transformer.experiment import Config
-from transformer.run import Run
+from transformer.runs.metrics import Metrics, write_whole
+from transformer.runs.run import Run
 from transformer.studies.rows import HeldOut
-from transformer.watch import Metrics, write_whole
 
 NAME = "study.json"
 

@@ -5,9 +5,9 @@ import re
 from collections.abc import Sequence
 
 from transformer import config as configs
+from transformer.analysis import counts
 from transformer.data.sources.base import Source
 from transformer.experiment import Config
-from transformer.studies import counts
 
 
 @dataclasses.dataclass(frozen=True)

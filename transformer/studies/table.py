@@ -5,10 +5,10 @@ import io
 from collections.abc import Sequence
 from pathlib import Path
 
+from transformer.runs.metrics import write_whole
 from transformer.studies.entry import RESAMPLES, Entry
 from transformer.studies.page import markdown, page
 from transformer.studies.study import Study
-from transformer.watch import write_whole
 
 
 def write(directory: Path, study: Study, entries: Sequence[Entry], about: str) -> None:

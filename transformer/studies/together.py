@@ -17,13 +17,13 @@ import jax.numpy as jnp
 import numpy as np
 
 from transformer.experiment import Config
-from transformer.processes import INTERRUPTED, Interrupt, Lock
-from transformer.report import write_report
-from transformer.run import prepare
-from transformer.trainer import Progress, Training, check_fit, inherited, say
+from transformer.runs.metrics import Metrics, Watch
+from transformer.runs.processes import INTERRUPTED, Interrupt, Lock
+from transformer.runs.report import write_report
+from transformer.runs.run import prepare
+from transformer.runs.trainer import Progress, Training, check_fit, inherited, say
 from transformer.training.mesh import check_batches
 from transformer.training.state import create_state
-from transformer.watch import Metrics, Watch
 
 TIMED = 10
 """Steps of each kind that `Together.ratio` takes the time of."""
@@ -62,7 +62,7 @@ class Together:
 
   def batches(self, start: int) -> Iterator[tuple[int, Any]]:
     """`(step, batch)` from `start` on, each leaf with the seeds as its first axis."""
-    streams = (each.features.batches(start, self.config.steps, everything)
+    streams = (each.training_data.batches(start, self.config.steps, everything)
                for each in self.trainings)  # fmt: skip
     for parts in zip(*streams, strict=True):
       yield parts[0][0], stack([batch for _, batch in parts], np)
@@ -95,11 +95,13 @@ class Together:
         return 0
       watches = []
       for each, state, own in zip(trainings, states, progress, strict=True):
-        say(each.run, each.features.notes, state, begin)
+        say(each.run, each.training_data.notes, state, begin)
         metrics = stack_.enter_context(
           contextlib.closing(Metrics(each.run.path, begin))
         )
-        watch = Watch(each.config, metrics, begin, each.features.examples, own.window)
+        watch = Watch(
+          each.config, metrics, begin, each.training_data.examples, own.window
+        )
         watches.append(stack_.enter_context(contextlib.closing(watch)))
       state = stack(states)
       for number, batch in self.batches(begin):

@@ -12,15 +12,15 @@ from flax import linen as nn
 
 from transformer.batch import Tokens
 from transformer.data.batching import Batching, Shape
-from transformer.data.names import Vocabulary
 from transformer.data.sources.base import Source
 from transformer.data.tokenizer import SentencePiece, Tokenizer
+from transformer.data.vocabulary import Vocabulary
 from transformer.models.base import Model
-from transformer.training.losses import Mean, Readout
+from transformer.training.losses import CrossEntropy, Mean
 
 
 @dataclasses.dataclass(frozen=True)
-class Features:
+class TrainingData:
   """Training data of a task, opened and tokenised.
 
   `batches(start, stop, own)` yields `(step, batch)`, a pure function of the step, with
@@ -35,7 +35,7 @@ class Features:
   steps_per_epoch: int
   notes: tuple[str, ...]
 
-  def read_as(self, form: Callable[[Any], Any]) -> "Features":
+  def map(self, form: Callable[[Any], Any]) -> "TrainingData":
     """The same with every batch in another form."""
 
     def batches(start: int, stop: int, own: Callable) -> Iterator[tuple[int, Any]]:
@@ -65,7 +65,7 @@ class Task(abc.ABC):
 
   scores: ClassVar[tuple[str, ...]]
   verb: ClassVar[str] = "translate"
-  keeps: ClassVar[str] = "tokenizer.model"
+  vocabulary_file: ClassVar[str] = "tokenizer.model"
 
   def check(self, model: Model) -> None:  # noqa: B027  most tasks have nothing to say
     """Raises ValueError where a model's sizes are not those of the task."""
@@ -87,14 +87,14 @@ class Task(abc.ABC):
     return recipe.vocabulary
 
   @abc.abstractmethod
-  def features(
+  def training_data(
     self,
     data: Source,
     vocabulary: Any,
     batching: Batching,
     seed: int,
     cache: Path,
-  ) -> Features:
+  ) -> TrainingData:
     """Opens the training data; tokenised text is kept under `cache`."""
 
   @abc.abstractmethod
@@ -125,7 +125,7 @@ def next_tokens(
   params,
   batch,
   target: Tokens,
-  readout: Readout,
+  cross_entropy: CrossEntropy,
   smoothing: float,
   key,
 ) -> tuple[Mean, Any]:
@@ -137,9 +137,9 @@ def next_tokens(
     batch,
     train=key is not None,
     rngs={} if key is None else {"dropout": key},
-    mutable=["running"],
+    mutable=["batch_stats"],
     method="hidden",
   )
   logits = functools.partial(module.apply, variables, method="logits")
-  sums = readout(logits, x_btd, target.id_bt, target.seg_bt != 0, smoothing)
-  return sums, changed.get("running", {})
+  sums = cross_entropy(logits, x_btd, target.id_bt, target.seg_bt != 0, smoothing)
+  return sums, changed.get("batch_stats", {})

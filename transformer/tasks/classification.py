@@ -12,10 +12,10 @@ import numpy as np
 import tqdm
 
 from transformer.data.batching import Batching, Shape
-from transformer.data.names import Names, Vocabulary
 from transformer.data.pipeline import steps
 from transformer.data.sources.base import Source
-from transformer.tasks.base import Features, Samples, Task
+from transformer.data.vocabulary import Vocabulary, WordVocabulary
+from transformer.tasks.base import Samples, Task, TrainingData
 from transformer.training.losses import Mean, cross_entropy
 
 ROWS = 128
@@ -84,7 +84,7 @@ class Classification(Classifying):
   training.
   """
 
-  keeps: ClassVar[str] = "names.json"
+  vocabulary_file: ClassVar[str] = "names.json"
   scores: ClassVar = ("loss", "accuracy", "majority_accuracy", "examples")
 
   smoothing: float = 0.0
@@ -104,15 +104,15 @@ class Classification(Classifying):
     """What a user gives to `transformer classify`, with no labels."""
 
   def vocabulary(self, model: bytes) -> Vocabulary:
-    return Names(model)
+    return WordVocabulary(model)
 
   def classes(self, vocabulary: Any) -> Sequence[str]:
     """The name of every label."""
     return vocabulary.names
 
-  def features(
+  def training_data(
     self, data: Source, vocabulary: Any, batching: Batching, seed: int, cache: Path
-  ) -> Features:
+  ) -> TrainingData:
     examples = self.examples(data, "train", vocabulary, seed)
     plan = batching.plan(np.ones((len(examples), 2), np.int64), seed)
 
@@ -124,7 +124,7 @@ class Classification(Classifying):
       f"{len(examples):,} training examples of {len(self.classes(vocabulary)):,} "
       f"classes, {plan.batches:,} steps an epoch",
     )
-    return Features(
+    return TrainingData(
       functools.partial(steps, assemble, plan),
       plan.examples,
       assemble(0, shape, rows),
@@ -138,12 +138,12 @@ class Classification(Classifying):
       batch,
       train=key is not None,
       rngs={} if key is None else {"dropout": key},
-      mutable=["running"],
+      mutable=["batch_stats"],
     )
     smoothing = 0.0 if key is None else self.smoothing
     columns = (batch.label_b[:, None], batch.real_b[:, None])
     sums = cross_entropy(logits_bv[:, None, :], *columns, smoothing)
-    return sums, changed.get("running", {})
+    return sums, changed.get("batch_stats", {})
 
   def evaluate(
     self,

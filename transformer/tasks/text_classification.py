@@ -16,13 +16,13 @@ from transformer.data.corpus import Begun, Corpus
 from transformer.data.pipeline import evaluation_batches
 from transformer.data.sources.base import LabelledSource, Source
 from transformer.data.tokenizer import SentencePiece, Tokenizer
+from transformer.inference.fill import ROWS, room
 from transformer.models.base import Model
 from transformer.models.bert import BertClassifier
-from transformer.tasks.base import Features, Samples, next_tokens
+from transformer.tasks.base import Samples, TrainingData, next_tokens
 from transformer.tasks.classification import Answer, Classifying, answer
-from transformer.tasks.filling import ROWS, room
 from transformer.tasks.texts import text_features, train_on_texts
-from transformer.training.losses import Mean, Readout, accuracy, cross_entropy
+from transformer.training.losses import CrossEntropy, Mean, accuracy, cross_entropy
 
 SHOWN = 8
 """Held-out texts that an evaluation shows with what they were held for."""
@@ -85,16 +85,16 @@ class TextClassification(Classifying):
       )
     return data
 
-  def features(
+  def training_data(
     self,
     data: Source,
     tokenizer: Tokenizer,
     batching: Batching,
     seed: int,
     cache: Path,
-  ) -> Features:
+  ) -> TrainingData:
     corpus = self.corpus(data, "train", tokenizer, cache, progress=True)
-    return text_features(corpus, tokenizer, batching, seed).read_as(labelled)
+    return text_features(corpus, tokenizer, batching, seed).map(labelled)
 
   def corpus(
     self, data: Source, split: str, tokenizer: Tokenizer, cache: Path, progress: bool
@@ -120,7 +120,7 @@ class TextClassification(Classifying):
       id_bt=jnp.maximum(class_bt, 0), seg_bt=jnp.where(class_bt < 0, 0, tokens.seg_bt)
     )
     smoothing = 0.0 if key is None else self.smoothing
-    return next_tokens(module, params, batch, target, Readout(), smoothing, key)
+    return next_tokens(module, params, batch, target, CrossEntropy(), smoothing, key)
 
   def evaluate(
     self,

@@ -14,7 +14,7 @@ from transformer.data.batching import Batching, Shape
 from transformer.data.pipeline import Examples, assemble, batches, fill
 from transformer.data.sources.base import Source, TextSource
 from transformer.data.tokenizer import SentencePiece, Tokenizer
-from transformer.tasks.base import Features, Task
+from transformer.tasks.base import Task, TrainingData
 
 
 @dataclasses.dataclass(frozen=True)
@@ -26,14 +26,14 @@ class TextTask(Task):
   def make_vocabulary(self, data: Source, recipe: SentencePiece) -> bytes:
     return train_on_texts(data, recipe)
 
-  def features(
+  def training_data(
     self,
     data: Source,
     tokenizer: Tokenizer,
     batching: Batching,
     seed: int,
     cache: Path,
-  ) -> Features:
+  ) -> TrainingData:
     corpus = self.pieces(data, "train", tokenizer, cache, progress=True)
     return text_features(corpus, tokenizer, batching, seed)
 
@@ -79,7 +79,7 @@ def train_on_texts(data: Source, recipe: SentencePiece) -> bytes:
 
 def text_features(
   corpus: Examples, tokenizer: Tokenizer, batching: Batching, seed: int
-) -> Features:
+) -> TrainingData:
   """Training data of a corpus, every example of which is a piece of a text.
 
   Raises:
@@ -103,7 +103,7 @@ def text_features(
       f"{plan.dropped:,} pieces left out: of a single token, or longer than batching "
       "allows"
     )
-  return Features(
+  return TrainingData(
     functools.partial(batches, corpus, plan),
     plan.examples,
     assemble(corpus, shape, rows),

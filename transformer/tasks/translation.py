@@ -17,9 +17,9 @@ from transformer.data.corpus import Corpus
 from transformer.data.pipeline import assemble, batches, evaluation_batches, fill
 from transformer.data.sources.base import Source
 from transformer.data.tokenizer import SentencePiece, Tokenizer
-from transformer.tasks.base import Features, Samples, Task, next_tokens
-from transformer.tasks.search import Search, Searcher
-from transformer.training.losses import Mean, Readout
+from transformer.inference.search import Search, Searcher
+from transformer.tasks.base import Samples, Task, TrainingData, next_tokens
+from transformer.training.losses import CrossEntropy, Mean
 
 
 @dataclasses.dataclass(frozen=True)
@@ -27,7 +27,7 @@ class Translation(Task):
   """One text in, another out.
 
   `smoothing` is epsilon_ls of §5.4. `search` is how held-out text is decoded while
-  training; greedy, because it is quick. `readout` is a memory setting: how much of the
+  training; greedy, because it is quick. `cross_entropy` is a memory setting: how much of the
   logits exists at a time.
   """
 
@@ -35,7 +35,7 @@ class Translation(Task):
 
   smoothing: float = 0.1
   search: Search = Search(beam=1)
-  readout: Readout = Readout()
+  cross_entropy: CrossEntropy = CrossEntropy()
 
   def make_vocabulary(self, data: Source, recipe: SentencePiece) -> bytes:
     pairs = data.open("train")
@@ -46,14 +46,14 @@ class Translation(Task):
 
     return recipe.train(texts())
 
-  def features(
+  def training_data(
     self,
     data: Source,
     tokenizer: Tokenizer,
     batching: Batching,
     seed: int,
     cache: Path,
-  ) -> Features:
+  ) -> TrainingData:
     corpus = corpus_of(data, "train", tokenizer, cache, progress=True)
     plan = batching.plan(corpus.lengths_n2, seed)
     shape, rows = plan.batch(0)
@@ -67,7 +67,7 @@ class Translation(Task):
         f"{plan.dropped:,} pairs left out: one side is empty or longer than batching "
         "allows"
       )
-    return Features(
+    return TrainingData(
       functools.partial(batches, corpus, plan),
       plan.examples,
       assemble(corpus, shape, rows),
@@ -84,7 +84,7 @@ class Translation(Task):
   def loss(self, module, params, batch, key) -> tuple[Mean, Any]:
     smoothing = 0.0 if key is None else self.smoothing
     return next_tokens(
-      module, params, batch, batch.target, self.readout, smoothing, key
+      module, params, batch, batch.target, self.cross_entropy, smoothing, key
     )
 
   def evaluate(

@@ -115,7 +115,7 @@ class Checkpoints:
     if state.ema is not None:
       rest["raw"] = state.params
     self._policy.ranks[step] = rank
-    self._save(step, {**note, "rank": rank}, params=state.used, rest=rest)
+    self._save(step, {**note, "rank": rank}, params=state.eval_params, rest=rest)
 
   def save_params(self, step: int, params: Any, note: dict[str, Any]) -> None:
     """Saves parameters alone: enough to use a run, not to go on training it."""
@@ -148,7 +148,7 @@ class Checkpoints:
     }
     if abstract.ema is not None:
       rest["raw"] = abstract.params
-    items = {"params": abstract.used, "rest": rest}
+    items = {"params": abstract.eval_params, "rest": rest}
 
     def read(step: int):
       if not (self.directory / str(step) / "rest").is_dir():
@@ -158,7 +158,7 @@ class Checkpoints:
         )
       found, note = self._restore(step, items)
       state = found["rest"]["state"]
-      params, _ = tree.divide(found["params"], abstract.running)
+      params, _ = tree.divide(found["params"], abstract.batch_stats)
       if abstract.ema is None:
         return dataclasses.replace(state, params=params), note
       return dataclasses.replace(state, params=found["rest"]["raw"], ema=params), note

@@ -8,7 +8,7 @@ from typing import NamedTuple
 import jax
 import jax.numpy as jnp
 
-from transformer.axes import dims, lay
+from transformer.axes import constrain_sharding, dims
 
 
 class Mean(NamedTuple):
@@ -57,7 +57,7 @@ def accuracy(logits_btv, target_bt, weight_bt) -> Mean:
 
 
 @dataclasses.dataclass(frozen=True)
-class Readout:
+class CrossEntropy:
   """How hidden states become a loss over the vocabulary: the logits of all tokens at
   once, `[b, t, v]`."""
 
@@ -69,7 +69,7 @@ class Readout:
 
 
 @dataclasses.dataclass(frozen=True)
-class Chunked(Readout):
+class ChunkedCrossEntropy(CrossEntropy):
   """The logits of about `tokens` tokens of the global batch at a time: at no time are
   there more, forward or backward. The backward pass makes each chunk's again, one more
   product with the vocabulary.
@@ -82,7 +82,7 @@ class Chunked(Readout):
 
   def __post_init__(self):
     if self.tokens < 1:
-      raise ValueError(f"Chunked.tokens: {self.tokens} is less than 1")
+      raise ValueError(f"ChunkedCrossEntropy.tokens: {self.tokens} is less than 1")
 
   def __call__(
     self, logits: Callable, x_btd, target_bt, weight_bt, smoothing: float = 0.0
@@ -97,7 +97,7 @@ class Chunked(Readout):
       padding = [(0, 0)] * array.ndim
       padding[1] = (0, count * slots - t)
       array = jnp.pad(array, padding).reshape(b, slots, count, *array.shape[2:])
-      return lay("n" + axes, jnp.moveaxis(array, 2, 0))
+      return constrain_sharding("n" + axes, jnp.moveaxis(array, 2, 0))
 
     @functools.partial(jax.checkpoint, prevent_cse=False)
     def add(sums, chunk):

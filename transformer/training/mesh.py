@@ -186,3 +186,11 @@ def put(batch, sharding: NamedSharding):
     return jax.make_array_from_callback(array.shape, sharding, lambda at: array[at])
 
   return jax.tree.map(place, batch)
+
+
+def bytes_per_device(tree) -> int:
+  """Bytes that one device holds of a tree of sharded arrays or of their shapes."""
+  return sum(
+    math.prod(leaf.sharding.shard_shape(leaf.shape)) * np.dtype(leaf.dtype).itemsize
+    for leaf in jax.tree.leaves(tree)
+  )

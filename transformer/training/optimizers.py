@@ -20,7 +20,7 @@ class Optimizer(abc.ABC):
 
 
 @dataclasses.dataclass(frozen=True)
-class Sgd(Optimizer):
+class SGD(Optimizer):
   """Plain gradient descent."""
 
   def transform(self, rate: Callable) -> optax.GradientTransformation:

@@ -19,11 +19,11 @@ class TrainState:
 
   step: jax.Array  # int32: batches taken, skipped ones included
   params: Any
-  running: Any  # averages of batch norm: not differentiated; mostly empty
+  batch_stats: Any  # averages of batch norm: not differentiated; mostly empty
   opt_state: Any
   ema: Any  # moving average of the parameters; None where it is not kept
   skipped: jax.Array  # int32: steps without an update, so far
-  in_a_row: jax.Array  # int32: of these, the newest without a break
+  consecutive_skips: jax.Array  # int32: of these, the newest without a break
 
   @classmethod
   def start(
@@ -31,21 +31,27 @@ class TrainState:
     params: Any,
     optimizer: optax.GradientTransformation,
     ema: bool = False,
-    running: Any = None,
+    batch_stats: Any = None,
   ) -> "TrainState":
     """The state before the first step."""
     # Copies, because a step gives its whole state away, each buffer once.
     average = jax.tree.map(jnp.copy, params) if ema else None
-    step, skipped, in_a_row = (jnp.zeros((), jnp.int32) for _ in range(3))
+    step, skipped, consecutive_skips = (jnp.zeros((), jnp.int32) for _ in range(3))
     return cls(
-      step, params, running or {}, optimizer.init(params), average, skipped, in_a_row
+      step,
+      params,
+      batch_stats or {},
+      optimizer.init(params),
+      average,
+      skipped,
+      consecutive_skips,
     )
 
   @property
-  def used(self) -> Any:
+  def eval_params(self) -> Any:
     """The weights that the run is evaluated and used with, as one tree: parameters, or
     their moving average where it is kept, and running averages."""
-    return merge(self.params if self.ema is None else self.ema, self.running)
+    return merge(self.params if self.ema is None else self.ema, self.batch_stats)
 
 
 def init_state(
@@ -68,8 +74,8 @@ def init_state(
 
   def init() -> TrainState:
     made = module.init(key, batch)
-    params, running = divide(made["params"], made.get("running", {}))
-    return TrainState.start(params, optimizer, ema > 0, running)
+    params, batch_stats = divide(made["params"], made.get("batch_stats", {}))
+    return TrainState.start(params, optimizer, ema > 0, batch_stats)
 
   return init
 

@@ -9,20 +9,20 @@ import jax.numpy as jnp
 import optax
 from flax import linen as nn
 
-from transformer.axes import lay
+from transformer.axes import constrain_sharding
 from transformer.training.losses import Mean
 from transformer.training.mesh import RULES
 from transformer.training.state import TrainState
 from transformer.tree import merge
 
 
-class Numbers(NamedTuple):
+class StepMetrics(NamedTuple):
   """What an update tells of itself."""
 
   loss: Mean
   gradient_norm: jax.Array
   skipped: jax.Array  # so far
-  in_a_row: jax.Array  # in a row, this one included; 0 if it was an update
+  consecutive_skips: jax.Array  # in a row, this one included; 0 if it was an update
 
 
 def train_step(
@@ -33,14 +33,14 @@ def train_step(
   seed_key,
   ema: float = 0.0,
   accumulate: int = 1,
-) -> tuple[TrainState, Numbers]:
+) -> tuple[TrainState, StepMetrics]:
   """Differentiates a loss and applies the optimizer.
 
   Where the loss or the gradient is not finite, parameters and optimizer stay as they
   were: the batch is skipped, and counted.
 
   Args:
-    loss: `loss(weights, batch, key) -> Mean, running`, with the state's weights and
+    loss: `loss(weights, batch, key) -> Mean, batch_stats`, with the state's weights and
       its next running averages; the gradient is that of total / count.
     optimizer: the update rule.
     state: before the update.
@@ -60,29 +60,31 @@ def train_step(
   """
   key = jax.random.fold_in(seed_key, state.step)
 
-  def total(params, running, part, key):
-    part = jax.tree.map(lambda leaf: lay("bt"[: leaf.ndim], leaf), part)
-    sums, running = loss(merge(params, running), part, key)
-    return sums.total, (sums, running)
+  def total(params, batch_stats, part, key):
+    part = jax.tree.map(lambda leaf: constrain_sharding("bt"[: leaf.ndim], leaf), part)
+    sums, batch_stats = loss(merge(params, batch_stats), part, key)
+    return sums.total, (sums, batch_stats)
 
   with nn.logical_axis_rules(RULES):
     differentiate = jax.grad(total, has_aux=True)
     if accumulate == 1:
-      gradient, (sums, running) = differentiate(state.params, state.running, batch, key)
+      gradient, (sums, batch_stats) = differentiate(
+        state.params, state.batch_stats, batch, key
+      )
     else:
 
       def add(sofar, part):
-        running, *before = sofar
+        batch_stats, *before = sofar
         number, rows = part
-        gradient, (sums, running) = differentiate(
-          state.params, running, rows, jax.random.fold_in(key, number)
+        gradient, (sums, batch_stats) = differentiate(
+          state.params, batch_stats, rows, jax.random.fold_in(key, number)
         )
-        return (running, *jax.tree.map(jnp.add, before, [gradient, sums])), None
+        return (batch_stats, *jax.tree.map(jnp.add, before, [gradient, sums])), None
 
       zeros = jax.tree.map(jnp.zeros_like, state.params)
-      nothing = state.running, zeros, Mean(jnp.zeros(()), jnp.zeros(()))
+      nothing = state.batch_stats, zeros, Mean(jnp.zeros(()), jnp.zeros(()))
       parts = jnp.arange(accumulate), split(batch, accumulate)
-      (running, gradient, sums), _ = jax.lax.scan(add, nothing, parts)
+      (batch_stats, gradient, sums), _ = jax.lax.scan(add, nothing, parts)
   count = jnp.maximum(sums.count, 1.0)
   gradient = jax.tree.map(lambda leaf: leaf / count, gradient)
   norm = optax.global_norm(gradient)
@@ -94,16 +96,16 @@ def train_step(
     number = state.step.astype(jnp.float32)
     decay = jnp.minimum(ema, (1.0 + number) / (10.0 + number))
     average = optax.incremental_update(params, state.ema, 1.0 - decay)
-  new = params, running, opt_state, average
-  old = state.params, state.running, state.opt_state, state.ema
-  params, running, opt_state, average = jax.tree.map(
+  new = params, batch_stats, opt_state, average
+  old = state.params, state.batch_stats, state.opt_state, state.ema
+  params, batch_stats, opt_state, average = jax.tree.map(
     lambda one, other: jnp.where(good, one, other), new, old
   )
   skipped = state.skipped + jnp.where(good, 0, 1)
-  in_a_row = jnp.where(good, 0, state.in_a_row + 1)
-  numbers = Numbers(sums, norm, skipped, in_a_row)
+  consecutive_skips = jnp.where(good, 0, state.consecutive_skips + 1)
+  numbers = StepMetrics(sums, norm, skipped, consecutive_skips)
   after = TrainState(
-    state.step + 1, params, running, opt_state, average, skipped, in_a_row
+    state.step + 1, params, batch_stats, opt_state, average, skipped, consecutive_skips
   )
   return after, numbers
 

@@ -8,7 +8,7 @@ from transformer.layers.positions.absolute import (
 )
 from transformer.layers.positions.base import Position, Relation
 from transformer.layers.positions.distance import Alibi, T5Bias
-from transformer.layers.positions.relative import Rope, Shaw, TransformerXl
+from transformer.layers.positions.relative import Rope, Shaw, TransformerXLPosition
 
 __all__ = [
   "Alibi",
@@ -21,5 +21,5 @@ __all__ = [
   "Shaw",
   "Sinusoid",
   "T5Bias",
-  "TransformerXl",
+  "TransformerXLPosition",
 ]

@@ -67,7 +67,7 @@ class Shaw(Position):
 
 
 @dataclasses.dataclass(frozen=True)
-class TransformerXl(Position):
+class TransformerXLPosition(Position):
   """Scores of content and of distance, each with a bias of its own in the place of
   the query's position (Dai et al. 2019, §3.3).
 

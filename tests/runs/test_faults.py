@@ -1,0 +1,444 @@
+"""What a user sees when something is wrong: every row of docs/faults.md, seen here.
+
+A test of this file brings one fault about and gives the line that was printed; it must
+be the one of docs/faults.md, in which `…/` stands for the directory of the test.
+"""
+
+import ast
+import dataclasses
+import json
+import os
+import re
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from absl import flags
+
+import train as command
+from tests.runs.test_run import ROOT, TINY, Now, digest, losses
+from transformer import cli, trainer
+from transformer import config as configs
+from transformer.data.pipeline import everything
+from transformer.data.sources.parallel_text import ParallelText
+from transformer.runs.run import Run
+from transformer.training import step as training
+
+DOCUMENT = ROOT / "docs" / "faults.md"
+ROWS = dict(
+  (name.strip(), line.strip().strip("`"))
+  for name, line in re.findall(r"^\| (.+?) \| (`.+`) \|$", DOCUMENT.read_text(), re.M)
+)
+
+POISONED = '''
+import dataclasses
+import jax.numpy as jnp
+from transformer import config
+from transformer.experiment import Config
+from transformer.tasks.translation import Translation
+
+@dataclasses.dataclass(frozen=True)
+class Poisoned(Translation):
+  """Its loss is not a number where the first row's sum divides by `every`."""
+  every: int = 1
+
+  def loss(self, module, params, batch, key):
+    found, batch_stats = super().loss(module, params, batch, key)
+    bad = jnp.sum(batch.source.id_bt[0]) % self.every == 0
+    return found._replace(total=jnp.where(bad, jnp.nan, found.total)), batch_stats
+
+def get_config():
+  return dataclasses.replace(config.loads(Config, BASE), task=Poisoned())
+'''
+
+HUNGRY = '''
+import dataclasses
+import jax
+import jax.numpy as jnp
+from transformer import config
+from transformer.experiment import Config
+from transformer.tasks.translation import Translation
+
+@dataclasses.dataclass(frozen=True)
+class Hungry(Translation):
+  """Its loss needs 40 TB."""
+
+  def loss(self, module, params, batch, key):
+    found, batch_stats = super().loss(module, params, batch, key)
+    one = found.count * jax.lax.stop_gradient(found.total)
+    large = jnp.sort(jnp.arange(10**13, dtype=jnp.float32) * one)
+    return found._replace(total=found.total + large[7]), batch_stats
+
+def get_config():
+  return dataclasses.replace(config.loads(Config, BASE), task=Hungry())
+'''
+
+
+@pytest.fixture(scope="module")
+def finished(tmp_path_factory):
+  """A finished run, not to be changed."""
+  path = tmp_path_factory.mktemp("faults") / "run"
+  assert trainer.train(TINY, path) == 0
+  return path
+
+
+class Case:
+  """A fresh directory, the two commands, and the document's rows."""
+
+  def __init__(self, folder, finished, capsys, monkeypatch):
+    self.folder, self._finished = folder, finished
+    self._capsys, self._monkeypatch = capsys, monkeypatch
+    self.write("config.py", (
+      "from transformer import config\nfrom transformer.experiment import Config\n"
+      f"def get_config():\n  return config.loads(Config, {configs.dumps(TINY)!r})\n"
+    ))  # fmt: skip
+
+  def write(self, name, text):
+    data = text if isinstance(text, bytes) else text.encode()
+    (self.folder / name).write_bytes(data)
+    return self.folder / name
+
+  def run(self):
+    """A copy of a finished run."""
+    return shutil.copytree(self._finished, self.folder / "run")
+
+  def train(self, *settings, config="config.py", run="run"):
+    """`python train.py`; its status and what it printed."""
+    words = ["train.py", "--config", str(self.folder / config), "--workdir",
+             str(self.folder / run), *settings]  # fmt: skip
+    self._capsys.readouterr()
+    # What an earlier call gave would still be there.
+    for flag in flags.FLAGS.get_flags_for_module(command):
+      flag.unparse()
+    with self._monkeypatch.context() as patch:
+      patch.setattr(sys, "argv", words)
+      with pytest.raises(SystemExit) as end:
+        command.entry()
+    return end.value.code, "".join(self._capsys.readouterr())
+
+  def call(self, *words):
+    """`transformer VERB`; its status and what it printed."""
+    self._capsys.readouterr()
+    status = cli.main([str(word) for word in words])
+    return status, "".join(self._capsys.readouterr())
+
+  def sees(self, name, answer, status=1):
+    """The document's row `name`, in which `…` stands for any text, is a line of
+    `answer`, which has one error at most."""
+    found, text = answer
+    assert found == status, text
+    lines = [line.replace(f"{self.folder}/", "…/") for line in text.splitlines()]
+    row = re.escape(ROWS[name]).replace("…", ".*")
+    assert any(re.fullmatch(row, line) for line in lines), (ROWS[name], lines[-5:])
+    assert sum(line.startswith("error: ") for line in lines) <= 1, lines
+    assert "Traceback" not in text, text
+
+
+@pytest.fixture
+def case(tmp_path, finished, capsys, monkeypatch):
+  return Case(tmp_path, finished, capsys, monkeypatch)
+
+
+SETTINGS = [
+  ("a setting is misspelt", "--config.stepps=3"),
+  ("a setting inside a recipe is misspelt", "--config.model.layer=3"),
+  ("a value is of the wrong kind", "--config.steps=many"),
+  ("a value is out of range", "--config.steps=0"),
+  ("a recipe is unknown", "--config.model.position=Sinusoids()"),
+  ("a recipe has no such setting", "--config.schedule=Noam(warmpu=10)"),
+  ("heads do not divide the width", "--config.model.heads=3"),
+  ("the mesh does not fit the devices", "--config.mesh=Mesh(data=3)"),
+  ("the score to go by is unknown", "--config.metric=belu"),
+  ("a decay is none", "--config.ema=1"),
+  ("nothing would be kept", "--config.keep.latest=0"),
+  ("a batch cannot hold one row", "--config.batching.tokens=32"),
+  (
+    "the vocabulary is too large for the text",
+    "--config.tokenizer.vocabulary=90000",
+  ),
+  ("a word is no setting", "steps=3"),
+  ("only some of the processes' flags are given", "--processes=2"),
+]
+
+
+@pytest.mark.parametrize("name, flag", SETTINGS)
+def test_settings(case, name, flag):
+  case.sees(name, case.train(flag))
+  assert not (case.folder / "run").exists()
+
+
+def test_a_run_to_begin_with(case):
+  init = f"--config.init={case.run()}"
+  answer = case.train(f"--config.init={case.folder / 'none'}", run="new")
+  case.sees("the run to begin with is none", answer)
+  answer = case.train(init, "--config.model=RNNSeq2Seq(layers=1, d_model=20)", run="new")
+  case.sees("the run to begin with has nothing of this model", answer)
+  answer = case.train("--config.freeze=('encodr',)", run="new")
+  case.sees("what is to be frozen is misspelt", answer)
+  answer = case.train("--config.freeze=('encoder', 'decoder', 'embedding')", run="new")
+  case.sees("all is to be frozen", answer)
+  assert not (case.folder / "new").exists()
+
+
+def test_config_files(case):
+  case.sees("the config file is missing", case.train(config="none.py"))
+  case.write("broken.py", "def get_config(:\n")
+  case.sees("the config file is no Python", case.train(config="broken.py"))
+  case.write("empty.py", "def get_config():\n  return {}\n")
+  case.sees("the config file gives no config", case.train(config="empty.py"))
+
+
+def test_texts(case):
+  def data(source, target):
+    recipe = ParallelText(str(case.folder / source), str(case.folder / target))
+    return f"--config.data={recipe}"
+
+  case.write("a", "one\ntwo\n")
+  case.write("b", "eins\n")
+  case.write("latin", "Übung\nzwei\n".encode("latin-1"))
+  case.write("empty", "")
+  case.sees("a training file is missing", case.train(data("none", "b")))
+  case.sees("the two sides differ in length", case.train(data("a", "b")))
+  case.sees("a training file is not UTF-8", case.train(data("a", "latin")))
+  case.sees("a training file is empty", case.train(data("empty", "empty")))
+  assert not (case.folder / "run").exists()
+  answer = case.train("--config.batching=Grouped(tokens=60000)")
+  case.sees("the corpus is smaller than a batch", answer)
+
+
+def test_a_directory_of_something_else(case):
+  (case.folder / "run").mkdir()
+  case.write("run/notes.txt", "mine")
+  case.sees("the workdir is something else", case.train())
+  assert (case.folder / "run" / "notes.txt").read_text() == "mine"
+  case.sees("the directory is no run", case.call("info", case.folder / "run"))
+
+
+def test_a_run_of_other_settings(case):
+  before = digest(case.run())
+  answer = case.train("--config.seed=1", "--config.model.d_ff=32")
+  case.sees("the run was made with other settings", answer)
+  assert digest(case.folder / "run") == before
+
+
+def test_a_finished_run(case):
+  case.run()
+  case.sees("the run is finished", case.train(), status=0)
+
+
+def test_a_second_process(case):
+  path = case.run()
+  holder = (
+    "import sys; from pathlib import Path; from transformer.runs.processes import Lock\n"
+    "with Lock(Path(sys.argv[1])): print(flush=True); sys.stdin.read()"
+  )
+  with subprocess.Popen(
+    [sys.executable, "-c", holder, str(path)], cwd=ROOT, stdin=subprocess.PIPE,
+    stdout=subprocess.PIPE,
+  ) as other:  # fmt: skip
+    other.stdout.readline()
+    status, text = case.train("--config.steps=8")
+    text = re.sub(r"process \d+ on \S+", "process 123 on host", text)
+    case.sees("another process trains in the workdir", (status, text))
+    other.kill()
+  # The system lets go of a lock when its process ends, however that was.
+  assert case.train("--config.steps=7")[0] == 0
+
+
+def test_a_vanished_directory(case, monkeypatch):
+  real = training.train_step
+  calls = []
+
+  def step(*args, **kwargs):
+    # While it is traced, that is before the first step is done.
+    calls.append(shutil.rmtree(case.folder / "run"))
+    return real(*args, **kwargs)
+
+  monkeypatch.setattr(training, "train_step", step)
+  case.sees("the workdir vanishes", case.train())
+  assert len(calls) == 1 and not (case.folder / "run" / "checkpoints" / "2").exists()
+
+
+def limited(case, size):
+  """Trains where no file can grow beyond `size` bytes, as on a disk that is full."""
+  program = (
+    "import resource, runpy, signal, sys\n"
+    "signal.signal(signal.SIGXFSZ, signal.SIG_IGN)\n"
+    f"resource.setrlimit(resource.RLIMIT_FSIZE, ({size}, {size}))\n"
+    "sys.argv = sys.argv[1:]\n"
+    "runpy.run_path('train.py', run_name='__main__')\n"
+  )
+  words = ["train.py", "--config", str(case.folder / "config.py"), "--workdir",
+           str(case.folder / "run"), "--config.steps=8"]  # fmt: skip
+  done = subprocess.run(
+    [sys.executable, "-c", program, *words], cwd=ROOT, capture_output=True, text=True,
+    env={**os.environ, "JAX_ENABLE_COMPILATION_CACHE": "false"},
+  )  # fmt: skip
+  return done.returncode, done.stderr
+
+
+def test_a_full_disk(case):
+  before = digest(case.run())
+  status, text = limited(case, 40_000)
+  case.sees("the disk is full", (status, text))
+  assert Run.open(case.folder / "run").steps() == [2, 4, 6]
+  assert digest(case.folder / "run") == before
+
+
+def test_damaged_checkpoints(case):
+  path = case.run()
+  largest = max((path / "checkpoints" / "6" / "rest").rglob("*"),
+                key=lambda file: file.is_file() and file.stat().st_size)  # fmt: skip
+  data = bytearray(largest.read_bytes())
+  data[len(data) // 2] ^= 1
+  largest.write_bytes(data)
+  status, text = case.train()
+  text = re.sub(r"cannot be read \(.*\)|rest/\S+ is not what was saved \(.*\)",
+                "cannot be read (…)", text)  # fmt: skip
+  name = "the newest checkpoint is damaged"
+  case.sees(name, (status, text), status=0)
+  assert (path / "checkpoints" / "damaged-6").is_dir()
+  whole = Run.open(path)
+  assert whole.steps() == [2, 4, 6]
+  for step in whole.steps():
+    shutil.rmtree(path / "checkpoints" / str(step) / "params")
+    (path / "checkpoints" / str(step) / "params").mkdir()
+  status, text = case.call("info", path)
+  case.sees("every checkpoint is damaged", (status, text))
+
+
+def test_damaged_files_of_a_run(case):
+  path = case.run()
+  stored = json.loads((path / "config.json").read_text())
+  hostile = {
+    "config.json is not JSON": "{",
+    "config.json names an unknown type": stored | {"model": {"type": "os.system"}},
+    "config.json has an unknown setting": stored | {"stepps": 3},
+    "config.json has a huge value": stored | {"steps": 2**70},
+    "config.json is nested too deep": json.loads("[" * 40 + "]" * 40),
+    "config.json asks for another model": stored
+    | {"model": stored["model"] | {"d_ff": 10**15}},
+  }
+  for name, change in hostile.items():
+    text = change if isinstance(change, str) else json.dumps(change)
+    (path / "config.json").write_text(text)
+    status, text = case.call("info", path)
+    case.sees(name, (status, text))
+  (path / "config.json").write_text(json.dumps(stored))
+  model = (path / "tokenizer.model").read_bytes()
+  (path / "tokenizer.model").write_bytes(b"\x80\x04not a model")
+  case.sees("the tokenizer is damaged", case.call("info", path))
+  other = TINY.task.make_vocabulary(
+    dataclasses.replace(TINY.data, seed=5), TINY.tokenizer
+  )
+  (path / "tokenizer.model").write_bytes(other)
+  case.sees("the tokenizer is another", case.call("translate", path, "1 May 2000"))
+  (path / "tokenizer.model").write_bytes(model)
+  shutil.move(path / "checkpoints", case.folder / "elsewhere")
+  (path / "checkpoints").symlink_to(case.folder / "elsewhere")
+  case.sees("a part of the run is a link out of it", case.call("info", path))
+  (path / "checkpoints").unlink()
+  case.sees("the run has no checkpoint", case.call("info", path))
+
+
+def test_a_text_that_changed(case):
+  case.write("a", "one two three\n" * 40)
+  case.write("b", "eins zwei drei\n" * 40)
+  recipe = ParallelText(*(str(case.folder / name) for name in "abab"))
+  settings = [f"--config.data={dataclasses.replace(recipe)}"]
+  settings += ["--config.tokenizer.vocabulary=280", "--config.eval_every=50"]
+  assert case.train(*settings, "--config.steps=1")[0] == 0
+  case.write("b", "eins drei zwei\n" * 40)
+  answer = case.train(*settings, "--config.steps=2")
+  case.sees("the training text changed since", answer)
+
+
+def test_numbers_that_are_not_finite(case):
+  base = configs.dumps(TINY)
+  case.write("config.py", f"BASE = {base!r}\n{POISONED}")
+  status, text = case.train("--config.max_consecutive_skips=3", "--config.save_every=1")
+  text = re.sub(r"its (\d+) examples: .*", "its 9 examples: 3, 14, …", text)
+  name = "a step's loss is not finite"
+  case.sees(name, (status, text))
+  case.sees("no loss is finite", (status, text))
+  assert Run.open(case.folder / "run").steps()[-1] <= 3
+
+
+def test_examples_of_a_skipped_step_are_named_and_it_goes_on(case):
+  base = configs.dumps(TINY)
+  case.write("config.py", f"BASE = {base!r}\n{POISONED}")
+  flag = "--config.task=Poisoned(every=2)"
+  status, text = case.train(flag)
+  assert status == 0, text
+  skipped = re.findall(r"step (\d+): the loss is not finite.*examples: (.*)", text)
+  run = Run.open(case.folder / "run")
+  kept = [step for step, loss in losses(run.path) if loss == loss]
+  assert skipped and kept
+  assert sorted([*kept, *(int(step) for step, _ in skipped)]) == [1, 2, 3, 4, 5, 6]
+  training_data = TINY.task.training_data(
+    TINY.data, run.tokenizer, TINY.batching, TINY.seed, run.cache
+  )
+  for step, named in skipped:
+    expected = training_data.examples(int(step) - 1)[:8]
+    assert named.removesuffix(", …") == ", ".join(map(str, expected))
+    (_, batch), *_ = training_data.batches(int(step) - 1, int(step), everything)
+    assert batch.source.id_bt[0].sum() % 2 == 0
+
+
+def test_memory(case):
+  base = configs.dumps(TINY)
+  case.write("config.py", f"BASE = {base!r}\n{HUNGRY}")
+  status, text = case.train()
+  text = re.sub(r"a device of \S+ \S+ would", "a device of 25.3 GB would", text)
+  text = re.sub(r"\d+ devices with --config.mesh='Mesh\(fsdp=\d+\)'",
+                "256 devices with --config.mesh='Mesh(fsdp=256)'", text)  # fmt: skip
+  text = re.sub("tokens=[0-9] or", "tokens=3 or", text)
+  case.sees("the memory does not suffice", (status, text))
+
+
+def test_sigterm(case, monkeypatch):
+  monkeypatch.setattr(trainer, "Interrupt", Now)
+  case.sees("SIGTERM", case.train(), status=143)
+
+
+def test_verbs(case):
+  path = case.run()
+  call, folder = case.call, case.folder
+  case.write("one", "1 May 2000\n")
+  case.write("two", "a\nb\n")
+  case.write("latin", "é\n".encode("latin-1"))
+  case.sees("there is no such run", call("info", folder / "none"))
+  case.sees("there is no such checkpoint", call("info", path, "--step", 5))
+  answer = call("translate", path, "--input", folder / "none")
+  case.sees("a file to translate is missing", answer)
+  answer = call("translate", path, "--input", folder / "latin")
+  case.sees("a text to translate is not UTF-8", answer)
+  answer = call("translate", path, "a", "--input", folder / "one")
+  case.sees("texts and a file are given at once", answer)
+  answer = call("translate", path, "a", "--output", folder / "none" / "out")
+  case.sees("the output cannot be written", answer)
+  case.sees("the beam is empty", call("translate", path, "a", "--beam", 0))
+  case.sees("the batch is empty", call("translate", path, "a", "--batch-size", 0))
+  case.sees("the split is unknown", call("evaluate", path, "--split", "tset"))
+  answer = call("evaluate", path, "--source", folder / "one")
+  case.sees("a reference is missing", answer)
+  answer = call("evaluate", path, "--source", folder / "one",
+                "--reference", folder / "two")  # fmt: skip
+  case.sees("source and reference differ in length", answer)
+  answer = call("average", path, "--last", 9)
+  case.sees("there are too few checkpoints to average", answer)
+  (folder / "run-averaged").mkdir()
+  case.sees("the average is there already", call("average", path, "--last", 2))
+  (folder / "run-averaged").rmdir()
+  assert call("average", path, "--last", 2)[0] == 0
+  answer = case.train("--config.steps=9", run="run-averaged")
+  case.sees("an average is to be trained on", answer)
+
+
+def test_every_row_of_the_document_is_seen_here():
+  code = ast.parse(Path(__file__).read_text(encoding="utf-8"))
+  words = {node.value for node in ast.walk(code) if isinstance(node, ast.Constant)}
+  assert len(ROWS) >= 30
+  assert set(ROWS) <= words

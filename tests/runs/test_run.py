@@ -1,0 +1,309 @@
+"""The loop: a stopped run goes on as the same run, and bad input gets one line."""
+
+import dataclasses
+import json
+import os
+import shutil
+import signal
+import time
+from pathlib import Path
+
+import pytest
+
+from tests.models.test_family import KINDS, small
+from transformer import trainer, tree
+from transformer.data.batching import Grouped, Packed
+from transformer.data.sources.dates import Dates
+from transformer.data.sources.parallel_text import ParallelText
+from transformer.data.tokenizer import SentencePiece
+from transformer.experiment import Config
+from transformer.models.transformer import Transformer
+from transformer.runs.run import Run
+from transformer.training.checkpoint import Keep
+from transformer.training.schedules import Schedule
+from transformer.runs.metrics import Metrics
+
+ROOT = Path(__file__).resolve().parents[2]
+
+TINY = Config(
+  data=Dates(examples=200, held_out=12),
+  model=Transformer(layers=2, d_model=16, d_ff=24, heads=2),
+  tokenizer=SentencePiece(vocabulary=560),
+  batching=Packed(tokens=192, length=64),
+  steps=6,
+  log_every=1,
+  eval_every=6,
+  save_every=2,
+)
+
+
+def train(path, **changes):
+  return trainer.train(dataclasses.replace(TINY, **changes), path)
+
+
+def losses(path):
+  return [(s, v) for s, name, v in Metrics.read(path) if name == "train/loss"]
+
+
+@pytest.fixture(scope="module")
+def whole(tmp_path_factory):
+  """An uninterrupted run, not to be changed."""
+  path = tmp_path_factory.mktemp("runs") / "whole"
+  assert train(path) == 0
+  return path
+
+
+def digest(path, step=None):
+  return tree.sha256(Run.open(path).params(step))
+
+
+def test_a_run_is_complete_in_itself(whole, tmp_path):
+  for name in (
+    "config.json",
+    "tokenizer.model",
+    "metrics.csv",
+    "report.md",
+    "curves.png",
+  ):
+    assert (whole / name).stat().st_size > 0, name
+  assert list((whole / "tensorboard").iterdir())
+  assert [step for step, _ in losses(whole)] == [1, 2, 3, 4, 5, 6]
+  names = {name for _, name, _ in Metrics.read(whole)}
+  assert {"val/loss", "val/bleu", "val/chrf", "val/exact_match"} <= names
+  copy = shutil.copytree(whole, tmp_path / "copy")
+  assert digest(copy) == digest(whole)
+  assert Run.open(copy).config == TINY
+  report = (whole / "report.md").read_text()
+  assert f"transformer translate {whole}" in report
+  assert f"transformer average {whole} --last 3\n" in report
+
+
+class Now(trainer.Interrupt):
+  """SIGTERM before the first step."""
+
+  def __init__(self):
+    super().__init__()
+    self.raised = True
+
+
+def test_a_stopped_run_goes_on_as_the_same_run(whole, tmp_path, monkeypatch, capsys):
+  with monkeypatch.context() as patch:
+    patch.setattr(trainer, "Interrupt", Now)
+    assert train(tmp_path / "run") == trainer.INTERRUPTED
+    assert Run.open(tmp_path / "run").steps() == [1]
+    assert train(tmp_path / "run") == trainer.INTERRUPTED
+  assert Run.open(tmp_path / "run").steps() == [1, 2]
+  assert train(tmp_path / "run") == 0
+  assert losses(tmp_path / "run") == losses(whole)
+  assert digest(tmp_path / "run") == digest(whole)
+  assert "the same command goes on" in capsys.readouterr().err
+
+
+def test_a_longer_run_begins_as_the_shorter_one(whole, tmp_path):
+  assert train(tmp_path / "run", steps=4) == 0
+  assert train(tmp_path / "run", steps=6) == 0
+  assert digest(tmp_path / "run") == digest(whole)
+  assert losses(tmp_path / "run") == losses(whole)
+
+
+@pytest.mark.parametrize(
+  "kind", [kind for kind in KINDS.values() if kind is not Transformer]
+)
+def test_every_member_goes_on_as_the_same_run(kind, tmp_path, monkeypatch):
+  changes = dict(model=small(kind), steps=3, eval_every=3, save_every=3)
+  assert train(tmp_path / "whole", **changes) == 0
+  with monkeypatch.context() as patch:
+    patch.setattr(trainer, "Interrupt", Now)
+    assert train(tmp_path / "run", **changes) == trainer.INTERRUPTED
+  assert Run.open(tmp_path / "run").steps() == [1]
+  assert train(tmp_path / "run", **changes) == 0
+  assert losses(tmp_path / "run") == losses(tmp_path / "whole")
+  assert digest(tmp_path / "run") == digest(tmp_path / "whole")
+
+
+def test_another_seed_is_another_run(whole, tmp_path):
+  assert train(tmp_path / "run", seed=1, steps=2, eval_every=2) == 0
+  assert losses(tmp_path / "run")[0] != losses(whole)[0]
+
+
+def test_a_finished_run_says_so_and_does_not_train(whole, capsys):
+  before = digest(whole)
+  assert train(whole) == 0
+  assert "already at step 6 of 6; raise --config.steps" in capsys.readouterr().out
+  assert digest(whole) == before
+
+
+def test_the_newest_checkpoints_stay(whole):
+  assert Run.open(whole).steps() == [2, 4, 6]
+
+
+def test_a_stray_directory_is_no_checkpoint(whole, tmp_path):
+  copy = shutil.copytree(whole, tmp_path / "copy")
+  (copy / "checkpoints" / "99").mkdir()
+  assert Run.open(copy).steps() == [2, 4, 6]
+  assert digest(copy) == digest(whole)
+
+
+@pytest.mark.parametrize(
+  "changes, path",
+  [
+    (dict(seed=1), "seed: 0 in the run, 1 now"),
+    (dict(model=dataclasses.replace(TINY.model, d_ff=32)), "model.d_ff: 24 in the run"),
+    (dict(data=Dates(examples=201, held_out=12)), "data.examples: 200 in the run"),
+  ],
+)
+def test_another_config_is_refused(whole, changes, path):
+  with pytest.raises(ValueError, match=path) as error:
+    train(whole, **changes)
+  assert str(whole) in str(error.value) and "\n" not in str(error.value)
+  assert Run.open(whole).config == TINY
+
+
+def test_a_corpus_that_cannot_be_used_leaves_nothing_behind(tmp_path):
+  path = tmp_path / "run"
+  (tmp_path / "a").write_text("one\ntwo\n")
+  (tmp_path / "b").write_text("eins\n")
+  missing = ParallelText(str(tmp_path / "none"), str(tmp_path / "b"))
+  with pytest.raises(FileNotFoundError, match="none: no such file"):
+    train(path, data=missing)
+  crooked = ParallelText(str(tmp_path / "a"), str(tmp_path / "b"))
+  with pytest.raises(ValueError, match=r"2 lines, .*b: 1; the two sides"):
+    train(path, data=crooked)
+  with pytest.raises(ValueError, match="vocabulary: 90,000 is more than the corpus"):
+    train(path, tokenizer=SentencePiece(vocabulary=90_000))
+  assert not path.exists()
+
+
+def test_a_corpus_smaller_than_a_batch_is_refused_and_can_be_mended(tmp_path):
+  with pytest.raises(ValueError, match=r"less than one batch .*batching\.tokens"):
+    train(tmp_path, batching=Grouped(tokens=60_000))
+  assert train(tmp_path, steps=1, eval_every=1) == 0
+
+
+def test_a_directory_that_is_something_else_is_refused(tmp_path):
+  (tmp_path / "notes.txt").write_text("mine")
+  with pytest.raises(ValueError, match="not a run and not empty"):
+    train(tmp_path)
+  assert (tmp_path / "notes.txt").read_text() == "mine"
+  with pytest.raises(FileNotFoundError, match="not a run"):
+    Run.open(tmp_path)
+
+
+@pytest.mark.parametrize(
+  "change, message",
+  [
+    (lambda t: t | {"steps": "many"}, "config.steps"),
+    (lambda t: t | {"stepps": 3}, "did you mean steps"),
+    (lambda t: t | {"model": {"type": "os.system"}}, "os.system"),
+    (lambda t: t["data"], "Dates"),
+  ],
+)
+def test_a_hostile_config_is_refused(whole, tmp_path, change, message):
+  copy = shutil.copytree(whole, tmp_path / "copy")
+  stored = json.loads((copy / "config.json").read_text())
+  (copy / "config.json").write_text(json.dumps(change(stored)))
+  with pytest.raises(ValueError, match=message) as error:
+    Run.open(copy)
+  assert str(copy) in str(error.value)
+
+
+def test_a_damaged_tokenizer_is_refused(whole, tmp_path):
+  copy = shutil.copytree(whole, tmp_path / "copy")
+  (copy / "tokenizer.model").write_bytes(b"\x80\x04not a model")
+  with pytest.raises(ValueError, match="the model is damaged"):
+    Run.open(copy)
+
+
+def test_metrics_of_steps_to_come_again_are_taken_out(tmp_path):
+  metrics = Metrics(tmp_path, 0)
+  for step in (1, 2, 3):
+    metrics.write(step, {"train/loss": 1.0 / step})
+  metrics.close()
+  with (tmp_path / "metrics.csv").open("a") as file:
+    file.write("4,train/lo")
+  Metrics(tmp_path, 2).close()
+  assert Metrics.read(tmp_path) == [(1, "train/loss", 1.0), (2, "train/loss", 0.5)]
+
+
+def test_training_ends_when_patience_does_and_the_best_stays(tmp_path, capsys):
+  path = tmp_path / "run"
+  settings = dict(
+    steps=12, eval_every=1, save_every=12, patience=3, schedule=Schedule(rate=0.0),
+    keep=Keep(latest=1, best=1),
+  )  # fmt: skip
+  # With no rate nothing gets better: the first evaluation stays the best.
+  assert train(path, **settings) == 0
+  run = Run.open(path)
+  assert run.steps() == [1, 4]
+  with run.checkpoints() as checkpoints:
+    notes = [checkpoints.note(step) for step in run.steps()]
+  assert [note["progress"]["stale"] for note in notes] == [0, 3]
+  assert notes[1]["progress"]["best_step"] == 1
+  assert notes[0]["rank"] == notes[1]["rank"] == notes[1]["progress"]["best"] < 0
+  assert train(path, **settings) == 0
+  text = (
+    "stopped at step 4 of 12: loss is no better since step 1; raise --config.patien"
+  )
+  assert text in capsys.readouterr().out
+  assert train(path, **settings | {"patience": 5}) == 0
+  assert run.steps() == [1, 6]
+
+
+def test_the_best_by_a_score_that_rises(tmp_path):
+  """Ranks follow the score's own direction: a higher chrF, a lower loss."""
+  assert train(tmp_path / "run", eval_every=2, metric="chrf") == 0
+  rows = {(step, name): v for step, name, v in Metrics.read(tmp_path / "run")}
+  with Run.open(tmp_path / "run").checkpoints() as checkpoints:
+    for step in (2, 4, 6):
+      assert checkpoints.note(step)["rank"] == rows[step, "val/chrf"]
+
+
+def test_a_stop_within_an_evaluation_saves_at_once(tmp_path, monkeypatch):
+  """The evaluation is made up for after the stop, and the run is the same."""
+  settings = dict(steps=5, eval_every=2, save_every=5)
+  assert train(tmp_path / "whole", **settings) == 0
+  calls = []
+  real = type(TINY.task).evaluate
+
+  def evaluate(*args):
+    calls.append(1)
+    if len(calls) == 1:
+      os.kill(os.getpid(), signal.SIGTERM)
+      time.sleep(60)
+    return real(*args)
+
+  monkeypatch.setattr(type(TINY.task), "evaluate", evaluate)
+  begun = time.monotonic()
+  assert train(tmp_path / "run", **settings) == trainer.INTERRUPTED
+  assert time.monotonic() - begun < 50
+  assert Run.open(tmp_path / "run").steps() == [2]
+  assert train(tmp_path / "run", **settings) == 0
+  assert digest(tmp_path / "run") == digest(tmp_path / "whole")
+  whole, resumed = (scores(tmp_path / name) for name in ("whole", "run"))
+  assert whole == resumed and {step for step, _, _ in whole} == {2, 4, 5}
+
+
+def scores(path):
+  return [row for row in Metrics.read(path) if row[1].startswith("val/")]
+
+
+def test_a_row_begun_before_a_stop_is_ended_after_it(tmp_path, monkeypatch):
+  assert train(tmp_path / "whole", log_every=4, eval_every=20) == 0
+  with monkeypatch.context() as patch:
+    patch.setattr(trainer, "Interrupt", Now)
+    assert train(tmp_path / "run", log_every=4, eval_every=20) == trainer.INTERRUPTED
+  assert train(tmp_path / "run", log_every=4, eval_every=20) == 0
+  assert losses(tmp_path / "run") == losses(tmp_path / "whole")
+  assert [step for step, _ in losses(tmp_path / "run")] == [4, 6]
+
+
+def test_a_run_with_a_moving_average_is_used_with_it(tmp_path):
+  assert train(tmp_path / "raw", steps=4, eval_every=4) == 0
+  assert train(tmp_path / "run", steps=2, eval_every=4, ema=0.5) == 0
+  assert train(tmp_path / "run", steps=4, eval_every=4, ema=0.5) == 0
+  assert train(tmp_path / "whole", steps=4, eval_every=4, ema=0.5) == 0
+  assert digest(tmp_path / "run") == digest(tmp_path / "whole")
+  # The average does not change what is trained, only what is used.
+  assert losses(tmp_path / "run") == losses(tmp_path / "raw")
+  assert digest(tmp_path / "run") != digest(tmp_path / "raw")
+  assert scores(tmp_path / "run") != scores(tmp_path / "raw")

@@ -1,0 +1,181 @@
+"""Language modelling with a memory, on text files."""
+
+import dataclasses
+import math
+
+import jax
+import numpy as np
+import pytest
+
+from tests.models.test_family import small
+from tests.runs.test_run import Now, digest, losses
+from tests.tasks.test_language_modelling import call, write
+from transformer import experiment
+from transformer.batch import BOS, EOS, Tokens
+from transformer.data.batching import Packed
+from transformer.data.corpus import Continuations, Corpus
+from transformer.data.pipeline import everything
+from transformer.data.sources.plain_text import PlainText
+from transformer.data.tokenizer import SentencePiece
+from transformer.experiment import Config
+from transformer.inference.generate import Generation
+from transformer.models.transformer_xl import TransformerXL
+from transformer.runs import trainer
+from transformer.runs.metrics import Metrics
+from transformer.runs.run import Run
+from transformer.studies import by_memory
+from transformer.tasks.segment_language_modelling import (
+  SegmentLanguageModelling,
+  following,
+  read_through,
+)
+
+
+@pytest.fixture(scope="module")
+def config(tmp_path_factory):
+  folder = tmp_path_factory.mktemp("text")
+  train = tuple(write(folder / f"a{i}", 300, i) for i in range(3))
+  val = tuple(write(folder / f"b{i}", size, 9 + i) for i, size in enumerate((90, 30)))
+  return Config(
+    data=PlainText(train, val),
+    model=dataclasses.replace(small(TransformerXL), dropout=0.1),
+    task=SegmentLanguageModelling(
+      context=23, before=30, memory=10, generation=Generation(max_length=6)
+    ),
+    tokenizer=SentencePiece(vocabulary=300, whitespace=True),
+    batching=Packed(tokens=192, length=48),
+    steps=4,
+    log_every=1,
+    eval_every=4,
+    save_every=2,
+  )
+
+
+@pytest.fixture(scope="module")
+def run(config, tmp_path_factory):
+  path = tmp_path_factory.mktemp("runs") / "xl"
+  assert trainer.train(config, path) == 0
+  return path
+
+
+def test_continuations_are_the_stream_of_a_text(run, tmp_path):
+  opened = Run.open(run)
+  data = opened.config.data
+  texts = Corpus.build(data, "train", opened.tokenizer, tmp_path, progress=False)
+  pieces = Continuations(texts, 7, 12)
+  at = 0
+  for i in range(len(texts)):
+    stream = [BOS, *texts[i][0]]
+    for start in range(0, len(stream) - 1, 7):
+      before, text = pieces[at]
+      assert before.tolist() == stream[max(0, start - 12) : start]
+      assert text.tolist() == stream[start : start + 8]
+      sizes = pieces.lengths_n2[at].tolist()
+      assert sizes == [max(2, len(before)), len(text)]
+      at += 1
+  assert at == len(pieces)
+
+
+def test_batches_without_room_for_most_pieces_are_refused(config, tmp_path):
+  task = dataclasses.replace(config.task, before=60)
+  with pytest.raises(ValueError, match=r"has no room for .* of up to 60 tokens"):
+    trainer.train(dataclasses.replace(config, task=task), tmp_path / "run")
+
+
+def test_every_token_is_told_once_an_epoch(run):
+  opened = Run.open(run)
+  c = opened.config
+  training_data = c.task.training_data(
+    c.data, opened.tokenizer, c.batching, 0, opened.cache
+  )
+  told = []
+  for _, batch in training_data.batches(0, training_data.steps_per_epoch, everything):
+    target = jax.tree.map(np.asarray, following(batch.text))
+    told += target.id_bt[target.seg_bt != 0].tolist()
+    assert batch.before.id_bt.shape == batch.text.id_bt.shape == (4, 48)
+  texts = Corpus.build(c.data, "train", opened.tokenizer, opened.cache, progress=False)
+  assert sorted(told) == sorted(n for i in range(len(texts)) for n in texts[i][0])
+
+
+def test_a_token_tells_the_next_of_its_example():
+  ids = np.array([[5, 6, 7, 8, 9, 0], [4, 5, 6, 7, 8, 9]])
+  pos = np.array([[0, 1, 0, 1, 2, 0], [0, 1, 2, 3, 4, 5]])
+  seg = np.array([[1, 1, 2, 2, 2, 0], [1, 1, 1, 1, 1, 1]])
+  found = following(Tokens(ids, pos, seg))
+  expected = [[1, 0, 2, 2, 0, 0], [1, 1, 1, 1, 1, 0]]
+  np.testing.assert_array_equal(found.seg_bt, expected)
+  np.testing.assert_array_equal(found.id_bt[:, :-1], ids[:, 1:])
+
+
+def test_a_stopped_run_goes_on_as_the_same_run(run, config, tmp_path, monkeypatch):
+  with monkeypatch.context() as patch:
+    patch.setattr(trainer, "Interrupt", Now)
+    assert trainer.train(config, tmp_path / "run") == trainer.INTERRUPTED
+  assert trainer.train(config, tmp_path / "run") == 0
+  assert losses(tmp_path / "run") == losses(run)
+  assert digest(tmp_path / "run") == digest(run)
+
+
+def test_a_text_is_read_whole_whatever_its_company(run):
+  opened = Run.open(run)
+  texts = Corpus.build(
+    opened.config.data, "val", opened.tokenizer, opened.cache, progress=False
+  )
+  given = opened.module(), opened.params()
+
+  class One:
+    def __init__(self, i):
+      self.i, self.lengths_n2 = i, texts.lengths_n2[i : i + 1]
+
+    def __getitem__(self, _):
+      return texts[self.i]
+
+  together = read_through(*given, texts, 23, 10)
+  apart = [read_through(*given, One(i), 23, 10) for i in range(len(texts))]
+  assert len(apart) == 2
+  assert float(together.count) == texts.lengths_n2.sum()
+  total = sum(float(one.total) for one in apart)
+  assert float(together.total) == pytest.approx(total, rel=1e-5)
+  scores = {name: value for _, name, value in Metrics.read(run)}
+  assert scores["val/loss"] == pytest.approx(float(together.value), rel=1e-5)
+  assert scores["val/perplexity"] == pytest.approx(math.exp(scores["val/loss"]))
+  # Once all is remembered, the length of the segments does not matter.
+  most = int(texts.lengths_n2.max())
+  for length in (11, most):
+    whole = read_through(*given, texts, length, most)
+    assert float(whole.value) == pytest.approx(
+      float(read_through(*given, texts, 40, most).value), rel=1e-5
+    )
+  assert abs(float(whole.value) - float(together.value)) > 1e-6
+
+
+def test_memory_is_a_setting_of_evaluation(config):
+  task = dataclasses.replace(config.task, memory=99)
+  assert experiment.conflicts(config, dataclasses.replace(config, task=task)) == []
+  task = dataclasses.replace(config.task, before=99)
+  assert experiment.conflicts(config, dataclasses.replace(config, task=task))
+  with pytest.raises(ValueError, match=r"task\.memory: -1 is negative"):
+    SegmentLanguageModelling(memory=-1)
+
+
+def test_the_study_of_memory_writes_a_table_and_a_figure(run, tmp_path, capsys):
+  words = [str(run), "--memory", "0", "10", "40", "--split", "val"]
+  assert by_memory.main([*words, "--output", str(tmp_path / "m")]) == 0
+  rows = (tmp_path / "m.csv").read_text().splitlines()
+  assert rows[0] == "run,memory,perplexity,tokens" and len(rows) == 4
+  scores = {name: value for _, name, value in Metrics.read(run)}
+  name, memory, perplexity, count = rows[2].split(",")
+  assert (name, memory) == ("xl", "10") and float(count) == scores["val/tokens"]
+  assert float(perplexity) == pytest.approx(scores["val/perplexity"], rel=1e-5)
+  assert (tmp_path / "m.png").stat().st_size > 0
+  assert "memory 40" in capsys.readouterr().out
+  assert by_memory.main([str(run), "--memory", "-1"]) == 1
+  assert "--memory: -1 is negative" in capsys.readouterr().err
+
+
+def test_it_generates(run, capsys):
+  words = "generate", run, "the cat", "--max-length", 5, "--seed", 2
+  status, out, _ = call(capsys, *words)
+  assert status == 0 and out.startswith("the cat")
+  assert call(capsys, *words, "--stream")[1] == out
+  assert EOS == 1

@@ -1,0 +1,36 @@
+"""`plan`, which takes an experiment and no run."""
+
+import json
+from pathlib import Path
+
+from transformer.cli import flags
+
+
+def plan_flags(new: flags.Verb) -> None:
+  """Which experiment, on which devices."""
+  new.add_argument(
+    "config", metavar="CONFIG", type=Path, help="as in train.py --config"
+  )
+  new.add_argument("--mesh", help="'Mesh(fsdp=4, tensor=2)'; default: the config's")
+  new.add_argument("--devices", type=int, default=8, help="how many (default 8)")
+  new.add_argument(
+    "--device", default="h200", help="h200 (default), a100, v5p, or cpu, this machine"
+  )
+  new.set_defaults(overrides=[])
+
+
+def plan(arguments) -> None:
+  """Tells what a training step takes on some devices, before anything runs; settings
+  as in train.py, --config.name=value."""
+  from transformer import config as configs
+  from transformer import experiment
+  from transformer.analysis import plan as plans
+
+  config = experiment.read(arguments.config)
+  for name, text in arguments.overrides:
+    config = configs.override(config, name, text)
+  mesh = None
+  if arguments.mesh:
+    mesh = configs.override(config, "mesh", arguments.mesh).mesh
+  record = plans.plan(config, arguments.devices, arguments.device, mesh)
+  print(json.dumps(record) if arguments.json else plans.text(record))

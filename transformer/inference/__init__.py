@@ -1,0 +1,1 @@
+"""Batched inference: search, scoring, streaming, generation and export."""

@@ -1,0 +1,86 @@
+"""The end-to-end memory network (Sukhbaatar et al. 2015)."""
+
+import dataclasses
+from typing import Any
+
+import jax.numpy as jnp
+import numpy as np
+from flax import linen as nn
+
+from transformer.batch import Questions
+from transformer.layers.linear import weight
+from transformer.layers.memory_hops import Bag, Places, hop
+from transformer.models.base import Model
+
+
+@dataclasses.dataclass(frozen=True)
+class MemoryNetwork(Model):
+  """A question that goes over the sentences of a story `hops` times, its matrices tied
+  from hop to hop ("adjacent", §2.2); the sizes are those of §4.4 for single tasks.
+
+  Attributes:
+    hops: how often the memory is read.
+    d_model: of all vectors.
+    sentence: how words become a sentence.
+    memories: how many ages of sentences are told apart; all older ones are one.
+  """
+
+  hops: int = 3
+  d_model: int = 20
+  sentence: Bag = Places()
+  memories: int = 50
+
+  def __post_init__(self):
+    for name in ("hops", "d_model", "memories"):
+      if getattr(self, name) < 1:
+        raise ValueError(f"model.{name}: {getattr(self, name)} is less than 1")
+
+  @property
+  def width(self) -> int:
+    return self.d_model
+
+  def module(self, vocabulary: int, dtype=jnp.float32) -> "MemoryNetworkModule":
+    return MemoryNetworkModule(self, vocabulary, dtype)
+
+  def example(self) -> Questions:
+    id_bst, question_bt = np.ones((1, 2, 3), np.int32), np.ones((1, 3), np.int32)
+    one_b, age_bs = np.ones(1, np.int32), np.array([[1, 0]], np.int32)
+    return Questions(id_bst, age_bs, question_bt, one_b, one_b)
+
+
+class MemoryNetworkModule(nn.Module):
+  """Logits of every word as the answer."""
+
+  c: MemoryNetwork
+  vocabulary: int
+  dtype: Any = jnp.float32
+
+  @nn.compact
+  def __call__(self, batch: Questions, train: bool = False):
+    """Logits `[b, v]` in float32.
+
+    A^1 is B, the question's matrix; A^{k+1} is C^k, and the last C is W, the answer's
+    (§2.2): K + 1 matrices for words and, told apart by age, as many for time (§4.1).
+    """
+    c, start = self.c, nn.initializers.normal(0.1)  # §4.2
+    shape = c.hops + 1, self.vocabulary, c.d_model
+    words_lvd = weight(self, "words", "lvd", shape, start).astype(self.dtype)
+    times = c.hops + 1, c.memories, c.d_model
+    time_lsd = weight(self, "time", "lsd", times, start).astype(self.dtype)
+
+    def say(l, id_bst):
+      x_bstd = jnp.take(words_lvd[l], jnp.maximum(id_bst, 0), axis=0)
+      return c.sentence(x_bstd, id_bst >= 0)
+
+    real_bs = jnp.any(batch.id_bst >= 0, axis=2)
+    age_bs = jnp.minimum(batch.age_bs, c.memories - 1)
+    told = [
+      say(l, batch.id_bst) + jnp.take(time_lsd[l], age_bs, axis=0)
+      for l in range(c.hops + 1)
+    ]
+    u_bd = say(0, batch.question_bt[:, None])[:, 0]
+    for l in range(c.hops):
+      u_bd = hop(u_bd, told[l], told[l + 1], real_bs)
+    return jnp.einsum(
+      "bd,vd->bv", u_bd, words_lvd[-1], preferred_element_type=jnp.float32
+    )

@@ -1,0 +1,99 @@
+"""What an error of the devices means, and what would mend it."""
+
+import math
+import os
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import jax
+import numpy as np
+
+from transformer.experiment import Config
+from transformer.training.mesh import bytes_per_device
+from transformer.training.state import TrainState
+
+
+def explain(
+  error: Exception,
+  path: Path,
+  config: Config,
+  gone: list[int],
+  compiled: Callable[[], Any] | None,
+  state: TrainState | None,
+) -> Exception:
+  """An error that says what is wrong and the mend; `error` itself if it is neither the
+  memory nor another process.
+
+  Args:
+    error: what JAX raised.
+    path: of the run.
+    config: of the run.
+    gone: the numbers of the run's other processes that have ended.
+    compiled: compiles the step, for its memory analysis.
+    state: shapes of the state, laid out on the mesh.
+  """
+  text = str(error)
+  if "RESOURCE_EXHAUSTED" in text or "out of memory" in text.lower():
+    return MemoryError(f"{path}: {_memory(config, compiled, state)}")
+  if jax.process_count() > 1:
+    names = ", ".join(f"process {n}" for n in gone) or "another process of the run"
+    return ValueError(
+      f"{path}: {names} is gone, so process {jax.process_index()} cannot go on; start "
+      f"all {jax.process_count()} again: the same command resumes from the last "
+      "checkpoint"
+    )
+  return error
+
+
+def _memory(config: Config, compiled, state: TrainState | None) -> str:
+  """The batch, the bytes by category and the settings that would fit."""
+  tokens = config.batching.tokens
+  lead = f"out of memory at a batch of --config.batching.tokens={tokens}"
+  if state is None or compiled is None:
+    return f"{lead}; lower it"
+  params = bytes_per_device(state.params)
+  held = {
+    "parameters": params,
+    "optimizer": bytes_per_device(state.opt_state),
+    "moving average": bytes_per_device(state.ema),
+    "gradients": params,
+  }
+  fixed = sum(held.values())
+  try:
+    temporary = compiled().memory_analysis().temp_size_in_bytes
+  except (jax.errors.JaxRuntimeError, AttributeError):
+    temporary = None
+  if temporary is not None:
+    held["activations"] = max(temporary - params, 0)
+  limit = device_limit()
+  shown = ", ".join(f"{name} {format_bytes(size)}" for name, size in held.items() if size)
+  mends = []
+  if fixed < limit:
+    fits = tokens // 2
+    if held.get("activations"):
+      share = (limit - fixed) / held["activations"]
+      fits = tokens // 2 ** max(1, math.ceil(-math.log2(share)))
+    if fits:
+      mends.append(f"--config.batching.tokens={fits}")
+  ways = 2 ** max(1, math.ceil(math.log2(sum(held.values()) / limit)))
+  mends.append(f"{ways} devices with --config.mesh='Mesh(fsdp={ways})'")
+  return (
+    f"{lead}; a device of {format_bytes(limit)} would hold {shown}; what should fit: "
+    f"{' or '.join(mends)}; the last checkpoint is whole"
+  )
+
+
+def device_limit() -> int:
+  """The memory of a device in bytes; of a CPU, the machine's."""
+  stats = jax.local_devices()[0].memory_stats() or {}
+  machine = os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
+  return int(stats.get("bytes_limit", machine))
+
+
+def format_bytes(size: float) -> str:
+  """Bytes for a reader, `1.2 GB`."""
+  units = ["bytes", "kB", "MB", "GB", "TB"]
+  while size >= 1000 and len(units) > 1:
+    size, units = size / 1000, units[1:]
+  return f"{size:.3g} {units[0]}"
