@@ -4,8 +4,11 @@ JAX reads its settings from the environment when it is first imported. Set here,
 cost nothing to tests that never import it and reach the processes that tests start.
 """
 
+import concurrent.futures
 import gc
+import multiprocessing
 import os
+import shutil
 import sys
 from pathlib import Path
 
@@ -34,6 +37,79 @@ def _programs():
   if "jax" in sys.modules:
     sys.modules["jax"].clear_caches()
     gc.collect()
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_runtest_setup(item):
+  """Lets XLA optimise for the slow tests alone, and for the processes that they start:
+  the others spend their time on compiling. Before any fixture of the test."""
+  quick = item.get_closest_marker("slow") is None
+  os.environ["JAX_DISABLE_MOST_OPTIMIZATIONS"] = str(int(quick))
+  if "jax" in sys.modules:
+    sys.modules["jax"].config.update("jax_disable_most_optimizations", quick)
+
+
+@pytest.fixture(scope="session")
+def translation_run(tmp_path_factory) -> Path:
+  """A finished run of `tests.tiny.TINY` with checkpoints of steps 2, 4 and 6, which no
+  test changes: those that do, take a copy."""
+  return finished("translation", tmp_path_factory)
+
+
+@pytest.fixture
+def translation_run_copy(translation_run, tmp_path) -> Path:
+  """The test's own copy of `translation_run`, outside its `tmp_path`."""
+  return shutil.copytree(translation_run, tmp_path.with_name(f"{tmp_path.name}-copy"))
+
+
+@pytest.fixture(scope="session")
+def language_run(tmp_path_factory) -> Path:
+  """A finished run of `tests.tiny.language_config` with checkpoints of steps 2 and 4,
+  which no test changes: those that do, take a copy."""
+  return finished("language", tmp_path_factory)
+
+
+@pytest.fixture
+def language_run_copy(language_run, tmp_path) -> Path:
+  """The test's own copy of `language_run`, outside its `tmp_path`."""
+  return shutil.copytree(language_run, tmp_path.with_name(f"{tmp_path.name}-copy"))
+
+
+@pytest.fixture(scope="session")
+def tiny_tokenizer(tmp_path_factory):
+  """The tokenizer of `tests.tiny.TINY`."""
+  from tests.tiny import TINY
+  from transformer.data.tokenizer import Tokenizer
+
+  return Tokenizer(TINY.task.make_vocabulary(TINY.data, TINY.tokenizer))
+
+
+def finished(name: str, tmp_path_factory) -> Path:
+  """Trains a tiny run to its end."""
+  from tests import tiny
+  from transformer.runs import trainer
+
+  folder = tmp_path_factory.mktemp(name)
+  config = tiny.TINY if name == "translation" else tiny.language_config(folder)
+  assert trainer.train(config, folder / "run") == 0
+  return folder / "run"
+
+
+@pytest.fixture(scope="session")
+def eight_devices():
+  """Calls functions of test files in one process with eight virtual devices:
+  `eight_devices(function, *arguments)`; both and the result go there by pickle."""
+  executor = concurrent.futures.ProcessPoolExecutor(
+    1, multiprocessing.get_context("spawn"), _use_eight_devices
+  )
+  with executor:
+    yield lambda function, *arguments: executor.submit(function, *arguments).result()
+
+
+def _use_eight_devices():
+  import jax
+
+  jax.config.update("jax_num_cpu_devices", 8)
 
 
 @pytest.fixture(scope="session")

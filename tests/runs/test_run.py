@@ -11,30 +11,20 @@ from pathlib import Path
 import pytest
 
 from tests.models.test_family import KINDS, small
-from transformer import trainer, tree
-from transformer.data.batching import Grouped, Packed
+from tests.tiny import TINY
+from transformer import tree
+from transformer.data.batching import Grouped
 from transformer.data.sources.dates import Dates
 from transformer.data.sources.parallel_text import ParallelText
 from transformer.data.tokenizer import SentencePiece
-from transformer.experiment import Config
 from transformer.models.transformer import Transformer
+from transformer.runs import trainer
+from transformer.runs.metrics import Metrics
 from transformer.runs.run import Run
 from transformer.training.checkpoint import Keep
 from transformer.training.schedules import Schedule
-from transformer.runs.metrics import Metrics
 
 ROOT = Path(__file__).resolve().parents[2]
-
-TINY = Config(
-  data=Dates(examples=200, held_out=12),
-  model=Transformer(layers=2, d_model=16, d_ff=24, heads=2),
-  tokenizer=SentencePiece(vocabulary=560),
-  batching=Packed(tokens=192, length=64),
-  steps=6,
-  log_every=1,
-  eval_every=6,
-  save_every=2,
-)
 
 
 def train(path, **changes):
@@ -45,12 +35,10 @@ def losses(path):
   return [(s, v) for s, name, v in Metrics.read(path) if name == "train/loss"]
 
 
-@pytest.fixture(scope="module")
-def whole(tmp_path_factory):
+@pytest.fixture
+def whole(translation_run):
   """An uninterrupted run, not to be changed."""
-  path = tmp_path_factory.mktemp("runs") / "whole"
-  assert train(path) == 0
-  return path
+  return translation_run
 
 
 def digest(path, step=None):
