@@ -110,6 +110,7 @@ def _use_eight_devices():
   import jax
 
   jax.config.update("jax_num_cpu_devices", 8)
+  jax.config.update("jax_disable_most_optimizations", True)
 
 
 @pytest.fixture(scope="session")

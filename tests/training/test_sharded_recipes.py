@@ -1,11 +1,6 @@
 """Every recipe on a mesh of 8 virtual devices: the numbers of one device."""
 
 import dataclasses
-import json
-import os
-import subprocess
-import sys
-from pathlib import Path
 
 import jax
 import jax.numpy as jnp
@@ -24,8 +19,6 @@ from transformer.training.mesh import Mesh, batch_sharding, put
 from transformer.training.optimizers import SGD, Optimizer
 from transformer.training.state import abstract_state, create_state, init_state
 
-ROOT = Path(__file__).resolve().parents[2]
-QUICK = {"xla_backend_optimization_level": 0}
 VOCABULARY = 11 + 1  # divides over the mesh
 
 
@@ -39,20 +32,6 @@ def mixtures():
 
 
 MIXTURES = list(mixtures())
-
-
-def apart(function, *arguments):
-  """What a function of this file prints as JSON in a process with 8 devices."""
-  program = (
-    f"from tests.training.test_sharded_recipes import {function} as run; "
-    f"run(*{arguments!r})"
-  )
-  done = subprocess.run(
-    [sys.executable, "-c", program], cwd=ROOT, capture_output=True, text=True,
-    env={**os.environ, "JAX_NUM_CPU_DEVICES": "8", "PYTHONPATH": str(ROOT)},
-  )  # fmt: skip
-  assert done.returncode == 0, done.stderr[-2000:]
-  return json.loads(done.stdout.splitlines()[-1])
 
 
 def meshes():
@@ -95,17 +74,19 @@ def gradients(number):
       placed = jax.device_put(
         weights, shardings(abstract_state(init, mesh).eval_params)
       )
-      run = jax.jit(jax.grad(loss, has_aux=True), compiler_options=QUICK)
+      run = jax.jit(jax.grad(loss, has_aux=True))
       found.append(run(placed, put(batch, batch_sharding(mesh))))
-  print(json.dumps(difference(*found)))
+  return difference(*found)
 
 
 @pytest.mark.slow
 @pytest.mark.parametrize(
   "number", range(len(MIXTURES)), ids=lambda n: repr(MIXTURES[n])
 )
-def test_the_gradient_of_every_model_recipe_is_that_of_one_device(number):
-  error, size = apart("gradients", number)
+def test_the_gradient_of_every_model_recipe_is_that_of_one_device(
+  eight_devices, number
+):
+  error, size = eight_devices(gradients, number)
   assert size > 1e-3
   assert error < 2e-5 * size
 
@@ -133,19 +114,19 @@ def updates(name, directory):
     with jax.set_mesh(mesh):
       abstract = abstract_state(init, mesh)
       state = jax.device_put(start, shardings(abstract))
-      state = jax.jit(update, compiler_options=QUICK)(state)
+      state = jax.jit(update)(state)
     ends.append((state.params, state.opt_state))
-    with Checkpoints(Path(directory) / str(number)) as checkpoints:
+    with Checkpoints(directory / str(number)) as checkpoints:
       checkpoints.save(state, {})
       checkpoints.wait()
       again, _ = checkpoints.restore(abstract)
     same = same and tree.sha256(again) == tree.sha256(state)
-  print(json.dumps([*difference(*ends), same]))
+  return *difference(*ends), same
 
 
 @pytest.mark.slow
 @pytest.mark.parametrize("name", configs.members(Optimizer))
-def test_every_optimizer_shards_and_is_kept(name, tmp_path):
-  error, size, same = apart("updates", name, str(tmp_path))
+def test_every_optimizer_shards_and_is_kept(eight_devices, name, tmp_path):
+  error, size, same = eight_devices(updates, name, tmp_path)
   assert same, "a checkpoint gave back another state"
   assert error < 2e-5 * size
