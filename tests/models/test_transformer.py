@@ -13,6 +13,7 @@ import numpy as np
 import pytest
 from flax import linen as nn
 
+from tests.models.mixtures import mixtures
 from tests.oracles import table3
 from tests.oracles import transformer as oracle
 from transformer import config as configs
@@ -37,17 +38,6 @@ from transformer.models.transformer import Transformer, shift_right
 SMALL = Transformer(layers=3, d_model=16, d_ff=24, heads=4, d_k=8, d_v=6, dropout=0.0)
 V = 11
 RUNNING = ("/mean", "/variance")
-FAMILIES = ("position", "score", "norm", "residual", "feed_forward", "tying")
-
-
-def variants():
-  """One model for each member of each family, other things as in `SMALL`."""
-  for field in FAMILIES:
-    family = configs.annotations(Transformer)[field]
-    for name, member in configs.members(family).items():
-      yield pytest.param(
-        dataclasses.replace(SMALL, **{field: member()}), id=f"{field}-{name}"
-      )
 
 
 def tokens(rows, width=None):
@@ -149,7 +139,7 @@ def test_shift_right_starts_every_packed_example_with_bos():
   assert shift_right(packed)[0, :5].tolist() == [BOS, 5, 6, BOS, 7]
 
 
-@pytest.mark.parametrize("model", variants())
+@pytest.mark.parametrize("model", mixtures(SMALL))
 def test_shape_and_finite_gradient(model):
   rng = np.random.default_rng(1)
   batch = Pairs(tokens([[example(rng, 7)], [example(rng, 3)]]),
@@ -168,7 +158,7 @@ def test_shape_and_finite_gradient(model):
     assert np.any(leaf != 0) or path.endswith(RUNNING), path
 
 
-@pytest.mark.parametrize("model", variants())
+@pytest.mark.parametrize("model", mixtures(SMALL))
 def test_a_future_token_changes_no_earlier_output_exactly(model):
   """By gradient: of the logits at place t with respect to the embedded inputs."""
   t = 5
@@ -188,7 +178,7 @@ def test_a_future_token_changes_no_earlier_output_exactly(model):
   assert np.all(reach[np.tri(t, dtype=bool)] > 0.0)
 
 
-@pytest.mark.parametrize("model", variants())
+@pytest.mark.parametrize("model", mixtures(SMALL))
 def test_padding_packing_and_company_change_nothing(model):
   rng = np.random.default_rng(4)
   pairs = [(example(rng, s), example(rng, t)) for s, t in ((6, 4), (3, 5), (4, 2))]
@@ -205,7 +195,7 @@ def test_padding_packing_and_company_change_nothing(model):
     np.testing.assert_allclose(found, alone, rtol=1e-5, atol=1e-5 * np.abs(alone).max())
 
 
-@pytest.mark.parametrize("model", variants())
+@pytest.mark.parametrize("model", mixtures(SMALL))
 def test_cached_steps_are_the_full_pass(model):
   rng = np.random.default_rng(5)
   sources = tokens([[example(rng, 7)], [example(rng, 4)]])

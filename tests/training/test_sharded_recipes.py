@@ -8,11 +8,11 @@ import numpy as np
 import optax
 import pytest
 
-from tests.models.test_transformer import FAMILIES, SMALL, example, tokens, variables
+from tests.models.mixtures import mixtures
+from tests.models.test_transformer import SMALL, example, tokens, variables
 from transformer import config as configs
 from transformer import tree
 from transformer.batch import Pairs
-from transformer.models.transformer import Transformer
 from transformer.tasks.translation import Translation
 from transformer.training.checkpoint import Checkpoints
 from transformer.training.mesh import Mesh, batch_sharding, put
@@ -20,18 +20,6 @@ from transformer.training.optimizers import SGD, Optimizer
 from transformer.training.state import abstract_state, create_state, init_state
 
 VOCABULARY = 11 + 1  # divides over the mesh
-
-
-def mixtures():
-  """Models that between them have every member of every family."""
-  kinds = configs.annotations(Transformer)
-  families = {f: list(configs.members(kinds[f]).values()) for f in FAMILIES}
-  for number in range(max(map(len, families.values()))):
-    chosen = {f: family[number % len(family)]() for f, family in families.items()}
-    yield dataclasses.replace(SMALL, layers=2, **chosen)
-
-
-MIXTURES = list(mixtures())
 
 
 def meshes():
@@ -53,12 +41,12 @@ def shardings(abstract):
   return jax.tree.map(lambda leaf: leaf.sharding, abstract)
 
 
-def gradients(number):
-  """How gradient and running averages of a mixture differ between the meshes."""
+def gradients(model):
+  """How gradient and running averages of a model differ between the meshes."""
   rng = np.random.default_rng(0)
   rows = [([example(rng, s)], [example(rng, t)]) for s, t in rng.integers(3, 9, (8, 2))]
   batch = Pairs(tokens([s for s, _ in rows], 9), tokens([t for _, t in rows], 10))
-  model = dataclasses.replace(MIXTURES[number], dropout=0.1)
+  model = dataclasses.replace(model, dropout=0.1)
   module, weights = model.module(VOCABULARY), variables(model, VOCABULARY)["params"]
   init = init_state(
     module, batch, SGD().transform(lambda count: 1.0), jax.random.key(1)
@@ -80,13 +68,9 @@ def gradients(number):
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize(
-  "number", range(len(MIXTURES)), ids=lambda n: repr(MIXTURES[n])
-)
-def test_the_gradient_of_every_model_recipe_is_that_of_one_device(
-  eight_devices, number
-):
-  error, size = eight_devices(gradients, number)
+@pytest.mark.parametrize("model", mixtures(dataclasses.replace(SMALL, layers=2)))
+def test_the_gradient_of_every_model_recipe_is_that_of_one_device(eight_devices, model):
+  error, size = eight_devices(gradients, model)
   assert size > 1e-3
   assert error < 2e-5 * size
 
