@@ -16,6 +16,7 @@ from tests.models.test_transformer import (
   compiled,
   example,
   logits,
+  quick,
   tokens,
   variables,
 )
@@ -82,7 +83,7 @@ def test_shape_and_finite_gradient(model):
     assert y.shape == (2, 5, V) and y.dtype == jnp.float32
     return jnp.sum(jnp.square(jax.nn.log_softmax(y)))
 
-  gradient = jax.jit(jax.grad(loss))(variables(model))
+  gradient = quick(jax.grad(loss))(variables(model))
   for path, leaf in tree.paths(gradient).items():
     assert np.all(np.isfinite(leaf)), path
     assert np.any(leaf != 0), path
@@ -107,7 +108,7 @@ def test_a_future_token_changes_no_earlier_output_exactly(model):
     with nn.intercept_methods(add):
       return module.apply(params, batch)[0]
 
-  reach = jax.jit(jax.jacrev(decode))(jnp.zeros((1, t, d)))[:, :, 0]
+  reach = quick(jax.jacrev(decode))(jnp.zeros((1, t, d)))[:, :, 0]
   reach = np.abs(reach).max(axis=(1, 3))
   assert np.all(reach[~np.tri(t, dtype=bool)] == 0.0)
   assert np.all(reach[np.tri(t, dtype=bool)] > 0.0)
@@ -149,8 +150,8 @@ def test_cached_steps_are_the_full_pass(model):
   full = logits(model, sources, tokens([[t] for t in targets]))
   module = model.module(V)
   params = module.unstack(variables(model)["params"])
-  state = module.start(params, sources, capacity=9)
-  step, token = jax.jit(module.step), np.full((2, 1), BOS, np.int32)
+  state = quick(module.start, static_argnums=2)(params, sources, 9)
+  step, token = quick(module.step), np.full((2, 1), BOS, np.int32)
   for t in range(6):
     found, state = step(params, token, state)
     scale = np.abs(full[:, t]).max()
@@ -165,10 +166,10 @@ def test_hypotheses_of_a_sentence_do_not_see_each_other(model):
   params = module.unstack(variables(model)["params"])
   source = tokens([[example(rng, 7)], [example(rng, 4)]])
   paths = rng.integers(4, V, (2, 3, 5)).astype(np.int32)
-  step = jax.jit(module.step)
+  start, step = quick(module.start, static_argnums=2), quick(module.step)
 
   def run(chosen):
-    state = module.start(params, source, capacity=5)
+    state = start(params, source, 5)
     state = state._replace(cache=widen(state.cache, len(chosen)))
     for t in range(5):
       y, state = step(params, paths[:, chosen, t], state)
@@ -191,11 +192,11 @@ def test_steps_tell_what_they_attended_to(model):
   variables_ = variables(model)
   module = model.module(V)
   params = module.unstack(variables_["params"])
-  state = module.start(params, source, capacity=6)
+  state = quick(module.start, static_argnums=2)(params, source, 6)
   state = state._replace(coverage_bws=initial_coverage(source.seg_bt))
-  token_bt = shift_right(target)
+  token_bt, step = shift_right(target), quick(module.step)
   for t in range(6):
-    _, state = module.step(params, token_bt[:, t : t + 1], state)
+    _, state = step(params, token_bt[:, t : t + 1], state)
     if state.coverage_bws is None:
       assert isinstance(model, RNNSeq2Seq)
       return
@@ -206,7 +207,8 @@ def test_steps_tell_what_they_attended_to(model):
   np.testing.assert_allclose(real_bs.sum(axis=1), 6.0, rtol=1e-5)
   if isinstance(model, RNNSearch):
     return  # its full pass is a loop, which tells nothing
-  _, seen = module.apply(variables_, Pairs(source, target), mutable=["intermediates"])
+  apply = quick(functools.partial(module.apply, mutable=["intermediates"]))
+  _, seen = apply(variables_, Pairs(source, target))
   decoder = seen["intermediates"]["decoder"]
   if isinstance(model, Transformer):
     (weights_lbhts,) = decoder["layers"]["source_attention"]["weights"]
@@ -244,7 +246,7 @@ def test_unroll_is_neutral(model):
 def test_dropout_acts_in_training_alone(model):
   dropped = dataclasses.replace(model, dropout=0.3)
   batch = Pairs(tokens([[[4, 5, 6]]]), tokens([[[6, 7]]]))
-  draw = jax.jit(functools.partial(dropped.module(V).apply, train=True))
+  draw = quick(functools.partial(dropped.module(V).apply, train=True))
   one, other = (
     draw(variables(model), batch, rngs={"dropout": jax.random.key(k)}) for k in (1, 2)
   )
@@ -290,7 +292,7 @@ def test_in_bfloat16_it_trains_near_float32_and_is_searched(kind):
   model = small(kind)
   batch = Pairs(tokens([[example(rng, 7)]]), tokens([[example(rng, 5)]]))
   module = model.module(V, jnp.bfloat16)
-  found = module.apply(variables(model), batch)
+  found = quick(module.apply)(variables(model), batch)
   assert found.dtype == jnp.float32
   exact = logits(model, *batch)
   assert 0.0 < np.abs(found - exact).max() < 0.1 * np.abs(exact).max()

@@ -21,7 +21,7 @@ from transformer import tree
 from transformer.batch import BOS, EOS, Pairs, Tokens
 from transformer.decoding.beam import beam_search
 from transformer.decoding.constraint import Constraint
-from transformer.decoding.state import SLOTS, widen
+from transformer.decoding.state import SLOTS
 from transformer.layers.positions import (
   Alibi,
   Learned,
@@ -214,33 +214,18 @@ def test_cached_steps_are_the_full_pass(model):
     token = np.array([[target[t]] for target in targets], np.int32)
 
 
-def test_hypotheses_of_a_sentence_do_not_see_each_other():
-  rng = np.random.default_rng(6)
-  module = SMALL.module(V)
-  params = module.unstack(variables(SMALL)["params"])
-  source = tokens([[example(rng, 7)], [example(rng, 4)]])
-  paths = rng.integers(4, V, (2, 3, 5)).astype(np.int32)
-
-  def run(chosen):
-    state = module.start(params, source, capacity=5)
-    state = state._replace(cache=widen(state.cache, len(chosen)))
-    for t in range(5):
-      y, state = module.step(params, paths[:, chosen, t], state)
-    return y
-
-  together = run([0, 1, 2])
-  for w in range(3):
-    np.testing.assert_allclose(run([w])[:, 0], together[:, w], atol=1e-5)
-
-
 def test_without_positions_self_attention_is_permutation_equivariant():
   model = dataclasses.replace(SMALL, position=Position())
   source = tokens([[[4, 5, 6, 7, 8, 9, EOS]]])
   order = np.array([3, 0, 6, 1, 5, 2, 4])
   shuffled = source._replace(id_bt=source.id_bt[:, order])
-  encode = functools.partial(model.module(V).apply, variables(model), method="encode")
+
+  def encoder(model):
+    apply = functools.partial(model.module(V).apply, method="encode")
+    return functools.partial(quick(apply), variables(model))
+
+  encode, placed = encoder(model), encoder(SMALL)
   np.testing.assert_allclose(encode(shuffled), encode(source)[:, order], atol=1e-5)
-  placed = functools.partial(SMALL.module(V).apply, variables(SMALL), method="encode")
   assert np.abs(placed(shuffled) - placed(source)[:, order]).max() > 0.1
 
 
@@ -292,11 +277,10 @@ def test_unroll_is_neutral_and_acts(unroll):
   batch = Pairs(tokens([[example(rng, 7)]]), tokens([[example(rng, 5)]]))
   model = dataclasses.replace(SMALL, unroll=unroll)
   module, plain = model.module(V), SMALL.module(V)
-  found, expected = (m.apply(variables(SMALL), batch) for m in (module, plain))
+  lowered = [quick(m.apply).lower(variables(SMALL), batch) for m in (module, plain)]
+  found, expected = (program.compile()(variables(SMALL), batch) for program in lowered)
   np.testing.assert_allclose(found, expected, atol=1e-6)
-  texts = [
-    jax.jit(m.apply).lower(variables(SMALL), batch).as_text() for m in (module, plain)
-  ]
+  texts = [program.as_text() for program in lowered]
   # A layer is a function that the unrolled program calls once for each copy.
   assert texts[0].count(" call @") > texts[1].count(" call @")
 
@@ -308,16 +292,6 @@ def test_pre_norm_ends_each_stack_with_a_norm_and_post_norm_does_not():
   pre = lasts(dataclasses.replace(SMALL, residual=PreNorm()))
   assert {"encoder/last/scale", "decoder/last/scale"} <= pre
   assert lasts(SMALL) == set()
-
-
-def test_dropout_acts_in_training_alone():
-  model = dataclasses.replace(SMALL, dropout=0.3)
-  batch = Pairs(tokens([[[4, 5, EOS]]]), tokens([[[6, 7, EOS]]]))
-  apply = functools.partial(model.module(V).apply, variables(SMALL), batch)
-  one, other = (apply(train=True, rngs={"dropout": jax.random.key(k)}) for k in (1, 2))
-  assert np.abs(one - other).max() > 0.01
-  without = SMALL.module(V).apply(variables(SMALL), batch)
-  np.testing.assert_array_equal(apply(), without)
 
 
 @pytest.mark.parametrize(

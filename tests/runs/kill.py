@@ -16,8 +16,8 @@ import tempfile
 import time
 from pathlib import Path
 
-from transformer.runs.run import Run
 from transformer.runs.metrics import Metrics
+from transformer.runs.run import Run
 
 ROOT = Path(__file__).resolve().parents[2]
 BAR = "\rtrain:"  # the bar of the steps; that of the tokens says `tokenise train:`
