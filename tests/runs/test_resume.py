@@ -42,6 +42,12 @@ TOLERANCE = 5e-6
 """How far the losses of plain gradient descent may be apart on other devices."""
 
 
+@pytest.fixture(autouse=True)
+def _no_optimisation(monkeypatch):
+  """A process here compiles for longer than it trains."""
+  monkeypatch.setenv("JAX_DISABLE_MOST_OPTIMIZATIONS", "1")
+
+
 def words(folder, name, *flags):
   config = folder / "config.py"
   config.write_text(CONFIG)
@@ -66,11 +72,11 @@ def apart(one, other):
 
 
 @pytest.mark.slow
-def test_killed_ten_times_it_ends_as_the_same_run(tmp_path):
-  found = kill.torment(tmp_path, steps=400, kills=10, seed=1)
-  assert found["kills"] >= 8, found
+def test_killed_again_and_again_it_ends_as_the_same_run(tmp_path):
+  found = kill.torment(tmp_path, steps=240, kills=6, seed=1)
+  assert found["kills"] >= 5, found
   assert found["same parameters"] and found["same losses"], found
-  assert found["rows"] == 134, found
+  assert found["rows"] == 80, found
 
 
 @pytest.mark.slow
