@@ -23,7 +23,7 @@ def test_there_are_experiments():
 
 @pytest.mark.parametrize("path", FILES, ids=lambda path: path.stem)
 def test_an_experiment_is_whole(path):
-  config = experiment.read(path)
+  config = experiment.read_config(path)
   assert configs.loads(Config, configs.dumps(config)) == config
   assert hash(config) == hash(configs.loads(Config, configs.dumps(config)))
   module = config.model.module(config.tokenizer.vocabulary, jnp.float32)
@@ -38,21 +38,21 @@ def test_an_experiment_is_whole(path):
 
 
 def test_read_names_what_is_wrong(tmp_path):
-  with pytest.raises(FileNotFoundError, match="no such config file"):
-    experiment.read(tmp_path / "x.py")
+  with pytest.raises(FileNotFoundError, match="no such Python file"):
+    experiment.read_config(tmp_path / "x.py")
   (tmp_path / "x.py").write_text("def get_config():\n  return 3\n")
-  with pytest.raises(ValueError, match="returns int, no Config"):
-    experiment.read(tmp_path / "x.py")
+  with pytest.raises(ValueError, match="to return a Config, got int"):
+    experiment.read_config(tmp_path / "x.py")
   (tmp_path / "x.py").write_text("import nothing_of_the_kind\n")
   with pytest.raises(ValueError, match="nothing_of_the_kind"):
-    experiment.read(tmp_path / "x.py")
+    experiment.read_config(tmp_path / "x.py")
   (tmp_path / "x.py").write_text(
     "from transformer.experiment import Config\n"
     "from transformer.data.sources.dates import Dates\n"
     "def get_config():\n  return Config(Dates(), log_every='x')\n"
   )
   with pytest.raises(ValueError, match="log_every"):
-    experiment.read(tmp_path / "x.py")
+    experiment.read_config(tmp_path / "x.py")
 
 
 @pytest.mark.parametrize(
@@ -72,12 +72,12 @@ def test_read_names_what_is_wrong(tmp_path):
   ],
 )
 def test_what_changes_speed_alone_may_change_when_a_run_goes_on(name, text, free):
-  old = experiment.read(next(path for path in FILES if path.stem == "dates"))
+  old = experiment.read_config(next(path for path in FILES if path.stem == "dates"))
   new = configs.override(old, name, text)
   assert new != old
-  wrong = experiment.conflicts(old, new)
+  wrong = experiment.resume_conflicts(old, new)
   assert (wrong == []) == free
   assert all(name.split(".")[-1] in line for line in wrong)
   if name in ("model.remat", "task.cross_entropy"):
     other = configs.override(new, name, text.replace("Full", "Projections"))
-    assert experiment.conflicts(new, configs.override(other, "steps", "9")) == []
+    assert experiment.resume_conflicts(new, configs.override(other, "steps", "9")) == []

@@ -170,7 +170,7 @@ def test_the_command_plans_without_data(capsys):
 @pytest.mark.slow
 @pytest.mark.parametrize("devices", [8, 64, 512])
 def test_the_big_model_is_planned_in_two_minutes(devices):
-  config = experiment.read(ROOT / "configs" / "wmt14_big.py")
+  config = experiment.read_config(ROOT / "configs" / "wmt14_big.py")
   record = plans.plan(config, devices, "h200")
   assert record["parameters"] == 214_171_648
   assert record["compile_seconds"] < 120
