@@ -18,8 +18,8 @@ def test_an_average_is_a_run_with_the_mean_of_the_last(run, lines, call, tmp_pat
   for path, leaf in tree.paths(Run.open(tmp_path / "mean").params()).items():
     parts = [tree.paths(opened.params(step))[path] for step in (80, 120)]
     np.testing.assert_allclose(leaf, np.mean(parts, axis=0), atol=1e-7)
-  status, out, _ = call("translate", tmp_path / "mean", *SEARCH, lines[0])
-  assert status == 0 and out.count("\n") == 1
+  status, out, _ = call("translate", tmp_path / "mean", *SEARCH, *lines)
+  assert status == 0 and out.count("\n") == 6
   with pytest.raises(ValueError, match="holds parameters alone"):
     trainer.train(opened.config, tmp_path / "mean")
 

@@ -105,14 +105,17 @@ def test_streams_and_samples_are_whole_lines(run, lines, call):
 
 
 def test_prefix_and_suppressed_pieces_reach_the_search(run, lines, call):
-  text = lines[0]
-  _, out, _ = call("translate", run, *SEARCH, "--extra", 8, "--prefix", "1999-", text)
-  assert out.startswith("1999-")
-  _, out, _ = call("translate", run, *SEARCH, "--json", text)
-  piece = json.loads(out)["hypotheses"][0]["tokens"][0]
-  assert piece != "</s>"
-  _, out, _ = call("translate", run, *SEARCH, "--json", "--suppress", piece, text)
-  assert piece not in json.loads(out)["hypotheses"][0]["tokens"]
+  texts = lines[:3]
+  _, out, _ = call("translate", run, *SEARCH, "--prefix", "1999-", *texts)
+  assert all(line.startswith("1999-") for line in out.splitlines())
+
+  def pieces(*flags):
+    _, out, _ = call("translate", run, *SEARCH, "--json", *flags, *texts)
+    objects = map(json.loads, out.splitlines())
+    return {piece for each in objects for piece in each["hypotheses"][0]["tokens"]}
+
+  (piece, *_) = pieces() - {"</s>"}
+  assert piece not in pieces("--suppress", piece)
 
 
 def test_given_translations_are_scored_as_the_search_scores_them(
