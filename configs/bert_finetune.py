@@ -10,9 +10,9 @@ Command: python train.py --config configs/bert.py
   python train.py --config configs/bert_finetune.py --workdir runs/scratch \\
     --config.init=runs/untrained
 Cost: half a minute on 2 cores.
-Result: accuracy on the 1,000 texts of val, mean and standard deviation of three
-seeds: 0.631 ± 0.007, from scratch 0.486 ± 0.018 (2026-11-21); the most frequent of 29 languages has
-0.035.
+Result: accuracy on the 1,000 texts of val, mean and standard deviation of three seeds:
+0.631 ± 0.007, from scratch 0.486 ± 0.018 (2026-11-21); the most frequent of 29
+languages has 0.035.
 
 Other data: --config.data="TfdsLabelled('glue/sst2')"
   --config.task="TextClassification(('negative', 'positive'))" --config.model.classes=2
