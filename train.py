@@ -61,7 +61,7 @@ def entry() -> None:
   logging.set_verbosity(logging.FATAL)
   status = 1
   try:
-    overrides, argv = configs.flags(sys.argv)
+    overrides, argv = configs.split_flags(sys.argv)
     app.run(lambda rest: main(rest, overrides), argv)
   except SystemExit as end:
     status = end.code if isinstance(end.code, int) else 0
