@@ -142,7 +142,7 @@ def test_a_mesh_that_does_not_divide_is_refused_if_asked_for_and_else_mended():
   "arguments, message",
   [
     (["--device", "abacus"], "--device: abacus; there are h200, a100, v5p, cpu"),
-    (["--devices", "0"], "--devices: 0 is less than 1"),
+    (["--devices", "0"], "--devices: expected 1 or more, got 0"),
     (["--mesh", "Mesh(rows=2)"], "rows"),
     (["--mesh", "Mesh(data=3)", "--devices", "4"], "does not fit 4 devices"),
     (["--config.modl.layers=2"], "did you mean model"),

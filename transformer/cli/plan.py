@@ -35,6 +35,7 @@ def run(arguments) -> None:
   from transformer import experiment
   from transformer.analysis import plan
 
+  configs.check_at_least("--devices", arguments.devices, 1)
   config = experiment.read_config(arguments.config)
   for name, text in arguments.overrides:
     config = configs.override(config, name, text)
