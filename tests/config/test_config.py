@@ -108,7 +108,7 @@ def test_override_walks_the_dots_and_leaves_the_rest():
     ("pair", "(1, 2, 3)", "expected a tuple"),
     ("mode", "medium", "expected 'fast' or 'slow'"),
     ("shape", "Cirkle()", "no Shape is named Cirkle; did you mean Circle"),
-    ("shape", "3", r"expected a Shape \(Circle, Group, Named, Shape\), got '3'"),
+    ("shape", "3", r"expected a Shape \(Circle, Group, Named, Shape, Wheel\), got '3'"),
     ("shape", "Circle(radios=3)", r"did you mean radius\?"),
     ("shape", "Circle(radius='x')", "Circle.radius: expected a number, got 'x'"),
     ("shape", "Circle(1, False, 3)", "takes at most 2"),
@@ -135,6 +135,40 @@ def test_flags_are_taken_out_in_order():
   assert rest == ["x", "--other=2"]
   bare, _ = configs.split_flags(["--config.c", "--config.loud"])
   assert bare == [("c", None), ("loud", None)]
+
+
+@dataclasses.dataclass(frozen=True)
+class Wheel(Shape):
+  spokes: int = 8
+  hub: Shape = Shape()
+
+  def __post_init__(self):
+    configs.check_at_least("spokes", self.spokes, 3)
+    if isinstance(self.hub, Wheel):
+      raise ValueError("a wheel in a wheel does not turn")
+
+
+def test_a_message_names_its_setting_once():
+  picture = Picture(shape=Wheel())
+
+  def message(function, *arguments):
+    with pytest.raises(ValueError) as error:
+      function(*arguments)
+    return str(error.value)
+
+  spokes = "spokes: expected 3 or more, got 2"
+  override = configs.override
+  assert message(override, picture, "shape.spokes", "2") == f"--config.shape.{spokes}"
+  assert (
+    message(override, picture, "shape", "Wheel(2)") == f"--config.shape: Wheel.{spokes}"
+  )
+  tree = configs.dump(picture)
+  tree["shape"]["spokes"] = 2
+  assert message(configs.load, Picture, tree) == f"config.shape.{spokes}"
+  # What is not about one setting keeps its own words.
+  assert message(override, picture, "shape.hub", "Wheel()") == (
+    "--config.shape.hub: a wheel in a wheel does not turn"
+  )
 
 
 def test_a_flag_without_a_value_is_true_where_that_can_be():
@@ -234,7 +268,7 @@ def test_differences_have_dotted_paths():
 
 
 def test_members_are_the_family_and_two_of_one_name_are_refused():
-  assert list(configs.members(Shape)) == ["Circle", "Group", "Named", "Shape"]
+  assert list(configs.members(Shape)) == ["Circle", "Group", "Named", "Shape", "Wheel"]
 
   @dataclasses.dataclass(frozen=True)
   class Alone:
@@ -250,6 +284,12 @@ def test_members_are_the_family_and_two_of_one_name_are_refused():
   older, newer = twin(), twin()
   # As when a config file is read twice: one class, of which the newest counts.
   assert configs.members(Alone) == {"Alone": Alone, "Twin": newer}
+  older.__module__, newer.__module__ = "file:/a/twin.py", "file:/b/twin.py"
+  assert configs.members(Alone)["Twin"] is newer
+  newer.__module__ = "file:/b/other.py"
+  with pytest.raises(ValueError, match=r"Twin \(in file:/a/twin.py and file:/b/other"):
+    configs.members(Alone)
+  newer.__module__ = older.__module__
   older.__qualname__ = "Another.Twin"
   with pytest.raises(ValueError, match="two members are named Twin"):
     configs.members(Alone)

@@ -1,8 +1,8 @@
 """Recipes: frozen dataclasses that a field holds by the type of their base class.
 
-A field whose annotation is a dataclass accepts all of its subclasses, a *family*. To find
-a member, nothing is imported by name or executed: its name is looked up among the
-subclasses of the field's own type.
+A field whose annotation is a dataclass accepts all its subclasses too, a *family*. No
+code is imported or run to find a member: its name is looked up among the subclasses of
+the field's own type.
 """
 
 import dataclasses
@@ -28,11 +28,9 @@ def members(family: type) -> dict[str, type]:
     if inspect.isabstract(member) or member.__name__.startswith("_"):
       continue
     other = by_name.setdefault(member.__name__, member)
-    # A file that is run again defines its classes again. Subclasses are listed in order
-    # of definition and popped from the end, so the newest is seen first, and counts.
-    redefined = (other.__module__, other.__qualname__) == (
-      member.__module__, member.__qualname__
-    )  # fmt: skip
+    # A file that is run again, or a copy of it, defines its classes again. The newest
+    # counts: subclasses are listed in order of definition, and popped from the end.
+    redefined = _origin(other) == _origin(member)
     if other is not member and not redefined:
       modules = " and ".join(sorted((other.__module__, member.__module__)))
       raise ValueError(
@@ -40,6 +38,11 @@ def members(family: type) -> dict[str, type]:
         "rename one"
       )
   return dict(sorted(by_name.items()))
+
+
+def _origin(cls: type) -> tuple[str, str]:
+  """A class's module, without the directory of an imported file, and its name."""
+  return cls.__module__.rpartition("/")[2], cls.__qualname__
 
 
 def annotations(cls: Any) -> dict[str, Any]:
