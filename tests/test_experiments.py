@@ -41,7 +41,7 @@ def test_every_encoder_decoder_learns_dates(name, steps, floor, tmp_path):
   "name, steps, floor",
   [("vit", 600, 0.8), ("resnet", 150, 0.9), ("memory_network", 3000, 0.9)],
 )
-def test_every_classifier_leaves_the_majority_behind(name, steps, floor, tmp_path):
+def test_every_classifier_beats_the_majority_class(name, steps, floor, tmp_path):
   if name != "memory_network":
     pytest.importorskip("sklearn")
   scores = shortened(name, steps, tmp_path)
@@ -50,13 +50,13 @@ def test_every_classifier_leaves_the_majority_behind(name, steps, floor, tmp_pat
 
 
 @pytest.mark.slow
-def test_the_language_model_is_better_than_frequencies(tmp_path):
+def test_the_language_model_beats_frequencies(tmp_path):
   scores = shortened("language_model", 200, tmp_path)
   assert scores["val/perplexity"] < 0.4 * scores["val/unigram_perplexity"]
 
 
 @pytest.mark.slow
-def test_bert_is_better_than_frequencies_and_a_better_beginning(tmp_path):
+def test_bert_beats_frequencies_and_is_a_better_initialisation(tmp_path):
   scores = shortened("bert", 1500, tmp_path)
   assert scores["val/loss"] < scores["val/unigram_loss"] - 0.5
   assert scores["val/accuracy"] > scores["val/unigram_accuracy"] + 0.03
@@ -66,12 +66,12 @@ def test_bert_is_better_than_frequencies_and_a_better_beginning(tmp_path):
   start = dataclasses.replace(start, steps=1, schedule=Schedule(rate=0.0))
   assert trainer.train(start, tmp_path / "start") == 0
   scratch = dataclasses.replace(config, init=str(tmp_path / "start"))
-  found = {}
+  scores = {}
   for name, one in (("tuned", tuned), ("scratch", scratch)):
     assert trainer.train(one, tmp_path / name) == 0
-    found[name] = {key: v for _, key, v in Metrics.read(tmp_path / name)}
-    assert found[name]["val/majority_accuracy"] < 0.1
-  assert found["tuned"]["val/accuracy"] > found["scratch"]["val/accuracy"] + 0.03
+    scores[name] = {key: v for _, key, v in Metrics.read(tmp_path / name)}
+    assert scores[name]["val/majority_accuracy"] < 0.1
+  assert scores["tuned"]["val/accuracy"] > scores["scratch"]["val/accuracy"] + 0.03
 
 
 @pytest.mark.slow

@@ -64,6 +64,13 @@ TASKS = (
 """Imported so that the command line and stored configs can name them."""
 
 
+MINIMUMS = {
+  **dict.fromkeys(("accumulate", "steps", "log_every", "eval_every", "save_every"), 1),
+  **{"max_consecutive_skips": 1, "seed": 0, "patience": 0},
+}
+"""The smallest allowed values of settings."""
+
+
 @dataclasses.dataclass(frozen=True)
 class Config:
   """An experiment. The defaults are the paper's base model.
@@ -138,12 +145,6 @@ class Config:
     )
     return frozen(rule, self.freeze)
 
-
-MINIMUMS = {
-  **dict.fromkeys(("accumulate", "steps", "log_every", "eval_every", "save_every"), 1),
-  **{"max_consecutive_skips": 1, "seed": 0, "patience": 0},
-}
-"""The smallest values of settings."""
 
 RESUMABLE_CHANGES = frozenset(
   (

@@ -79,16 +79,16 @@ class Picture:
   ],
 )  # fmt: skip
 def test_override_converts_to_the_declared_type(path, text, expected):
-  found = getattr(configs.override(Picture(), path, text), path)
-  assert found == expected and type(found) is type(expected)
+  value = getattr(configs.override(Picture(), path, text), path)
+  assert value == expected and type(value) is type(expected)
   if isinstance(expected, tuple):
-    assert [type(v) for v in found] == [type(v) for v in expected]
+    assert [type(v) for v in value] == [type(v) for v in expected]
 
 
 def test_override_walks_the_dots_and_leaves_the_rest():
   start = Picture(shape=Group(right=Circle(2.0, True)), steps=4)
-  found = configs.override(start, "shape.right.radius", "9")
-  assert found == Picture(shape=Group(right=Circle(9.0, True)), steps=4)
+  changed = configs.override(start, "shape.right.radius", "9")
+  assert changed == Picture(shape=Group(right=Circle(9.0, True)), steps=4)
   assert start.shape.right.radius == 2.0
   assert configs.override(start, "shape", "Circle()").shape == Circle()
 
@@ -130,8 +130,8 @@ def test_override_refuses_with_one_line(path, text, message):
 
 def test_flags_are_taken_out_in_order():
   argv = ["x", "--config.a.b=1", "--other=2", "--config.c", "3", "--config.a.b=4=5"]
-  found, rest = configs.split_flags(argv)
-  assert found == [("a.b", "1"), ("c", "3"), ("a.b", "4=5")]
+  overrides, rest = configs.split_flags(argv)
+  assert overrides == [("a.b", "1"), ("c", "3"), ("a.b", "4=5")]
   assert rest == ["x", "--other=2"]
   bare, _ = configs.split_flags(["--config.c", "--config.loud"])
   assert bare == [("c", None), ("loud", None)]
