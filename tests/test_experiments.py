@@ -66,12 +66,12 @@ def test_bert_beats_frequencies_and_is_a_better_initialisation(tmp_path):
   start = dataclasses.replace(start, steps=1, schedule=Schedule(rate=0.0))
   assert trainer.train(start, tmp_path / "start") == 0
   scratch = dataclasses.replace(config, init=str(tmp_path / "start"))
-  scores = {}
-  for name, one in (("tuned", tuned), ("scratch", scratch)):
-    assert trainer.train(one, tmp_path / name) == 0
-    scores[name] = {key: v for _, key, v in Metrics.read(tmp_path / name)}
-    assert scores[name]["val/majority_accuracy"] < 0.1
-  assert scores["tuned"]["val/accuracy"] > scores["scratch"]["val/accuracy"] + 0.03
+  results = {}
+  for name, each in (("tuned", tuned), ("scratch", scratch)):
+    assert trainer.train(each, tmp_path / name) == 0
+    results[name] = {key: v for _, key, v in Metrics.read(tmp_path / name)}
+    assert results[name]["val/majority_accuracy"] < 0.1
+  assert results["tuned"]["val/accuracy"] > results["scratch"]["val/accuracy"] + 0.03
 
 
 @pytest.mark.slow

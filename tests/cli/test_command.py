@@ -8,9 +8,12 @@ import sys
 from pathlib import Path
 
 import pytest
+from absl import flags as absl_flags
 
+import train as training_command
 from tests.cli.conftest import SEARCH
 from transformer import cli, experiment
+from transformer.runs import trainer
 
 ROOT = Path(__file__).resolve().parents[2]
 
@@ -169,3 +172,19 @@ def test_plan_passes_imported_files_on(call, own_file):
   status, _, err = call("plan", path, "--devices", 7, "--mesh", "Mesh(data=7)")
   # The process that compiles has read the config, and refused the mesh.
   assert status == 1 and "over 7 devices" in err, err
+
+
+def test_training_takes_imports_too(own_file, monkeypatch):
+  path = own_file("Trained")
+  configs = []
+  monkeypatch.setattr(trainer, "train", lambda config, _: configs.append(config) or 0)
+  # Values of earlier calls would be kept.
+  for flag in absl_flags.FLAGS.get_flags_for_module(training_command):
+    flag.unparse()
+  words = ["--config", str(ROOT / "configs" / "dates.py"), "--import", str(path)]
+  setting = "--config.task.search.penalty=Trained(0.5)"
+  monkeypatch.setattr(sys, "argv", ["train.py", *words, setting])
+  with pytest.raises(SystemExit) as end:
+    training_command.entry()
+  assert end.value.code == 0
+  assert repr(configs[0].task.search.penalty) == "Trained(alpha=0.5)"
