@@ -77,9 +77,9 @@ def test_the_table_says_what_the_record_says(capsys, tmp_path):
   assert status == 0
   for metric in ("BLEU", "chrF2"):
     (row,) = [line for line in out.splitlines() if line.startswith(f"| {metric} |")]
-    wanted = record["scores"][metric]
-    assert f"{wanted['difference']:+.2f} | {wanted['p']:.4f} |" in row
-    assert f"| {wanted['a']:.2f} (" in row and wanted["signature"] in out
+    scores = record["scores"][metric]
+    assert f"{scores['difference']:+.2f} | {scores['p']:.4f} |" in row
+    assert f"| {scores['a']:.2f} (" in row and scores["signature"] in out
   _, out, _ = call(capsys, a, b, "--name", "other")
   assert "+0.00" in out
 
@@ -131,6 +131,6 @@ def test_a_reference_that_scores_better_is_a_search_error():
   def scored(score):
     return Hypothesis("x", score, score, ("x",), (score,))
 
-  found = [[scored(-2.0), scored(-3.0)], [scored(-2.0)], [], [scored(-2.0)]]
+  results = [[scored(-2.0), scored(-3.0)], [scored(-2.0)], [], [scored(-2.0)]]
   references = [scored(-2.5), scored(-1.9), scored(-0.1), scored(-1.99999)]
-  assert count_search_errors(found, references) == 1
+  assert count_search_errors(results, references) == 1
