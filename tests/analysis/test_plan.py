@@ -109,7 +109,8 @@ def test_what_does_not_fit_is_told_what_would(monkeypatch):
   record = planned(Mesh(data=4))
   total = record["bytes"]["total"]
   tight = dataclasses.replace(plans.DEVICES["h200"], memory=0.8 * total)
-  order = {"config": configs.dump(SMALL), "fixed": True, "devices": 1, "device": "h200"}
+  order = {"config": configs.dump(SMALL), "imports": [], "fixed": True}
+  order |= {"devices": 1, "device": "h200"}
   monkeypatch.setitem(plans.DEVICES, "h200", tight)
   found = plans.work(order)
   assert not found["fits"] and found["remedy"] is not None
