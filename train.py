@@ -1,8 +1,9 @@
 """Trains an experiment: `python train.py --config configs/x.py --workdir runs/x`.
 
 Every field of the config can be set: `--config.steps=2000 --config.model.layers=3`.
-Without arguments, trains configs/dates.py into runs/dates. Several processes train one
-run with `--distributed` on a cluster, or with `--coordinator`, `--processes` and
+Without arguments, trains configs/dates.py into runs/dates. `--import FILE` first runs a
+Python file, whose recipes the settings may then name. Several processes train one run
+with `--distributed` on a cluster, or with `--coordinator`, `--processes` and
 `--process`.
 """
 
@@ -14,55 +15,62 @@ from absl import app, flags, logging
 
 from transformer import config as configs
 
-flags.DEFINE_string("config", "configs/dates.py", "The experiment, a Python file.")
-flags.DEFINE_string("workdir", None, "The run's directory; runs/<config> by default.")
+flags.DEFINE_string("config", "configs/dates.py", "Config file, a Python file.")
+flags.DEFINE_string("workdir", None, "Directory of the run; default runs/<config>.")
+flags.DEFINE_multi_string(
+  "import", [], "Python file to run first, for the recipes it defines; can be repeated."
+)
 flags.DEFINE_bool(
   "distributed", False,
-  "Join the run's other processes, found through SLURM, Open MPI, Kubernetes or TPU.",
+  "Join the other processes of the run, found by SLURM, Open MPI, Kubernetes or TPU.",
 )  # fmt: skip
-flags.DEFINE_string("coordinator", None, "host:port of process 0, known to all.")
-flags.DEFINE_integer("processes", None, "How many processes train the run.")
-flags.DEFINE_integer("process", None, "Which of them this is, from 0.")
+flags.DEFINE_string("coordinator", None, "host:port of process 0.")
+flags.DEFINE_integer("processes", None, "Number of processes of the run.")
+flags.DEFINE_integer("process", None, "Number of this process, from 0.")
 
 
-def main(argv: list[str], overrides: list[tuple[str, str]]) -> int:
-  """Reads the config, overrides it and trains."""
+def main(argv: list[str], overrides: list[tuple[str, str | None]]) -> int:
+  """Reads the config, applies the overrides and trains."""
   from transformer import experiment
   from transformer.runs import processes, trainer
   from transformer.runs.compilation_cache import enable_compilation_cache
 
-  given = flags.FLAGS
+  values = flags.FLAGS
   if len(argv) > 1:
-    raise ValueError(f"{argv[1]}: not a flag; settings are written --config.name=value")
-  explicit = (given.coordinator, given.processes, given.process)
+    raise ValueError(f"{argv[1]}: not a flag; write settings as --config.name=value")
+  explicit = (values.coordinator, values.processes, values.process)
   if any(value is not None for value in explicit):
     if None in explicit:
-      raise ValueError("--coordinator, --processes and --process are given together")
+      raise ValueError("give all of --coordinator, --processes and --process, or none")
     processes.join(*explicit)
-  elif given.distributed:
+  elif values.distributed:
     processes.join()
   enable_compilation_cache()
-  path = Path(given.config)
-  config = experiment.read(path)
+  for file in values["import"].value:
+    experiment.import_file(file)
+  path = Path(values.config)
+  config = experiment.read_config(path)
   for name, text in overrides:
     config = configs.override(config, name, text)
-  return trainer.train(config, Path(given.workdir or f"runs/{path.stem}"))
+  return trainer.train(config, Path(values.workdir or f"runs/{path.stem}"))
 
 
 def entry() -> None:
   """Runs `main`; an error of the user's is one line and status 1."""
-  # What goes wrong is raised; Orbax would also print it, with the traceback.
+  # Errors are raised; Orbax would also print them, with the traceback.
   logging.set_verbosity(logging.FATAL)
   status = 1
   try:
-    overrides, argv = configs.flags(sys.argv)
+    overrides, argv = configs.split_flags(sys.argv)
     app.run(lambda rest: main(rest, overrides), argv)
   except SystemExit as end:
     status = end.code if isinstance(end.code, int) else 0
   except (ValueError, OSError, MemoryError) as error:
     print(f"error: {error}", file=sys.stderr)
   except KeyboardInterrupt:
-    print("stopped; the same command goes on from the last checkpoint", file=sys.stderr)
+    print(
+      "interrupted; the same command resumes from the last checkpoint", file=sys.stderr
+    )
     status = 130
   except Exception:
     traceback.print_exc()

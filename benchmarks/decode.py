@@ -1,12 +1,12 @@
-"""Decoding beside other people's, in turn and in one run: prints ratios.
+"""Decoding speed beside other libraries, measured in turn: prints ratios.
 
     make bench-decode                      # about half an hour on two cores
     make bench-decode ARGS="--rounds 1 --cases 'greedy$'"
 
 All decoders have the paper's base geometry, a vocabulary of 32,000, random weights and
-all cores; sentences are 32 tokens, and every output is forced to its length. A round
-measures every decoder once, the order turning from round to round, so that what else
-the machine does falls on all alike. A ratio is taken within a round: the seconds of a
+all cores; sentences have 32 tokens, and every output is forced to its length. A round
+measures every decoder once, in an order that rotates from round to round, so that other
+load on the machine affects all alike. A ratio is taken within a round: the seconds of a
 decoder over those of ours in float32, above 1 where ours is faster. Compilation and
 loading are not counted.
 
@@ -30,6 +30,7 @@ REQUIREMENTS = HERE / "requirements.txt"
 
 
 def case(sentences: int, output: int, beam: int) -> dict[str, int]:
+  """The request that a worker reads."""
   return {"sentences": sentences, "source": 32, "output": output, "beam": beam}
 
 
@@ -66,8 +67,8 @@ def install() -> Path:
 
 
 class Worker:
-  """A decoder in a process of its own. It says its versions in one line of JSON; then
-  every line it reads is a case, and every line it writes seconds and tokens."""
+  """A decoder in its own process. It writes its versions as one line of JSON; then it
+  answers every line that it reads, a case, with a line of seconds and tokens."""
 
   def __init__(self, *command: str):
     self.process = subprocess.Popen(
@@ -77,22 +78,26 @@ class Worker:
     self.versions = self.read()["versions"]
 
   def read(self) -> dict:
+    """One answer."""
     line = self.process.stdout.readline()
     if not line:
-      raise SystemExit(f"{' '.join(self.process.args)}: ended; see what it wrote above")
+      raise SystemExit(f"{' '.join(self.process.args)}: ended; see its output above")
     return json.loads(line)
 
   def seconds(self, case: dict[str, int]) -> float:
     """Runs one case.
 
     Raises:
-      SystemExit: the worker died, or did other work than it was asked for.
+      SystemExit: the worker died, or wrote another number of tokens.
     """
     self.process.stdin.write(json.dumps(case) + "\n")
     self.process.stdin.flush()
     answer = self.read()
     if answer["tokens"] != case["sentences"] * case["output"]:
-      raise SystemExit(f"{' '.join(self.process.args)}: {case}: {answer}: other work")
+      raise SystemExit(
+        f"{' '.join(self.process.args)}: {case}: expected "
+        f"{case['sentences'] * case['output']} tokens, got {answer['tokens']}"
+      )
     return answer["seconds"]
 
 
@@ -100,21 +105,21 @@ def measure(workers: dict[str, Worker], cases: dict, rounds: int) -> dict:
   """Seconds of every case and decoder, round by round: `seconds[case][decoder]`."""
   for worker in workers.values():
     worker.seconds(case(sentences=3, output=5, beam=2))
-  seconds = {name: {who: [] for who in workers} for name in cases}
+  seconds = {name: {decoder: [] for decoder in workers} for name in cases}
   for turn in range(rounds):
     for name, work in cases.items():
       order = (
         list(workers)[turn % len(workers) :] + list(workers)[: turn % len(workers)]
       )
-      for who in order:
-        seconds[name][who].append(workers[who].seconds(work))
-      done = ", ".join(f"{who} {times[-1]:.2f}" for who, times in seconds[name].items())
-      print(f"round {turn + 1}, {name}: {done} s", file=sys.stderr, flush=True)
+      for decoder in order:
+        seconds[name][decoder].append(workers[decoder].seconds(work))
+      last = ", ".join(f"{d} {times[-1]:.2f}" for d, times in seconds[name].items())
+      print(f"round {turn + 1}, {name}: {last} s", file=sys.stderr, flush=True)
   return seconds
 
 
 def spread(values: list[float], form: str) -> str:
-  """The median, and the least and most where there are several."""
+  """The median, and the smallest and largest value where there are several."""
   text = format(statistics.median(values), form)
   if len(values) > 1:
     text += f" ({min(values):{form}} to {max(values):{form}})"
@@ -122,19 +127,19 @@ def spread(values: list[float], form: str) -> str:
 
 
 def report(seconds: dict, cases: dict, versions: dict[str, str]) -> str:
-  """Markdown: the machine, output tokens a second, and the peers' seconds over ours."""
-  load = f"load average at the end {os.getloadavg()[1]:.1f}, of five minutes"
+  """Markdown: the machine, output tokens per second, and the ratios to our seconds."""
+  load = f"load average at the end {os.getloadavg()[1]:.1f} (five minutes)"
   lines = [f"{machine()}; {load}", ""]
-  lines += [f"* {who}: {version}" for who, version in versions.items()]
+  lines += [f"* {decoder}: {version}" for decoder, version in versions.items()]
   lines += ["", "| work | decoder | output tokens/s | ours is faster by |"]
   lines += ["| --- | --- | --- | --- |"]
   for name, times in seconds.items():
     tokens = cases[name]["sentences"] * cases[name]["output"]
-    for who, mine in times.items():
-      rates = [tokens / one for one in mine]
-      ratios = [peer / own for peer, own in zip(mine, times[OURS], strict=True)]
-      ratio = "" if who == OURS else spread(ratios, ".2f")
-      lines.append(f"| {name} | {who} | {spread(rates, '.0f')} | {ratio} |")
+    for decoder, own in times.items():
+      rates = [tokens / each for each in own]
+      ratios = [peer / ours for peer, ours in zip(own, times[OURS], strict=True)]
+      ratio = "" if decoder == OURS else spread(ratios, ".2f")
+      lines.append(f"| {name} | {decoder} | {spread(rates, '.0f')} | {ratio} |")
   return "\n".join(lines)
 
 
@@ -151,22 +156,32 @@ def machine() -> str:
 
 def main():
   parser = argparse.ArgumentParser(description=__doc__.split("\n\n")[0])
-  parser.add_argument("--rounds", type=int, default=3, help="default 3")
-  parser.add_argument("--cases", default="", help="a regular expression; default all")
-  parser.add_argument("--output", type=Path, help="also writes every second, as JSON")
+  parser.add_argument("--rounds", type=int, default=3, help="rounds (default 3)")
+  parser.add_argument(
+    "--cases",
+    default="",
+    help="run the cases that match this regular expression (default: all)",
+  )
+  parser.add_argument(
+    "--output", type=Path, help="also write all seconds to a JSON file"
+  )
   arguments = parser.parse_args()
   cases = {name: c for name, c in CASES.items() if re.search(arguments.cases, name)}
   if not cases:
-    parser.error(f"--cases: {arguments.cases!r} is none of: {'; '.join(CASES)}")
+    parser.error(
+      f"--cases: {arguments.cases!r} matches no case; there are: {'; '.join(CASES)}"
+    )
   if arguments.rounds < 1:
-    parser.error(f"--rounds: {arguments.rounds} is less than 1")
+    parser.error(f"--rounds: expected 1 or more, got {arguments.rounds}")
   python = str(install())
   ours = sys.executable, str(HERE / "ours.py")
   workers = {OURS: Worker(*ours, "float32"), OURS_INT8: Worker(*ours, "int8")}
-  for who, kind in PEERS.items():
-    workers[who] = Worker(python, str(HERE / "peers.py"), str(HERE / ".cache"), kind)
+  for decoder, kind in PEERS.items():
+    workers[decoder] = Worker(
+      python, str(HERE / "peers.py"), str(HERE / ".cache"), kind
+    )
   seconds = measure(workers, cases, arguments.rounds)
-  versions = {who: worker.versions for who, worker in workers.items()}
+  versions = {decoder: worker.versions for decoder, worker in workers.items()}
   print(report(seconds, cases, versions))
   if arguments.output:
     record = {"machine": machine(), "versions": versions, "seconds": seconds}

@@ -1,6 +1,6 @@
-"""Our decoder of the paper's base geometry, random weights: `ours.py float32|int8`.
+"""Our decoder: the paper's base geometry, random weights: `ours.py float32|int8`.
 
-Speaks the protocol of `decode.py`.
+Speaks the protocol of `decode.py`'s `Worker`.
 """
 
 import json
@@ -22,7 +22,7 @@ VOCABULARY = 32_000
 
 
 class Ours:
-  """The search that `transformer translate` runs, on given shapes."""
+  """The search of `transformer translate`, on batches of fixed shapes."""
 
   versions = f"jax {jax.__version__}"
 
@@ -56,14 +56,14 @@ class Ours:
     return program.compile(), (self.params, tokens, Constraint(limit_b, limit_b))
 
   def decode(self, case: dict) -> tuple[float, int]:
-    """Seconds and tokens; compilation, which a user's cache keeps, is not counted."""
+    """Seconds and tokens; compilation, which is cached on disk, is not counted."""
     name = tuple(case.items())
     if name not in self.programs:
       self.programs[name] = self.compiled(**case)
     program, arguments = self.programs[name]
-    begin = time.perf_counter()
+    start = time.perf_counter()
     output = jax.block_until_ready(program(*arguments))
-    return time.perf_counter() - begin, int(output.length_bw[:, 0].sum())
+    return time.perf_counter() - start, int(output.length_bw[:, 0].sum())
 
 
 def main():

@@ -1,9 +1,9 @@
-"""Other people's decoders of the same geometry, random weights, one a process.
+"""Other libraries' decoders with the same geometry and random weights, one per process.
 
     python peers.py FOLDER huggingface|float32|int8
 
-FOLDER keeps the model between runs. Speaks the protocol of `decode.py`; runs in an
-environment of its own, made from `requirements.txt`.
+FOLDER keeps the model between runs. Speaks the protocol of `decode.py`'s `Worker`; runs
+in its own environment, made from `requirements.txt`.
 """
 
 import json
@@ -25,9 +25,9 @@ VOCABULARY = 32_000
 
 def marian(folder: Path) -> Path:
   """A Marian model of the paper's base geometry (§3) as Hugging Face keeps it."""
-  place = folder / f"marian-{transformers.__version__}"
-  if (place / "vocab.json").exists():
-    return place
+  directory = folder / f"marian-{transformers.__version__}"
+  if (directory / "vocab.json").exists():
+    return directory
   torch.manual_seed(0)
   config = transformers.MarianConfig(
     vocab_size=VOCABULARY, d_model=512, encoder_layers=6, decoder_layers=6,
@@ -36,21 +36,24 @@ def marian(folder: Path) -> Path:
     max_position_embeddings=512, eos_token_id=0, forced_eos_token_id=None,
     pad_token_id=VOCABULARY - 1, decoder_start_token_id=VOCABULARY - 1,
   )  # fmt: skip
-  transformers.MarianMTModel(config).save_pretrained(place)
-  # The converter reads a tokenizer too. Its pieces play no part: ids go in and out.
+  transformers.MarianMTModel(config).save_pretrained(directory)
+  # The converter reads a tokenizer too; it is not used, for ids go in and out.
   text = folder / "words.txt"
   words = random.Random(0)
   text.write_text("\n".join(f"{words.random():.9f}" for _ in range(2000)))
   sentencepiece.SentencePieceTrainer.train(
-    input=str(text), model_prefix=str(place / "source"), vocab_size=60, minloglevel=2
+    input=str(text),
+    model_prefix=str(directory / "source"),
+    vocab_size=60,
+    minloglevel=2,
   )
-  (place / "target.spm").write_bytes((place / "source.model").read_bytes())
-  (place / "source.model").rename(place / "source.spm")
+  (directory / "target.spm").write_bytes((directory / "source.model").read_bytes())
+  (directory / "source.model").rename(directory / "source.spm")
   names = ["</s>", "<unk>", *(f"w{i}" for i in range(2, VOCABULARY - 1)), "<pad>"]
   kind = {"source_lang": "en", "target_lang": "de", "model_max_length": 512}
-  (place / "tokenizer_config.json").write_text(json.dumps(kind))
-  (place / "vocab.json").write_text(json.dumps({w: i for i, w in enumerate(names)}))
-  return place
+  (directory / "tokenizer_config.json").write_text(json.dumps(kind))
+  (directory / "vocab.json").write_text(json.dumps({w: i for i, w in enumerate(names)}))
+  return directory
 
 
 def sources(case: dict) -> list[list[int]]:
@@ -87,21 +90,24 @@ class CTranslate2:
   versions = f"ctranslate2 {ctranslate2.__version__}"
 
   def __init__(self, folder: Path, kind: str):
-    place = folder / f"ctranslate2-{ctranslate2.__version__}"
-    if not place.exists():
+    directory = folder / f"ctranslate2-{ctranslate2.__version__}"
+    if not directory.exists():
       model = str(marian(folder))
-      ctranslate2.converters.TransformersConverter(model).convert(str(place))
+      ctranslate2.converters.TransformersConverter(model).convert(str(directory))
     self.translator = ctranslate2.Translator(
-      str(place), compute_type=kind, inter_threads=1, intra_threads=os.cpu_count() or 1
+      str(directory),
+      compute_type=kind,
+      inter_threads=1,
+      intra_threads=os.cpu_count() or 1,
     )
 
   def decode(self, case: dict) -> int:
     rows = [[*(f"w{i}" for i in ids[:-1]), "</s>"] for ids in sources(case)]
-    found = self.translator.translate_batch(
+    results = self.translator.translate_batch(
       rows, beam_size=case["beam"],
       min_decoding_length=case["output"], max_decoding_length=case["output"],
     )  # fmt: skip
-    return sum(len(result.hypotheses[0]) for result in found)
+    return sum(len(result.hypotheses[0]) for result in results)
 
 
 def main():
@@ -111,9 +117,9 @@ def main():
   print(json.dumps({"versions": decoder.versions}), flush=True)
   for line in sys.stdin:
     case = json.loads(line)
-    begin = time.perf_counter()
+    start = time.perf_counter()
     tokens = decoder.decode(case)
-    seconds = time.perf_counter() - begin
+    seconds = time.perf_counter() - start
     print(json.dumps({"seconds": seconds, "tokens": tokens}), flush=True)
 
 

@@ -1,12 +1,12 @@
-"""The help texts of Python by a Transformer without the encoder.
+"""The help texts of Python by a decoder-only Transformer.
 
 Claim: a small decoder-only model predicts an unseen help topic far better than the
-frequencies of its tokens do, and goes on with a text.
+frequencies of its tokens do, and continues a text.
 Command: python train.py --config configs/language_model.py
-  transformer generate runs/language "The for statement" --stream
+  transformer generate runs/language_model "The for statement" --stream
 Cost: 1.2 minutes on 2 cores.
-Result: perplexity 43.1 on the topics of val, 2.28 bits a character (2026-11-21); the
-frequencies of tokens alone have 234.
+Result: perplexity 43.1 on the topics of val, 2.28 bits per character (2026-11-21);
+token frequencies alone have 234.
 
 Own text: --config.data="PlainText(('a.txt', 'b.txt'))"; a prepared TFDS set:
 --config.data="TfdsText('lm1b')".

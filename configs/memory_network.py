@@ -1,16 +1,16 @@
 """Questions about stories by an end-to-end memory network (Sukhbaatar et al. 2015).
 
 Claim: a network that reads its memory several times finds an answer that takes two
-sentences: who has the thing, and where this person went.
+sentences: who has the object, and where this person went.
 Command: python train.py --config configs/memory_network.py
   transformer classify runs/memory_network "Anna goes to the garden. Anna takes the
   ball. Anna walks to the office. Where is the ball?"
 Cost: 14 s on 2 cores.
 Result: accuracy 0.992 on the 1,000 stories of val and 0.994 on those of test
 (2026-11-21), where the most frequent answer has 0.151 and 0.162, and the place that a
-story names last 0.28 and 0.29. With one reading 0.396 on val after 2,000 updates.
+story names last 0.28 and 0.29. With one hop 0.396 on val after 2,000 updates.
 
-One fact instead of two: --config.data.facts=1; one reading instead of three:
+One fact instead of two: --config.data.facts=1; one hop instead of three:
 --config.model.hops=1.
 """
 

@@ -6,7 +6,7 @@ Command: python train.py --config configs/multi30k.py --workdir runs/m30k
   transformer evaluate runs/m30k-averaged --beam 5
 Cost: 35 minutes on 2 CPU cores.
 Result: 37.33 BLEU (sacreBLEU, 13a, cased) on test_2016_flickr (2026-11-21); see
-docs/log.md for the other form and for what did not work.
+docs/log.md for another configuration and for what did not work.
 """
 
 from transformer.data.batching import Grouped

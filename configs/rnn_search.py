@@ -8,26 +8,23 @@ Result: exact match 0.999 on the 2,000 dates of val after 250 updates, 1.000 aft
 (2026-11-21).
 """
 
-from transformer.data.batching import Grouped
-from transformer.data.sources.dates import Dates
-from transformer.data.tokenizer import SentencePiece
+import dataclasses
+from pathlib import Path
+
+from transformer import experiment
 from transformer.experiment import Config
 from transformer.models.rnn_search import RNNSearch
-from transformer.tasks.translation import Translation
 from transformer.training.optimizers import Adam
-from transformer.training.schedules import Cosine
 
 
 def get_config() -> Config:
-  """The experiment; data, batches and tokenizer are those of dates.py."""
-  return Config(
-    data=Dates(),
+  """The experiment of dates.py with another model; gradients are clipped."""
+  base = experiment.read_config(Path(__file__).with_name("dates.py"))
+  return dataclasses.replace(
+    base,
     model=RNNSearch(d_model=128, d_state=128, d_alignment=64, d_output=128),
-    task=Translation(smoothing=0.0),
-    tokenizer=SentencePiece(vocabulary=1000, split_digits=True),
-    batching=Grouped(tokens=2048, lengths=(12, 16, 24, 48)),
     optimizer=Adam(clip=1.0),
-    schedule=Cosine(rate=3e-3, warmup=200, steps=500),
+    schedule=dataclasses.replace(base.schedule, steps=500),
     steps=500,
     eval_every=250,
     save_every=250,

@@ -1,7 +1,7 @@
 """Handwritten digits by a Vision Transformer (Dosovitskiy et al. 2021).
 
-Claim: the encoder of the Transformer reads images as well, as rows of patches, with no
-convolution.
+Claim: the encoder of the Transformer classifies images too, as sequences of patches and
+without convolutions.
 Command: python train.py --config configs/vit.py
   transformer classify runs/vit digit.png
 Cost: 54 s on 2 cores.
@@ -9,7 +9,7 @@ Result: accuracy 0.971 on the 276 digits of val and 0.949 on those of test (2026
 where the most frequent digit has 0.109 and 0.094, and the residual network of resnet.py
 0.996 and 0.953: in the paper too little data favours convolutions (§4.3).
 
-Takes `pip install 'transformer[images]'`. Other images:
+Needs `pip install 'transformer[images]'`. Other images:
 --config.data="ImageFolder('flowers')", a directory with a sub-directory for each class,
 or a prepared TFDS set, --config.data="TfdsImages('cifar10')"; with, say,
 --config.task.size=32 --config.task.channels=3 --config.model.channels=3

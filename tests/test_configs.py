@@ -1,62 +1,127 @@
 """Every experiment in configs/ can be built, shaped, sharded and stored."""
 
+import functools
 from pathlib import Path
 
 import jax
 import jax.numpy as jnp
 import pytest
+from flax import linen as nn
 
 from transformer import config as configs
 from transformer import experiment, tree
 from transformer.experiment import Config
-from transformer.training.mesh import Mesh
-from transformer.training.state import abstract_state, init_state
+from transformer.training.mesh import AXES, check_batches, check_weights
 
 FILES = sorted(Path(__file__).resolve().parent.parent.glob("configs/*.py"))
 PARAMETERS = {"dates": 1_050_624, "wmt14_base": 63_045_632, "wmt14_big": 214_171_648}
 """The last two: see docs/papers.md on the vocabulary of 37,000."""
 
+MESHES = (
+  {"data": 8},
+  {"fsdp": 8},
+  {"data": 4, "tensor": 2},
+  {"data": 4, "sequence": 2},
+  {"fsdp": 2, "tensor": 2, "sequence": 2},
+)
+INDIVISIBLE_ROWS = {"conv_seq2seq", "dates", "multi30k", "rnn", "rnn_search"}
+"""Their batches of short sentences have 170 or 85 rows, which 8 does not divide."""
+NO_SEQUENCE = {"memory_network", "resnet", "vit"}
+"""Their rows hold one example each, without a sequence axis to split."""
+
 
 def test_there_are_experiments():
   assert {"dates", "multi30k", *PARAMETERS} <= {path.stem for path in FILES}
+  assert {path.stem for path in FILES} > INDIVISIBLE_ROWS | NO_SEQUENCE
+
+
+def abstract_params(config):
+  """Shapes of the parameters, with the names of their axes."""
+  vocabulary = config.task.vocabulary_size(config.data, config.tokenizer)
+  module = config.model.module(vocabulary, jnp.float32)
+  init = functools.partial(module.init, jax.random.key(0), config.model.example())
+  return jax.eval_shape(init)["params"]
 
 
 @pytest.mark.parametrize("path", FILES, ids=lambda path: path.stem)
 def test_an_experiment_is_whole(path):
-  config = experiment.read(path)
+  config = experiment.read_config(path)
   assert configs.loads(Config, configs.dumps(config)) == config
   assert hash(config) == hash(configs.loads(Config, configs.dumps(config)))
-  module = config.model.module(config.tokenizer.vocabulary, jnp.float32)
-  rule = config.optimizer.transform(lambda count: config.schedule(count + 1, 64))
-  init = init_state(module, config.model.example(), rule, jax.random.key(0))
-  state = abstract_state(init, Mesh().build())
+  params = nn.unbox(abstract_params(config))
+  opt_state = jax.eval_shape(config.gradient_transformation().init, params)
+  assert jax.tree.leaves(opt_state)
   if path.stem in PARAMETERS:
-    assert tree.size(state.params) == PARAMETERS[path.stem]
+    assert tree.size(params) == PARAMETERS[path.stem]
   text = path.read_text()
-  for word in ("Claim:", "Command:", "Cost:"):
+  for word in ("Claim:", "Command:", "Cost:", "Result:"):
     assert word in text, f"{path.name}: its docstring has no {word}"
 
 
-def test_read_names_what_is_wrong(tmp_path):
-  with pytest.raises(FileNotFoundError, match="no such config file"):
-    experiment.read(tmp_path / "x.py")
-  (tmp_path / "x.py").write_text("def get_config():\n  return 3\n")
-  with pytest.raises(ValueError, match="returns int, no Config"):
-    experiment.read(tmp_path / "x.py")
-  (tmp_path / "x.py").write_text("import nothing_of_the_kind\n")
-  with pytest.raises(ValueError, match="nothing_of_the_kind"):
-    experiment.read(tmp_path / "x.py")
-  (tmp_path / "x.py").write_text(
+@pytest.mark.parametrize("path", FILES, ids=lambda path: path.stem)
+def test_an_experiment_divides_over_8_devices(path):
+  config = experiment.read_config(path)
+  params = abstract_params(config)
+  for mesh in MESHES:
+    sizes = dict.fromkeys(AXES, 1) | mesh
+    if not (path.stem in NO_SEQUENCE and "sequence" in mesh):
+      check_weights(sizes, params)
+    check = functools.partial(
+      check_batches, sizes, config.batching.shapes, config.accumulate
+    )
+    if path.stem in INDIVISIBLE_ROWS:
+      with pytest.raises(ValueError, match=r"batch of (170|85) rows"):
+        check()
+    elif path.stem in NO_SEQUENCE and "sequence" in mesh:
+      with pytest.raises(ValueError, match="rows of 1 slots"):
+        check()
+    else:
+      check()
+
+
+def test_read_config_names_what_is_wrong(tmp_path):
+  path = tmp_path / "x.py"
+  with pytest.raises(FileNotFoundError, match=r"x\.py: no such Python file"):
+    experiment.read_config(path)
+  path.write_text("def get_config():\n  return 3\n")
+  with pytest.raises(ValueError, match="to return a Config, got int"):
+    experiment.read_config(path)
+  path.write_text("import no_such_module\n")
+  with pytest.raises(ValueError, match="no_such_module"):
+    experiment.read_config(path)
+  path.write_text("STEPS = 3\n")
+  with pytest.raises(ValueError, match=r"expected a function get_config\(\)"):
+    experiment.read_config(path)
+  path.write_text(
     "from transformer.experiment import Config\n"
     "from transformer.data.sources.dates import Dates\n"
     "def get_config():\n  return Config(Dates(), log_every='x')\n"
   )
-  with pytest.raises(ValueError, match="log_every"):
-    experiment.read(tmp_path / "x.py")
+  with pytest.raises(ValueError, match=r"config\.log_every: expected an integer"):
+    experiment.read_config(path)
 
 
 @pytest.mark.parametrize(
-  "name, text, free",
+  "settings, message",
+  [
+    ("steps=0", "steps: expected 1 or more, got 0"),
+    ("seed=-1", "seed: expected 0 or more, got -1"),
+    ("ema=1", "ema: expected a decay from 0 to below 1, got 1.0"),
+    ("metric=belu",
+     "metric: expected a score of Translation (loss, exact_match, bleu, chrf), "
+     "got 'belu'"),
+  ],
+)  # fmt: skip
+def test_a_config_names_the_setting_that_is_out_of_range(settings, message):
+  config = experiment.read_config(next(p for p in FILES if p.stem == "dates"))
+  name, text = settings.split("=")
+  with pytest.raises(ValueError) as error:
+    configs.override(config, name, text)
+  assert str(error.value) == f"--config.{message}"
+
+
+@pytest.mark.parametrize(
+  "name, text, may_change",
   [
     ("accumulate", "4", True),
     ("mesh", "Mesh(fsdp=2)", True),
@@ -71,13 +136,13 @@ def test_read_names_what_is_wrong(tmp_path):
     ("batching.tokens", "512", False),
   ],
 )
-def test_what_changes_speed_alone_may_change_when_a_run_goes_on(name, text, free):
-  old = experiment.read(next(path for path in FILES if path.stem == "dates"))
+def test_only_settings_of_speed_and_length_may_change_on_resume(name, text, may_change):
+  old = experiment.read_config(next(path for path in FILES if path.stem == "dates"))
   new = configs.override(old, name, text)
   assert new != old
-  wrong = experiment.conflicts(old, new)
-  assert (wrong == []) == free
-  assert all(name.split(".")[-1] in line for line in wrong)
+  conflicts = experiment.resume_conflicts(old, new)
+  assert (conflicts == []) == may_change
+  assert all(name.split(".")[-1] in line for line in conflicts)
   if name in ("model.remat", "task.cross_entropy"):
     other = configs.override(new, name, text.replace("Full", "Projections"))
-    assert experiment.conflicts(new, configs.override(other, "steps", "9")) == []
+    assert experiment.resume_conflicts(new, configs.override(other, "steps", "9")) == []

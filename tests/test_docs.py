@@ -1,4 +1,4 @@
-"""The page of recipes: its example is followed word for word, its tables are whole."""
+"""docs/recipes.md: its example is followed word for word, its tables are complete."""
 
 import os
 import re
@@ -26,25 +26,27 @@ SMALL = (
 
 
 def test_the_page_lists_every_recipe():
-  wanted = {
+  expected = {
     param.values[1] for param in recipes() if param.values[0].split(".")[-1] in TABLES
   }
-  listed = set(re.findall(r"^\| `(\w+)\(\)` \|", PAGE, re.MULTILINE))
-  assert listed == wanted
+  assert set(re.findall(r"^\| `(\w+)\(\)` \|", PAGE, re.MULTILINE)) == expected
 
 
 @pytest.mark.slow
-def test_the_example_of_the_page_trains(tmp_path):
-  programs = re.findall(r"```python\n(.*?)```", PAGE, re.DOTALL)
-  scheme = programs[0].partition("@dataclasses")[2].partition("def get_config")[0]
-  assert len(scheme.strip().splitlines()) < 20
-  (command,) = re.findall(r"^python (train\.py .*)$", PAGE, re.MULTILINE)
-  (tmp_path / "log_penalty.py").write_text(programs[0], encoding="utf-8")
+def test_the_example_of_the_page_trains_and_is_used(tmp_path):
+  scheme, study = re.findall(r"```python\n(.*?)```", PAGE, re.DOTALL)
+  body = scheme.partition("@dataclasses")[2].partition("def get_config")[0]
+  assert len(body.strip().splitlines()) < 20
+  (tmp_path / "log_penalty.py").write_text(scheme, encoding="utf-8")
+  (tmp_path / "log_penalty_study.py").write_text(study, encoding="utf-8")
   for name in ("train.py", "configs"):
     (tmp_path / name).symlink_to(ROOT / name)
-  (tmp_path / "use.py").write_text(programs[1], encoding="utf-8")
+  (train,) = re.findall(r"^python (train\.py .*)$", PAGE, re.MULTILINE)
+  (use,) = re.findall(r"^transformer (.* translate .*)$", PAGE, re.MULTILINE)
+  (ablate,) = re.findall(r"^transformer (ablate .*)$", PAGE, re.MULTILINE)
+  (message,) = re.findall(r"^error: .*LogPenalty.*$", PAGE, re.MULTILINE)
 
-  def run(*arguments):
+  def run(*arguments, status=0):
     done = subprocess.run(
       [sys.executable, *arguments],
       cwd=tmp_path,
@@ -52,16 +54,20 @@ def test_the_example_of_the_page_trains(tmp_path):
       capture_output=True,
       text=True,
     )
-    assert done.returncode == 0, done.stderr[-2000:]
-    return done.stdout
+    assert done.returncode == status, done.stderr[-2000:]
+    return done
 
-  run(*shlex.split(command), *SMALL)
+  run(*shlex.split(train), *SMALL)
   assert "LogPenalty" in (tmp_path / "runs/log_penalty/config.json").read_text()
-  assert run("use.py").startswith("[")
-  (tmp_path / "log_penalty_study.py").write_text(programs[2], encoding="utf-8")
-  body = programs[2].partition("def get_study")[2]
+  command = ["-m", "transformer.cli"]
+  use = shlex.split(use)
+  assert use[:2] == ["--import", "log_penalty.py"]
+  assert run(*command, *use).stdout.count("\n") == 1
+  # Opening the run executes nothing, so without the flag the class is unknown.
+  error = run(*command, *use[2:], status=1).stderr.splitlines()[-1]
+  assert re.fullmatch(re.escape(message).replace("…", ".*"), error)
+  body = study.partition("def get_study")[2]
   assert len(body.strip().splitlines()) < 20
-  (study,) = re.findall(r"^transformer (ablate .*)$", PAGE, re.MULTILINE)
-  run("-m", "transformer.cli", *shlex.split(study), *SMALL, "--seeds", "7")
+  run(*command, *shlex.split(ablate), *SMALL, "--seeds", "7")
   table = (tmp_path / "runs/log_penalty_study/table.md").read_text(encoding="utf-8")
   assert table.count("| 1 |\n") == 3 and "LogPenalty(start=0.0)" in table

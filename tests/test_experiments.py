@@ -5,7 +5,8 @@ from pathlib import Path
 
 import pytest
 
-from transformer import cli, experiment, trainer
+from transformer import cli, experiment
+from transformer.runs import trainer
 from transformer.runs.metrics import Metrics
 from transformer.studies import by_memory
 from transformer.training.schedules import Schedule
@@ -15,7 +16,7 @@ CONFIGS = Path(__file__).resolve().parent.parent / "configs"
 
 def shortened(name, steps, tmp_path):
   """The scores of a shipped experiment after fewer updates."""
-  config = experiment.read(CONFIGS / f"{name}.py")
+  config = experiment.read_config(CONFIGS / f"{name}.py")
   warmup = min(config.schedule.warmup, steps // 5)
   schedule = dataclasses.replace(config.schedule, steps=steps, warmup=warmup)
   config = dataclasses.replace(
@@ -28,7 +29,7 @@ def shortened(name, steps, tmp_path):
 @pytest.mark.slow
 @pytest.mark.parametrize(
   "name, steps, floor",
-  [("rnn", 300, 0.5), ("rnn_attention", 300, 0.5), ("convolutional", 300, 0.5)],
+  [("rnn", 300, 0.5), ("rnn_search", 300, 0.5), ("conv_seq2seq", 300, 0.5)],
 )
 def test_every_encoder_decoder_learns_dates(name, steps, floor, tmp_path):
   # The most frequent date is right once in hundreds.
@@ -40,7 +41,7 @@ def test_every_encoder_decoder_learns_dates(name, steps, floor, tmp_path):
   "name, steps, floor",
   [("vit", 600, 0.8), ("resnet", 150, 0.9), ("memory_network", 3000, 0.9)],
 )
-def test_every_classifier_leaves_the_majority_behind(name, steps, floor, tmp_path):
+def test_every_classifier_beats_the_majority_class(name, steps, floor, tmp_path):
   if name != "memory_network":
     pytest.importorskip("sklearn")
   scores = shortened(name, steps, tmp_path)
@@ -49,28 +50,28 @@ def test_every_classifier_leaves_the_majority_behind(name, steps, floor, tmp_pat
 
 
 @pytest.mark.slow
-def test_the_language_model_is_better_than_frequencies(tmp_path):
-  scores = shortened("language", 200, tmp_path)
+def test_the_language_model_beats_frequencies(tmp_path):
+  scores = shortened("language_model", 200, tmp_path)
   assert scores["val/perplexity"] < 0.4 * scores["val/unigram_perplexity"]
 
 
 @pytest.mark.slow
-def test_bert_is_better_than_frequencies_and_a_better_beginning(tmp_path):
+def test_bert_beats_frequencies_and_is_a_better_initialisation(tmp_path):
   scores = shortened("bert", 1500, tmp_path)
   assert scores["val/loss"] < scores["val/unigram_loss"] - 0.5
   assert scores["val/accuracy"] > scores["val/unigram_accuracy"] + 0.03
-  config = experiment.read(CONFIGS / "bert_finetune.py")
+  config = experiment.read_config(CONFIGS / "bert_finetune.py")
   tuned = dataclasses.replace(config, init=str(tmp_path / "bert"))
-  start = experiment.read(CONFIGS / "bert.py")
+  start = experiment.read_config(CONFIGS / "bert.py")
   start = dataclasses.replace(start, steps=1, schedule=Schedule(rate=0.0))
   assert trainer.train(start, tmp_path / "start") == 0
   scratch = dataclasses.replace(config, init=str(tmp_path / "start"))
-  found = {}
-  for name, one in (("tuned", tuned), ("scratch", scratch)):
-    assert trainer.train(one, tmp_path / name) == 0
-    found[name] = {key: v for _, key, v in Metrics.read(tmp_path / name)}
-    assert found[name]["val/majority_accuracy"] < 0.1
-  assert found["tuned"]["val/accuracy"] > found["scratch"]["val/accuracy"] + 0.03
+  results = {}
+  for name, each in (("tuned", tuned), ("scratch", scratch)):
+    assert trainer.train(each, tmp_path / name) == 0
+    results[name] = {key: v for _, key, v in Metrics.read(tmp_path / name)}
+    assert results[name]["val/majority_accuracy"] < 0.1
+  assert results["tuned"]["val/accuracy"] > results["scratch"]["val/accuracy"] + 0.03
 
 
 @pytest.mark.slow
@@ -85,7 +86,7 @@ def test_transformer_xl_gains_by_its_memory(tmp_path):
 
 @pytest.mark.slow
 def test_dates_are_learnt_in_a_minute_or_two(tmp_path, capsys):
-  config = experiment.read(CONFIGS / "dates.py")
+  config = experiment.read_config(CONFIGS / "dates.py")
   config = dataclasses.replace(
     config,
     steps=400,

@@ -1,10 +1,13 @@
-"""One experiment: every setting that decides what a run computes."""
+"""One experiment: every setting that decides what a run computes, and the Python files
+that return one."""
 
 import dataclasses
+import importlib.machinery
 import importlib.util
 import sys
 from collections.abc import Callable
 from pathlib import Path
+from types import ModuleType
 
 import optax
 
@@ -58,7 +61,14 @@ TASKS = (
   *(ImageClassification, LanguageModelling, MaskedLanguageModelling),
   *(QuestionAnswering, SegmentLanguageModelling, TextClassification, Translation),
 )
-"""Imported so that the command line and a stored config know them by name."""
+"""Imported so that the command line and stored configs can name them."""
+
+
+MINIMUMS = {
+  **dict.fromkeys(("accumulate", "steps", "log_every", "eval_every", "save_every"), 1),
+  **{"max_consecutive_skips": 1, "seed": 0, "patience": 0},
+}
+"""The smallest allowed values of settings."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -72,24 +82,25 @@ class Config:
     tokenizer: how text becomes tokens.
     batching: which examples share a batch.
     optimizer, schedule: the update rule and its learning rate.
-    precision: what the model computes in.
+    precision: the dtype of the computation.
     mesh: how devices are arranged.
-    accumulate: how many parts of a batch are computed one after another, in less
-      memory.
-    steps: how many updates to make.
-    seed: fixes parameters, order of the data and dropout.
+    accumulate: the number of parts of a batch that are computed one after another, to
+      save memory.
+    steps: the number of updates.
+    seed: of parameters, data order and dropout.
     log_every, eval_every, save_every: in steps.
-    keep: which checkpoints stay.
-    metric: the held-out score that says which are the best.
-    patience: training ends after so many evaluations without a new best; 0 goes on.
-    ema: decay of the moving average of the parameters, which the run is then evaluated
-      and used with (Polyak and Juditsky 1992); 0 keeps none.
-    max_consecutive_skips: training ends after so many steps in a row whose loss or gradient is
-      not finite; each of them makes no update.
-    init: a run whose parameters, as far as names and shapes fit, this one begins with,
-      and whose vocabulary it keeps; it is read once, before the first step.
-    freeze: beginnings of the paths of parameters that stay as they are, such as
-      `encoder` or `encoder/layers`.
+    keep: which checkpoints are kept.
+    metric: the held-out score by which checkpoints are ranked.
+    patience: training stops after this many evaluations without a new best; 0 never
+      stops it.
+    ema: decay of the exponential moving average of the parameters, with which the run
+      is then evaluated and used (Polyak and Juditsky 1992); 0 turns it off.
+    max_consecutive_skips: training stops after this many steps in a row with a loss or
+      gradient that is not finite; each of them is skipped.
+    init: a run from which parameters are initialised, where names and shapes agree, and
+      whose vocabulary is used; it is read once, before the first step.
+    freeze: prefixes of the paths of parameters that are not trained, such as `encoder`
+      or `encoder/layers`.
   """
 
   data: Source
@@ -117,93 +128,112 @@ class Config:
 
   def __post_init__(self):
     configs.check(self)
-    for name in (
-      "accumulate",
-      "steps",
-      "log_every",
-      "eval_every",
-      "save_every",
-      "max_consecutive_skips",
-    ):
-      if getattr(self, name) < 1:
-        raise ValueError(f"{name}: {getattr(self, name)} is less than 1")
+    for name, minimum in MINIMUMS.items():
+      configs.check_at_least(name, getattr(self, name), minimum)
+    if not 0 <= self.ema < 1:
+      raise ValueError(f"ema: expected a decay from 0 to below 1, got {self.ema}")
     if self.metric not in self.task.scores:
       raise ValueError(
-        f"metric: {self.metric!r} is no held-out score of {type(self.task).__name__}; "
-        f"there are: {', '.join(self.task.scores)}"
+        f"metric: expected a score of {type(self.task).__name__} "
+        f"({', '.join(self.task.scores)}), got {self.metric!r}"
       )
-    for name in ("seed", "patience"):
-      if getattr(self, name) < 0:
-        raise ValueError(f"{name}: {getattr(self, name)} is negative")
-    if not 0 <= self.ema < 1:
-      raise ValueError(f"ema: {self.ema} is not a decay of 0 or more and below 1")
 
-  def rule(self) -> optax.GradientTransformation:
-    """The update rule, at the schedule's rates, of what is not frozen."""
+  def gradient_transformation(self) -> optax.GradientTransformation:
+    """The optimizer at the schedule's learning rates; frozen parameters stay."""
     rule = self.optimizer.transform(
       lambda count: self.schedule(count + 1, self.model.width)
     )
     return frozen(rule, self.freeze)
 
 
-MAY_CHANGE = frozenset(
+RESUMABLE_CHANGES = frozenset(
   (
     *("steps", "log_every", "eval_every", "save_every", "keep", "patience"),
     *("max_consecutive_skips", "mesh", "accumulate", "data.directory", "task.memory"),
   )
 )
-"""Settings that may differ when a run is gone on with: they do not change what a step
-computes. `accumulate` draws other numbers for dropout, of the same distribution."""
+"""Settings that may differ when a run is resumed: they do not change what a step
+computes. (`accumulate` draws other dropout masks, from the same distribution.)"""
 
-SPEED = frozenset(("unroll", "remat", "kernel", "cross_entropy"))
-"""Settings, at any depth, that change speed and memory alone."""
+SPEED_SETTINGS = frozenset(("unroll", "remat", "kernel", "cross_entropy"))
+"""Settings, at any depth, that change speed and memory only, and may differ too."""
 
 
-def conflicts(old: Config, new: Config) -> list[str]:
-  """What speaks against going on with a run made with `old` under `new`, one line a
-  setting."""
-  found = []
-  for path, was, now in configs.differences(old, new):
+def resume_conflicts(old: Config, new: Config) -> list[str]:
+  """The settings that keep a run made with `old` from being resumed with `new`, one
+  line per setting."""
+  conflicts = []
+  for path, before, now in configs.differences(old, new):
     names = path.split(".")
-    if not {path, names[0]} & MAY_CHANGE and not SPEED & set(names):
-      found.append(f"{path}: {was!r} in the run, {now!r} now")
-  return found
+    may_change = {path, names[0]} & RESUMABLE_CHANGES or SPEED_SETTINGS & set(names)
+    if not may_change:
+      conflicts.append(f"{path}: {before!r} in the run, {now!r} now")
+  return conflicts
 
 
-def read(path: Path) -> Config:
-  """The config that a Python file's `get_config()` returns.
+def read_config(path: Path | str) -> Config:
+  """The config that `get_config()` of a Python file returns.
 
   Raises:
-    FileNotFoundError, ValueError: there is no such file, or it gives no config.
+    FileNotFoundError: there is no such file.
+    ValueError: it fails, or returns something else.
   """
-  function = load(path, "get_config")
+  get_config = load_function(path, "get_config")
   try:
-    config = function()
+    config = get_config()
   except Exception as error:
     raise ValueError(f"{path}: {type(error).__name__}: {error}") from error
   if not isinstance(config, Config):
-    raise ValueError(f"{path}: get_config() returns {type(config).__name__}, no Config")
+    raise ValueError(
+      f"{path}: expected get_config() to return a Config, got {type(config).__name__}"
+    )
   return config
 
 
-def load(path: Path, name: str) -> Callable:
+def load_function(path: Path | str, name: str) -> Callable:
   """A function of a Python file, which is run.
 
   Raises:
-    FileNotFoundError, ValueError: there is no such file, or it has none.
+    FileNotFoundError: there is no such file.
+    ValueError: it fails, or has no such function.
+  """
+  module = import_file(path)
+  if not hasattr(module, name):
+    raise ValueError(f"{path}: expected a function {name}(), got none")
+  return getattr(module, name)
+
+
+FILE_MODULE = "file:"
+"""Begins the module names of imported files."""
+
+
+def import_file(path: Path | str) -> ModuleType:
+  """Runs a Python file, so that configs can name the recipes which it defines.
+
+  Raises:
+    FileNotFoundError: there is no such file.
+    ValueError: it fails.
   """
   path = Path(path)
   if not path.is_file():
-    raise FileNotFoundError(f"{path}: no such config file; see configs/")
-  spec = importlib.util.spec_from_file_location(f"config_{path.stem}", path)
-  if spec is None or spec.loader is None:
-    raise ValueError(f"{path}: not a Python file")
+    raise FileNotFoundError(f"{path}: no such Python file")
+  name = f"{FILE_MODULE}{path.resolve()}"
+  loader = importlib.machinery.SourceFileLoader(name, str(path))
+  spec = importlib.util.spec_from_loader(name, loader)
+  assert spec is not None
   module = importlib.util.module_from_spec(spec)
-  # A base class refers to its subclasses weakly: the file's recipes are known by name
-  # for as long as somebody holds its module.
-  sys.modules[spec.name] = module
+  # A class refers to its subclasses weakly: recipes can be found by name as long as
+  # their module is kept.
+  sys.modules[name] = module
   try:
-    spec.loader.exec_module(module)
-    return getattr(module, name)
+    loader.exec_module(module)
   except Exception as error:
+    del sys.modules[name]
     raise ValueError(f"{path}: {type(error).__name__}: {error}") from error
+  return module
+
+
+def imported_files() -> list[Path]:
+  """The Python files that this process has imported, in order."""
+  names = [name for name in sys.modules if name.startswith(FILE_MODULE)]
+  return [Path(name.removeprefix(FILE_MODULE)) for name in names]

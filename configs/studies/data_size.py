@@ -28,7 +28,7 @@ CONVOLUTIONS = "model=ResNet(stages=(1, 1, 1), base_channels=16, block=Block(), 
 def get_study() -> Study:
   """Two networks of as many parameters, five numbers of images, the same updates."""
   base = dataclasses.replace(
-    experiment.read(Path(__file__).parents[1] / "vit.py"),
+    experiment.read_config(Path(__file__).parents[1] / "vit.py"),
     schedule=Cosine(rate=2e-3, warmup=50, steps=800),
     steps=800,
     eval_every=10_000,

@@ -42,7 +42,7 @@ ROWS = (
 
 def get_study() -> Study:
   """The configuration of configs/multi30k.py with other models in its place."""
-  base = experiment.read(Path(__file__).parents[1] / "multi30k.py")
+  base = experiment.read_config(Path(__file__).parents[1] / "multi30k.py")
   return Study(
     title="Four families on Multi30k, English to German",
     base=dataclasses.replace(

@@ -47,7 +47,7 @@ class Scale(NamedTuple):
 def paper() -> Scale:
   """The paper's experiment."""
   path = Path(__file__).parents[1] / "wmt14_base.py"
-  base = experiment.read(path)
+  base = experiment.read_config(path)
   return Scale(
     dataclasses.replace(base, tokenizer=SentencePiece(vocabulary=41_100)), 1, 1, 1
   )

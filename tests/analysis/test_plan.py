@@ -109,7 +109,8 @@ def test_what_does_not_fit_is_told_what_would(monkeypatch):
   record = planned(Mesh(data=4))
   total = record["bytes"]["total"]
   tight = dataclasses.replace(plans.DEVICES["h200"], memory=0.8 * total)
-  order = {"config": configs.dump(SMALL), "fixed": True, "devices": 1, "device": "h200"}
+  order = {"config": configs.dump(SMALL), "imports": [], "fixed": True}
+  order |= {"devices": 1, "device": "h200"}
   monkeypatch.setitem(plans.DEVICES, "h200", tight)
   found = plans.work(order)
   assert not found["fits"] and found["remedy"] is not None
@@ -142,7 +143,7 @@ def test_a_mesh_that_does_not_divide_is_refused_if_asked_for_and_else_mended():
   "arguments, message",
   [
     (["--device", "abacus"], "--device: abacus; there are h200, a100, v5p, cpu"),
-    (["--devices", "0"], "--devices: 0 is less than 1"),
+    (["--devices", "0"], "--devices: expected 1 or more, got 0"),
     (["--mesh", "Mesh(rows=2)"], "rows"),
     (["--mesh", "Mesh(data=3)", "--devices", "4"], "does not fit 4 devices"),
     (["--config.modl.layers=2"], "did you mean model"),
@@ -170,7 +171,7 @@ def test_the_command_plans_without_data(capsys):
 @pytest.mark.slow
 @pytest.mark.parametrize("devices", [8, 64, 512])
 def test_the_big_model_is_planned_in_two_minutes(devices):
-  config = experiment.read(ROOT / "configs" / "wmt14_big.py")
+  config = experiment.read_config(ROOT / "configs" / "wmt14_big.py")
   record = plans.plan(config, devices, "h200")
   assert record["parameters"] == 214_171_648
   assert record["compile_seconds"] < 120

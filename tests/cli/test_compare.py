@@ -8,7 +8,7 @@ import pytest
 import sacrebleu
 
 from transformer import cli
-from transformer.cli.evaluate import search_errors, write_record
+from transformer.cli.evaluate import count_search_errors, write_record
 from transformer.runs.translator import Hypothesis
 from transformer.tasks.translation import text_scores
 
@@ -77,9 +77,9 @@ def test_the_table_says_what_the_record_says(capsys, tmp_path):
   assert status == 0
   for metric in ("BLEU", "chrF2"):
     (row,) = [line for line in out.splitlines() if line.startswith(f"| {metric} |")]
-    wanted = record["scores"][metric]
-    assert f"{wanted['difference']:+.2f} | {wanted['p']:.4f} |" in row
-    assert f"| {wanted['a']:.2f} (" in row and wanted["signature"] in out
+    scores = record["scores"][metric]
+    assert f"{scores['difference']:+.2f} | {scores['p']:.4f} |" in row
+    assert f"| {scores['a']:.2f} (" in row and scores["signature"] in out
   _, out, _ = call(capsys, a, b, "--name", "other")
   assert "+0.00" in out
 
@@ -88,7 +88,7 @@ def test_the_table_says_what_the_record_says(capsys, tmp_path):
   "changes, message",
   [
     ({"bleu_signature": "nrefs:1|tok:intl"}, "sacreBLEU signatures differ"),
-    ({"data_sha256": "e" * 64}, "hashes of their data differ"),
+    ({"data_sha256": "e" * 64}, "hashes of the data differ"),
     ({"references": [*REFERENCES[1:], "x"]}, "their references differ"),
   ],
 )
@@ -104,11 +104,11 @@ def test_damaged_records_are_refused(capsys, tmp_path):
   a, b = write(tmp_path / "a", worse(0.3)), write(tmp_path / "b", worse(0.2))
   outputs = b / "evaluations" / "test.txt"
   outputs.write_text(outputs.read_text().replace("wrong", "right", 1))
-  assert "test.txt: not what test.json was made of" in call(capsys, a, b)[2]
+  assert "test.txt: changed since test.json was written" in call(capsys, a, b)[2]
   outputs.unlink()
   assert "test.txt: no such file" in call(capsys, a, b)[2]
   (b / "evaluations" / "test.json").write_text("{}")
-  assert "test.json: no record of evaluate" in call(capsys, a, b)[2]
+  assert "test.json: not a record of transformer evaluate" in call(capsys, a, b)[2]
   assert "none.json: no such file" in call(capsys, a, b, "--name", "none")[2]
   old = "nrefs:1|case:mixed|eff:no|tok:13a|smooth:exp|version:1.0.0"
   for run in (a, b):
@@ -131,6 +131,6 @@ def test_a_reference_that_scores_better_is_a_search_error():
   def scored(score):
     return Hypothesis("x", score, score, ("x",), (score,))
 
-  found = [[scored(-2.0), scored(-3.0)], [scored(-2.0)], [], [scored(-2.0)]]
+  results = [[scored(-2.0), scored(-3.0)], [scored(-2.0)], [], [scored(-2.0)]]
   references = [scored(-2.5), scored(-1.9), scored(-0.1), scored(-1.99999)]
-  assert search_errors(found, references) == 1
+  assert count_search_errors(results, references) == 1

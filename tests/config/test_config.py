@@ -46,8 +46,7 @@ class Picture:
   mode: Literal["fast", "slow"] = "fast"
 
   def __post_init__(self):
-    if self.steps < 1:
-      raise ValueError(f"steps: {self.steps} is less than 1")
+    configs.check_at_least("steps", self.steps, 1)
 
 
 @pytest.mark.parametrize(
@@ -80,16 +79,16 @@ class Picture:
   ],
 )  # fmt: skip
 def test_override_converts_to_the_declared_type(path, text, expected):
-  found = getattr(configs.override(Picture(), path, text), path)
-  assert found == expected and type(found) is type(expected)
+  value = getattr(configs.override(Picture(), path, text), path)
+  assert value == expected and type(value) is type(expected)
   if isinstance(expected, tuple):
-    assert [type(v) for v in found] == [type(v) for v in expected]
+    assert [type(v) for v in value] == [type(v) for v in expected]
 
 
 def test_override_walks_the_dots_and_leaves_the_rest():
   start = Picture(shape=Group(right=Circle(2.0, True)), steps=4)
-  found = configs.override(start, "shape.right.radius", "9")
-  assert found == Picture(shape=Group(right=Circle(9.0, True)), steps=4)
+  changed = configs.override(start, "shape.right.radius", "9")
+  assert changed == Picture(shape=Group(right=Circle(9.0, True)), steps=4)
   assert start.shape.right.radius == 2.0
   assert configs.override(start, "shape", "Circle()").shape == Circle()
 
@@ -99,28 +98,28 @@ def test_override_walks_the_dots_and_leaves_the_rest():
   [
     ("step", "3", r"--config\.step: no such field; did you mean steps\?"),
     ("shape.radios", "3", r"did you mean shape\.radius\?"),
-    ("steps", "many", "--config.steps='many': expected a whole number"),
-    ("steps", "1.5", "expected a whole number"),
-    ("steps", "True", "expected a whole number"),
-    ("steps", "9" * 30, "a whole number must be smaller"),
+    ("steps", "many", "--config.steps: expected an integer, got 'many'"),
+    ("steps", "1.5", "expected an integer, got '1.5'"),
+    ("steps", "True", "expected an integer"),
+    ("steps", "9" * 30, "expected an integer smaller than"),
     ("rate", "fast", "expected a number"),
     ("loud", "2", "expected true or false"),
     ("sizes", "(1, 'a')", "expected a tuple"),
     ("pair", "(1, 2, 3)", "expected a tuple"),
     ("mode", "medium", "expected 'fast' or 'slow'"),
     ("shape", "Cirkle()", "no Shape is named Cirkle; did you mean Circle"),
-    ("shape", "3", "expected a Shape: Circle, Group, Named, Shape"),
+    ("shape", "3", r"expected a Shape \(Circle, Group, Named, Shape, Wheel\), got '3'"),
     ("shape", "Circle(radios=3)", r"did you mean radius\?"),
-    ("shape", "Circle(radius='x')", "Circle.radius: expected a number"),
+    ("shape", "Circle(radius='x')", "Circle.radius: expected a number, got 'x'"),
     ("shape", "Circle(1, False, 3)", "takes at most 2"),
-    ("shape", "Circle(1, radius=2)", "radius twice"),
+    ("shape", "Circle(1, radius=2)", "Circle.radius is set twice"),
     ("shape", "Named()", "Named needs name"),
     ("shape", "Picture()", "no Shape is named Picture"),
     ("shape", "__import__('os').system('true')", "expected a Shape"),
     ("shape", "Circle(radius=open('x'))", "Circle.radius: expected a number"),
     ("shape", "Circle(", "expected a Shape"),
-    ("steps.x", "3", "has no fields"),
-    ("steps", "0", "--config.steps: steps: 0 is less than 1"),
+    ("steps.x", "3", "steps is 10, without fields"),
+    ("steps", "0", "^--config.steps: expected 1 or more, got 0"),
   ],
 )
 def test_override_refuses_with_one_line(path, text, message):
@@ -131,11 +130,45 @@ def test_override_refuses_with_one_line(path, text, message):
 
 def test_flags_are_taken_out_in_order():
   argv = ["x", "--config.a.b=1", "--other=2", "--config.c", "3", "--config.a.b=4=5"]
-  found, rest = configs.flags(argv)
-  assert found == [("a.b", "1"), ("c", "3"), ("a.b", "4=5")]
+  overrides, rest = configs.split_flags(argv)
+  assert overrides == [("a.b", "1"), ("c", "3"), ("a.b", "4=5")]
   assert rest == ["x", "--other=2"]
-  bare, _ = configs.flags(["--config.c", "--config.loud"])
+  bare, _ = configs.split_flags(["--config.c", "--config.loud"])
   assert bare == [("c", None), ("loud", None)]
+
+
+@dataclasses.dataclass(frozen=True)
+class Wheel(Shape):
+  spokes: int = 8
+  hub: Shape = Shape()
+
+  def __post_init__(self):
+    configs.check_at_least("spokes", self.spokes, 3)
+    if isinstance(self.hub, Wheel):
+      raise ValueError("a wheel in a wheel does not turn")
+
+
+def test_a_message_names_its_setting_once():
+  picture = Picture(shape=Wheel())
+
+  def message(function, *arguments):
+    with pytest.raises(ValueError) as error:
+      function(*arguments)
+    return str(error.value)
+
+  spokes = "spokes: expected 3 or more, got 2"
+  override = configs.override
+  assert message(override, picture, "shape.spokes", "2") == f"--config.shape.{spokes}"
+  assert (
+    message(override, picture, "shape", "Wheel(2)") == f"--config.shape: Wheel.{spokes}"
+  )
+  tree = configs.dump(picture)
+  tree["shape"]["spokes"] = 2
+  assert message(configs.load, Picture, tree) == f"config.shape.{spokes}"
+  # What is not about one setting keeps its own words.
+  assert message(override, picture, "shape.hub", "Wheel()") == (
+    "--config.shape.hub: a wheel in a wheel does not turn"
+  )
 
 
 def test_a_flag_without_a_value_is_true_where_that_can_be():
@@ -176,21 +209,21 @@ def deep():
   "tree, message",
   [
     ([], "expected a Picture"),
-    ({}, 'must say its "type"'),
+    ({}, '"type" of the object is missing'),
     ({"type": "Circle"}, "no Picture is named Circle"),
     ({"type": "Picture", "stepz": 3}, r"did you mean steps\?"),
-    ({"type": "Picture", "steps": "3"}, r"config\.steps: expected a whole number"),
+    ({"type": "Picture", "steps": "3"}, r"config\.steps: expected an integer"),
     ({"type": "Picture", "steps": 2**70}, r"config\.steps"),
     ({"type": "Picture", "steps": {"type": "float", "value": "nan"}}, r"config\.steps"),
     ({"type": "Picture", "steps": True}, r"config\.steps"),
-    ({"type": "Picture", "title": "x" * 70_000}, "70000 characters"),
+    ({"type": "Picture", "title": "x" * 70_000}, "at most 65536 characters, got 70000"),
     ({"type": "Picture", "shape": {"type": "os.system"}}, "os.system"),
     ({"type": "Picture", "shape": {"type": "Named"}}, "Named needs name"),
     ({"type": "Picture", "shape": {"type": "Circle", "radius": {}}}, "radius"),
     ({"type": "Picture", "shape": {"type": ["Circle"]}}, "Circle"),
-    ({"type": "Picture", "shape": deep()}, "more than 16 deep"),
+    ({"type": "Picture", "shape": deep()}, "more than 16 levels deep"),
     ({"type": "Picture", "sizes": [[1]]}, r"config\.sizes"),
-    ({"type": "Picture", "steps": -1}, "less than 1"),
+    ({"type": "Picture", "steps": -1}, r"^config\.steps: expected 1 or more, got -1"),
     ({"type": "Picture", "loud": None}, r"config\.loud"),
   ],
 )
@@ -209,11 +242,11 @@ def test_what_is_not_json_is_refused():
 @pytest.mark.parametrize(
   "config, message",
   [
-    (Picture(steps=3.0), r"config\.steps: expected a whole number, got 3\.0"),
+    (Picture(steps=3.0), r"config\.steps: expected an integer, got 3\.0"),
     (Picture(sizes=[1, 2]), "use a tuple"),
     (Picture(shape=Picture()), r"config\.shape: expected a Shape"),
     (Picture(shape=Circle(radius="x")), r"config\.shape\.radius"),
-    (Picture(seed="x"), "expected a whole number or none"),
+    (Picture(seed="x"), "expected an integer or none"),
   ],
 )
 def test_check_finds_what_python_let_through(config, message):
@@ -235,7 +268,7 @@ def test_differences_have_dotted_paths():
 
 
 def test_members_are_the_family_and_two_of_one_name_are_refused():
-  assert list(configs.members(Shape)) == ["Circle", "Group", "Named", "Shape"]
+  assert list(configs.members(Shape)) == ["Circle", "Group", "Named", "Shape", "Wheel"]
 
   @dataclasses.dataclass(frozen=True)
   class Alone:
@@ -251,6 +284,12 @@ def test_members_are_the_family_and_two_of_one_name_are_refused():
   older, newer = twin(), twin()
   # As when a config file is read twice: one class, of which the newest counts.
   assert configs.members(Alone) == {"Alone": Alone, "Twin": newer}
+  older.__module__, newer.__module__ = "file:/a/twin.py", "file:/b/twin.py"
+  assert configs.members(Alone)["Twin"] is newer
+  newer.__module__ = "file:/b/other.py"
+  with pytest.raises(ValueError, match=r"Twin \(in file:/a/twin.py and file:/b/other"):
+    configs.members(Alone)
+  newer.__module__ = older.__module__
   older.__qualname__ = "Another.Twin"
   with pytest.raises(ValueError, match="two members are named Twin"):
     configs.members(Alone)

@@ -110,7 +110,7 @@ def test_the_verb_writes_a_file_that_it_has_tried(run, capsys, tmp_path):
   words = ["export", run.path, "--beam", 1, "--extra", 4, "--samples", 3]
   words = [str(word) for word in [*words, "--output", file]]
   assert cli.main(words) == 0
-  assert "3 samples are decoded from it as by the run" in capsys.readouterr().out
+  assert "3 samples decoded from it agree with the run" in capsys.readouterr().out
   opened = Run.open(run.path)
   ids = opened.tokenizer.encode(["12 May 2001"])
   searcher = Searcher(opened.module(), opened.params(), Search(beam=1, extra=4))
@@ -136,7 +136,7 @@ def test_a_file_that_decodes_otherwise_is_not_kept(run, capsys, tmp_path, monkey
   words = ["export", run.path, "--beam", 1, "--extra", 4, "--input", tmp_path / "in"]
   words = [str(word) for word in [*words, "--output", tmp_path / "out"]]
   assert cli.main(words) == 1
-  assert "not kept: sample 2 of 3" in capsys.readouterr().err
+  assert "not written: sample 2 of 3" in capsys.readouterr().err
   assert [path.name for path in tmp_path.iterdir()] == ["in"]
 
 

@@ -153,7 +153,7 @@ def test_a_damaged_parent_gets_one_line(parent, tmp_path):
 
 def test_another_origin_is_another_run():
   changed = dataclasses.replace(TINY, init="runs/x")
-  assert experiment.conflicts(TINY, changed) == ["init: '' in the run, 'runs/x' now"]
+  assert experiment.resume_conflicts(TINY, changed) == ["init: '' in the run, 'runs/x' now"]
 
 
 def test_the_state_is_laid_out_as_it_was(parent):
@@ -162,7 +162,7 @@ def test_the_state_is_laid_out_as_it_was(parent):
   from transformer.training.state import abstract_state, create_state, init_state
 
   run = Run.open(parent)
-  rule = run.config.rule()
+  rule = run.config.gradient_transformation()
   init = init_state(run.module(), run.config.model.example(), rule, jax.random.key(5))
   abstract = abstract_state(init, Mesh().build())
   state = inherit.begin(create_state(init, abstract), run.params())

@@ -329,7 +329,7 @@ def test_a_directory_of_something_else_is_left_alone(tmp_path, capsys):
   assert main(["ablate", str(file), "--workdir", str(tmp_path / "o")]) == 1
   assert "no study and not empty" in capsys.readouterr().err
   assert [p.name for p in (tmp_path / "o").iterdir()] == ["mine"]
-  with pytest.raises(FileNotFoundError, match="no such config file"):
+  with pytest.raises(FileNotFoundError, match="no such Python file"):
     read(Path("nothing.py"), [])
   file.write_text("def get_study():\n  return 3\n")
   with pytest.raises(ValueError, match="returns int, no Study"):

@@ -25,7 +25,7 @@ FILES = sorted(FOLDER.glob("*.py"))
 def choices():
   """Every file, with each value of each of its options."""
   for path in FILES:
-    options = inspect.signature(experiment.load(path, "get_study")).parameters
+    options = inspect.signature(experiment.load_function(path, "get_study")).parameters
     for name, parameter in options.items():
       for value in typing.get_args(parameter.annotation):
         yield pytest.param(path, [(name, value)], id=f"{path.stem}-{value}")
@@ -101,7 +101,7 @@ def test_classes_count_as_the_vocabulary():
   layer = 4 * 64 * 64 + (64 * 128 + 128 + 128 * 64 + 64) + 2 * 2 * 64
   ten_classes = 64 * 10 + 10
   total = patches + places + first + 3 * layer + last + ten_classes
-  assert parameters(experiment.read(FOLDER.parent / "vit.py")) == total
+  assert parameters(experiment.read_config(FOLDER.parent / "vit.py")) == total
 
 
 @pytest.mark.parametrize("name", ["scaling", "why"])

@@ -159,7 +159,7 @@ def test_evaluate_and_info_and_average_know_a_run_without_a_tokenizer(
   [
     (["classify", "RUN", "none.png"], "none.png: cannot be read"),
     (["classify", "RUN", "RUN/config.json"], "config.json: not an image"),
-    (["classify", "RUN", "--top", "0", "x"], "--top: 0 is less than 1"),
+    (["classify", "RUN", "--top", "0", "x"], "--top: expected 1 or more, got 0"),
     (["translate", "RUN", "a text"], "use: transformer classify"),
     (["generate", "RUN", "a text"], "use: transformer classify"),
   ],

@@ -228,7 +228,7 @@ def test_evaluate_scores_a_language_model(run, capsys):
     (["--max-length", "0"], "max_length: 0"),
     (["--max-length", "24"], "was trained on 24 at once"),
     (["--seed", "-1"], "seed: -1"),
-    (["--stream", "--samples", "2"], "--stream shows one text"),
+    (["--stream", "--samples", "2"], "--stream prints one text"),
   ],
 )
 def test_bad_words_get_one_line(run, capsys, words, message):

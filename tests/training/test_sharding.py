@@ -253,7 +253,7 @@ def test_sizes_that_the_refusal_names_are_not_refused():
 
 
 def test_training_refuses_before_it_makes_anything(tmp_path):
-  config = experiment.read(ROOT / "configs" / "dates.py")
+  config = experiment.read_config(ROOT / "configs" / "dates.py")
   batching = dataclasses.replace(config.batching, tokens=config.batching.tokens + 1)
   config = dataclasses.replace(config, accumulate=7, batching=batching)
   with pytest.raises(ValueError, match="in 7 parts"):

@@ -27,7 +27,7 @@ from transformer import tree
 from transformer.analysis import hlo
 from transformer.analysis.counts import jaxpr_flops
 from transformer.analysis.devices import DEVICES, Device, this_machine
-from transformer.experiment import Config
+from transformer.experiment import Config, import_file, imported_files
 from transformer.layers.remat import Full
 from transformer.runs.errors import format_bytes
 from transformer.training.losses import ChunkedCrossEntropy
@@ -57,6 +57,8 @@ def plan(config: Config, devices: int, device: str, mesh: Mesh | None = None) ->
   if device not in (*DEVICES, "cpu"):
     raise ValueError(f"--device: {device}; there are {', '.join((*DEVICES, 'cpu'))}")
   order = {
+    # The other process has to know the recipes of the user's own files.
+    "imports": [str(path) for path in imported_files()],
     "config": configs.dump(config if mesh is None else with_mesh(config, mesh)),
     "fixed": mesh is not None,
     "devices": devices,
@@ -90,6 +92,8 @@ def plan(config: Config, devices: int, device: str, mesh: Mesh | None = None) ->
 def work(order: dict) -> dict:
   """The record of an order of `plan`, in a process that has as many devices."""
   count = order["devices"]
+  for path in order["imports"]:
+    import_file(path)
   config = configs.load(Config, order["config"])
   device = DEVICES.get(order["device"]) or this_machine(count)
   notes = []
@@ -121,7 +125,7 @@ def abstract(config: Config, device: Device):
   module = config.model.module(vocabulary, dtype_on(config, device))
   shape = max(config.batching.shapes, key=lambda shape: shape.source * shape.target)
   batch = jax.eval_shape(lambda: config.task.example(shape))
-  return module, shape, batch, config.rule()
+  return module, shape, batch, config.gradient_transformation()
 
 
 def check(config: Config, device: Device) -> None:

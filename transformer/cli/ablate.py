@@ -1,40 +1,41 @@
-"""`ablate`, which takes a study and makes the runs itself."""
+"""`transformer ablate`: takes a study, and makes its runs itself."""
 
 from pathlib import Path
 
 from transformer.cli import flags
 
 
-def ablate_flags(new: flags.Verb) -> None:
-  """Which study, and where."""
-  new.add_argument(
-    "study", metavar="STUDY", type=Path, help="a Python file with get_study(); see "
-    "configs/studies/",
+def add_arguments(parser: flags.VerbParser) -> None:
+  """The study, and where its runs go."""
+  parser.add_argument(
+    "study", metavar="STUDY", type=Path,
+    help="Python file with get_study(); see configs/studies/",
   )  # fmt: skip
-  new.add_argument(
-    "--workdir", type=Path, required=True, help="where its runs and tables are"
+  parser.add_argument(
+    "--workdir", type=Path, required=True, metavar="DIRECTORY",
+    help="directory of its runs and tables",
+  )  # fmt: skip
+  parser.add_argument(
+    "--seeds", type=int, nargs="+", metavar="N", help="seeds (default: the study's)"
   )
-  new.add_argument(
-    "--seeds", type=int, nargs="+", metavar="N", help="instead of the study's"
-  )
-  new.add_argument(
+  parser.add_argument(
     "--together", action="store_true",
-    help="the seeds of a row as one vmapped program; the table says what that costs "
+    help="train the seeds of a row as one vmapped program; the table shows the time "
     "against one by one",
   )  # fmt: skip
-  new.add_argument(
-    "--count", action="store_true", help="count parameters and FLOPs; train nothing"
-  )
-  new.set_defaults(overrides=[])
+  parser.add_argument(
+    "--count", action="store_true",
+    help="count parameters and FLOPs, and train nothing",
+  )  # fmt: skip
+  parser.set_defaults(overrides=[])
 
 
-def ablate(arguments) -> int:
-  """Trains the rows of a study with several seeds, or measures its facts, and
-  tabulates them.
+def run(arguments) -> int:
+  """Train the rows of a study with several seeds, or measure its facts.
 
-  Settings as in train.py, --config.name=value, change the study's base. The same
-  command goes on after any stop. Ends in table.md, table.csv, figure.png and
-  report.html.
+  Writes table.md, table.csv, figure.png and report.html. Settings as in train.py,
+  --config.name=value, change the base of the study. The same command resumes after an
+  interruption.
   """
   import dataclasses
 
@@ -44,7 +45,7 @@ def ablate(arguments) -> int:
   from transformer.studies.facts import Facts
   from transformer.studies.study import read
 
-  # What goes wrong is raised; Orbax would also print it, with the traceback.
+  # Errors are raised; Orbax would also print them, with the traceback.
   logging.set_verbosity(logging.FATAL)
   study = read(arguments.study, arguments.overrides)
   if isinstance(study, Facts):

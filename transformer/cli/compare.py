@@ -1,4 +1,4 @@
-"""`compare`: is one score better than another by more than chance?"""
+"""`transformer compare`: whether two scores differ by more than chance."""
 
 import dataclasses
 import hashlib
@@ -6,57 +6,61 @@ import json
 from pathlib import Path
 from typing import Any
 
+from transformer import config as configs
 from transformer.cli import flags
-from transformer.cli.lines import show
+from transformer.cli.lines import print_record
 
-SAME = {
-  "bleu_signature": "their sacreBLEU signatures",
-  "data_sha256": "the hashes of their data",
-  "references_sha256": "their references",
+MUST_AGREE = {
+  "bleu_signature": "sacreBLEU signatures",
+  "data_sha256": "hashes of the data",
+  "references_sha256": "references",
 }
-"""What two records must share to be compared."""
+"""Items that two records must have in common to be compared, and their names."""
 
 
-def compare_flags(new: flags.Verb) -> None:
+def add_arguments(parser: flags.VerbParser) -> None:
   """Two records."""
   for name in ("a", "b"):
-    new.add_argument(
+    parser.add_argument(
       name, metavar=name.upper(), type=Path,
-      help="a run, or a record that evaluate wrote (RUN/evaluations/NAME.json)",
+      help="run, or a record that evaluate wrote (RUN/evaluations/NAME.json)",
     )  # fmt: skip
-  new.add_argument(
-    "--name", default="test", help="of the record in a run (default test)"
-  )
-  new.add_argument(
-    "--resamples", type=int, default=1000, metavar="N", help="default 1000"
-  )
+  parser.add_argument(
+    "--name", default="test", metavar="NAME",
+    help="name of the record in a run (default test)",
+  )  # fmt: skip
+  parser.add_argument(
+    "--resamples", type=int, default=1000, metavar="N",
+    help="number of bootstrap resamples (default 1000)",
+  )  # fmt: skip
+  flags.add_json(parser)
 
 
-def compare(arguments) -> None:
-  """Tells whether B scores otherwise than A by more than chance.
+def run(arguments) -> None:
+  """Test whether B scores differently from A by more than chance.
 
   Paired bootstrap resampling (Koehn 2004) by sacreBLEU, over the outputs that evaluate
-  stored. Scores of other text, or made in another way, are refused.
+  stored. Both must be translations of the same text, scored in the same way.
   """
-  if arguments.resamples < 2:
-    raise ValueError(f"--resamples: {arguments.resamples} is less than 2")
+  configs.check_at_least("--resamples", arguments.resamples, 2)
   a, b = (Evaluation.open(path, arguments.name) for path in (arguments.a, arguments.b))
-  for name, what in SAME.items():
+  for name, what in MUST_AGREE.items():
     if a.record[name] != b.record[name]:
       raise ValueError(
-        f"{a.path} and {b.path}: {what} differ ({a.record[name]} and "
-        f"{b.record[name]}); only scores of one text, made in one way, can be compared"
+        f"{a.path} and {b.path}: their {what} differ ({a.record[name]} and "
+        f"{b.record[name]}); only scores of the same text, computed in the same way, "
+        "can be compared"
       )
   record = bootstrap(a, b, arguments.resamples)
   if arguments.json:
-    show(record, True)
+    print_record(record, True)
   else:
-    print(table(record))
+    print(format_table(record))
 
 
 @dataclasses.dataclass(frozen=True)
 class Evaluation:
-  """What `evaluate` has written under one name."""
+  """What `transformer evaluate` wrote under one name."""
 
   path: Path
   record: dict[str, Any]
@@ -68,38 +72,41 @@ class Evaluation:
     """Reads the record `name` of a run, or a record's own file.
 
     Raises:
-      FileNotFoundError: there is none.
-      ValueError: it is damaged, or its outputs are not those that were scored.
+      FileNotFoundError: there is no such record.
+      ValueError: it is damaged, or its texts are not those that were scored.
     """
     if path.is_dir():
       path = path / "evaluations" / f"{name}.json"
     texts = []
     try:
       record = json.loads(path.read_text(encoding="utf-8"))
-      wanted = {key: record[key] for key in (*SAME, "outputs_sha256")}
+      digests = {key: record[key] for key in (*MUST_AGREE, "outputs_sha256")}
       for kind, suffix in (("outputs", ".txt"), ("references", ".reference.txt")):
         file = path.with_suffix(suffix)
         data = file.read_bytes()
-        if hashlib.sha256(data).hexdigest() != wanted[f"{kind}_sha256"]:
-          raise ValueError(f"{file}: not what {path.name} was made of; evaluate again")
+        if hashlib.sha256(data).hexdigest() != digests[f"{kind}_sha256"]:
+          raise ValueError(
+            f"{file}: changed since {path.name} was written; evaluate again"
+          )
         texts.append(data.decode().split("\n")[:-1])
     except FileNotFoundError as error:
       raise FileNotFoundError(
-        f"{error.filename}: no such file; make it with: transformer evaluate"
+        f"{error.filename}: no such file; create it with: transformer evaluate"
       ) from None
     except (KeyError, TypeError, UnicodeDecodeError, json.JSONDecodeError) as error:
       raise ValueError(
-        f"{path}: no record of evaluate ({type(error).__name__}: {error})"
+        f"{path}: not a record of transformer evaluate ({type(error).__name__}: "
+        f"{error})"
       ) from None
     return cls(path, record, *texts)
 
 
 def bootstrap(a: Evaluation, b: Evaluation, resamples: int) -> dict[str, Any]:
   """Scores of two evaluations of the same text, each with the mean and half the 95%
-  interval of its resamples, and the probability of so large a difference by chance.
+  interval of its resamples, and the p-value of their difference.
 
   Raises:
-    ValueError: the installed sacreBLEU would score otherwise than the records.
+    ValueError: the installed sacreBLEU scores in another way than the records.
   """
   import sacrebleu
   from sacrebleu.significance import PairedTest
@@ -109,8 +116,8 @@ def bootstrap(a: Evaluation, b: Evaluation, resamples: int) -> dict[str, Any]:
   signature = text_scores(a.outputs, a.references)["bleu_signature"]
   if signature != a.record["bleu_signature"]:
     raise ValueError(
-      f"{a.path}: scored as {a.record['bleu_signature']}, but here scores are "
-      f"{signature}; evaluate both again"
+      f"{a.path}: scored with {a.record['bleu_signature']}, but the installed "
+      f"sacreBLEU is {signature}; evaluate both again"
     )
   test = PairedTest(
     [("a", a.outputs), ("b", b.outputs)],
@@ -119,16 +126,16 @@ def bootstrap(a: Evaluation, b: Evaluation, resamples: int) -> dict[str, Any]:
     test_type="bs",
     n_samples=resamples,
   )
-  signatures, found = test()
+  signatures, results = test()
   scores: dict[str, Any] = {}
   for metric, metric_signature in signatures.items():
-    pair: list[Any] = list(found[metric])
+    pair: list[Any] = list(results[metric])
     first, second = pair
     scores[metric] = {
       "a": first.score, "a_mean": float(first.mean), "a_interval": float(first.ci),
       "b": second.score, "b_mean": float(second.mean), "b_interval": float(second.ci),
       "difference": second.score - first.score,
-      # sacreBLEU would call two equal systems all but certainly different.
+      # sacreBLEU's p-value of two equal systems is near 0.
       "p": 1.0 if a.outputs == b.outputs else second.p_value,
       "signature": str(metric_signature),
     }  # fmt: skip
@@ -141,7 +148,7 @@ def bootstrap(a: Evaluation, b: Evaluation, resamples: int) -> dict[str, Any]:
   }
 
 
-def table(record: dict[str, Any]) -> str:
+def format_table(record: dict[str, Any]) -> str:
   """The record as Markdown."""
   lines = [
     f"A: {record['a']}",

@@ -1,4 +1,4 @@
-"""`evaluate`: a score together with all that it depends on."""
+"""`transformer evaluate`: scores, together with all that they depend on."""
 
 import hashlib
 import json
@@ -7,22 +7,39 @@ from pathlib import Path
 from typing import Any
 
 from transformer.cli import flags
-from transformer.cli.lines import progress_bar, show
+from transformer.cli.lines import print_record, progress_bar
 
 
-def evaluate_flags(new: flags.Verb) -> None:
-  """What to score, and under which name."""
-  new.add_argument("--split", default="test", help="train, val or test (default)")
-  new.add_argument("--source", type=Path, help="own text, one sentence a line")
-  new.add_argument("--reference", type=Path, help="its translation")
-  new.add_argument(
-    "--name",
-    help="of the record in RUN/evaluations (default: the split, or files)",
+def add_arguments(parser: flags.VerbParser) -> None:
+  """What is scored, and the name of the record."""
+  flags.add_run(parser)
+  parser.add_argument(
+    "--split", default="test", metavar="SPLIT", help="train, val or test (default test)"
+  )
+  parser.add_argument(
+    "--source", type=Path, metavar="FILE", help="your own text, one sentence per line"
+  )
+  parser.add_argument(
+    "--reference", type=Path, metavar="FILE", help="the translation of --source"
+  )
+  parser.add_argument(
+    "--name", metavar="NAME",
+    help="name of the record in RUN/evaluations (default: the split, or files)",
   )  # fmt: skip
+  flags.add_search(parser)
+  flags.add_sampling(parser)
+  flags.add_batch_size(parser)
+  flags.add_weights(parser)
+  flags.add_step(parser)
+  flags.add_json(parser)
 
 
-def evaluate(arguments) -> None:
-  """Scores a run on held-out data; translations with sacreBLEU, of own files too."""
+def run(arguments) -> None:
+  """Evaluate a run on held-out data; translations also on files of your own.
+
+  Stores the scores, the outputs and the references in RUN/evaluations. Translations are
+  scored with sacreBLEU.
+  """
   import jax
   import jax.numpy as jnp
 
@@ -31,23 +48,26 @@ def evaluate(arguments) -> None:
   from transformer.runs.run import Run
   from transformer.tasks.translation import Translation
 
-  run = Run.open(arguments.run)
+  run = Run.open(arguments.run_path)
   data, split = run.config.data, arguments.split
   if bool(arguments.source) != bool(arguments.reference):
-    raise ValueError("--source and --reference are given together or not at all")
+    raise ValueError("give both --source and --reference, or neither")
   if arguments.source:
     files = str(arguments.source), str(arguments.reference)
     data = ParallelText(*files, test_source=files[0], test_target=files[1])
     split = "test"
   name = arguments.name or ("files" if arguments.source else split)
   if Path(name).name != name or name.startswith("."):
-    raise ValueError(f"--name: {name!r} is no plain file name")
+    raise ValueError(f"--name: expected a plain file name, got {name!r}")
   if isinstance(run.config.task, Translation):
-    record, outputs, references = translated(arguments, run, data, split)
+    record, outputs, references = evaluate_translation(arguments, run, data, split)
   elif arguments.source:
-    raise ValueError(f"{run.path}: its task is no translation; leave --source out")
+    raise ValueError(
+      f"--source: the task of {run.path} is {type(run.config.task).__name__}, not "
+      "Translation; leave --source and --reference out"
+    )
   else:
-    record, outputs, references = scored(arguments, run, data, split)
+    record, outputs, references = evaluate_task(arguments, run, data, split)
   record |= {
     "split": split,
     "step": arguments.step or run.steps()[-1],
@@ -61,37 +81,36 @@ def evaluate(arguments) -> None:
   folder = run.path / "evaluations"
   folder.mkdir(exist_ok=True)
   write_record(folder, name, record, outputs, references)
-  show(record, arguments.json)
+  print_record(record, arguments.json)
 
 
-def translated(arguments, run, data, split: str):
-  """The scores of a run's translations, with what they depend on; the translations, and
-  the references."""
+def evaluate_translation(arguments, run, data, split: str):
+  """`(record, outputs, references)` of a translation run; the record has the scores,
+  and the search that they depend on."""
   from transformer import config as configs
   from transformer.runs.translator import Translator
   from transformer.tasks.translation import corpus_of, text_scores
 
   pairs = list(data.open(split))
-  search = flags.search_of(arguments)
-  translator = flags.translator_of(arguments, search)
+  search = flags.search_from(arguments)
+  translator = flags.translator_from(arguments, search)
   corpus = corpus_of(data, split, run.tokenizer, run.cache, progress=False)
   int8 = arguments.weights == "int8"
   params = run.params(arguments.step, int8)
   loss = run.config.task.held_out_loss(run.module(), params, corpus)
   sources, references = ([pair[side] for pair in pairs] for side in (0, 1))
-  with progress_bar(False, len(pairs)) as bar:
-    found = translator.hypotheses(sources, bar.update, seed=arguments.seed)
-  outputs = [choose(each, arguments.mbr).replace("\n", " ") for each in found]
+  with progress_bar(len(pairs)) as bar:
+    results = translator.hypotheses(sources, bar.update, seed=arguments.seed)
+  outputs = [best_text(each, arguments.mbr).replace("\n", " ") for each in results]
   record: dict[str, Any] = {"loss": loss, **text_scores(outputs, references)}
   if not search.draws:
-    record["search_errors"] = search_errors(
-      found, translator.score(sources, references)
-    )
+    scored_references = translator.score(sources, references)
+    record["search_errors"] = count_search_errors(results, scored_references)
   if int8:
-    full = Translator.open(run.path, search, arguments.step, arguments.batch_size)
-    texts = full.translate(sources, seed=arguments.seed, by_mbr=bool(arguments.mbr))
-    whole = text_scores([text.replace("\n", " ") for text in texts], references)
-    record["bleu_float32"] = whole["bleu"]
+    float32 = Translator.open(run.path, search, arguments.step, arguments.batch_size)
+    texts = float32.translate(sources, seed=arguments.seed, by_mbr=bool(arguments.mbr))
+    scores = text_scores([text.replace("\n", " ") for text in texts], references)
+    record["bleu_float32"] = scores["bleu"]
     record["bleu_change"] = record["bleu"] - record["bleu_float32"]
   record |= {
     "search": configs.dump(search),
@@ -101,9 +120,9 @@ def translated(arguments, run, data, split: str):
   return record, outputs, references
 
 
-def scored(arguments, run, data, split: str):
-  """The scores of a run of another task; the outputs that its evaluation shows, and
-  what was wanted."""
+def evaluate_task(arguments, run, data, split: str):
+  """`(record, outputs, references)` of a run of another task; outputs and references
+  are those of its evaluation's samples."""
   data.open(split)
   params = run.params(arguments.step, arguments.weights == "int8")
   record, samples = run.config.task.evaluate(
@@ -116,36 +135,37 @@ def scored(arguments, run, data, split: str):
   )
 
 
-def choose(found: list, mbr: int | None) -> str:
-  """The text that stands for what was found for one sentence."""
-  from transformer.decoding import rerank as choose
+def best_text(hypotheses: list, mbr: int | None) -> str:
+  """The translation of one sentence: the best of its hypotheses, or with `mbr` the one
+  of least Bayes risk."""
+  from transformer.decoding import rerank
 
-  texts = [each.text for each in found]
+  texts = [each.text for each in hypotheses]
   if not texts:
     return ""
-  return texts[choose.mbr(texts) if mbr else 0]
+  return texts[rerank.mbr(texts) if mbr else 0]
 
 
-def search_errors(found: list[list], references: list) -> int:
-  """How many sentences have a reference that the model itself scores above the output.
+def count_search_errors(results: list[list], references: list) -> int:
+  """The number of sentences whose reference the model scores above the output.
 
-  Each is a search error, for the search has missed at least that; the others may be
-  ones too (Stahlberg and Byrne 2019, who look for the best output of all). Scores are
-  float32 and come by two ways, so a difference of 1 in 10,000 does not count. An
-  output that does not exist has none.
+  Each is a search error: the search missed at least the reference. Other sentences may
+  have errors too (Stahlberg and Byrne 2019, who search exhaustively). Both scores are
+  float32, computed in two ways, so differences up to 1 in 10,000 are ignored. A
+  sentence without an output does not count.
   """
   pairs = [
-    (best[0].score, reference.score)
-    for best, reference in zip(found, references, strict=True)
-    if best
+    (hypotheses[0].score, reference.score)
+    for hypotheses, reference in zip(results, references, strict=True)
+    if hypotheses
   ]
-  return sum(better > score + 1e-4 * max(1.0, -score) for score, better in pairs)
+  return sum(reference > best + 1e-4 * max(1.0, -best) for best, reference in pairs)
 
 
 def write_record(
   folder: Path, name: str, record: dict, outputs: list[str], references: list[str]
 ) -> None:
-  """Writes outputs and references, and last the record, which has their digests."""
+  """Writes outputs and references, then the record with their SHA-256."""
   from transformer.runs.metrics import write_whole
 
   for kind, lines in (("outputs", outputs), ("references", references)):

@@ -1,41 +1,53 @@
-"""`export`: a run as one file that needs nothing but JAX."""
+"""`transformer export`: a run as one file that needs nothing but JAX."""
 
 import itertools
 import os
 from pathlib import Path
 
+from transformer import config as configs
 from transformer.cli import flags
-from transformer.cli.lines import line_chunks, source_stream
+from transformer.cli.lines import line_chunks, open_input
 
 
-def export_flags(new: flags.Verb) -> None:
-  """Where to, and what to try it on."""
-  new.add_argument("--output", type=Path, required=True, help="the file to write")
-  new.add_argument("--n-best", type=int, default=1, metavar="N",
-                   help="outputs a sentence (default 1)")  # fmt: skip
-  new.add_argument(
-    "--input", type=Path,
-    help="texts to try the file on, one a line (default: held-out text of the run)",
+def add_arguments(parser: flags.VerbParser) -> None:
+  """The file, and the texts that it is checked on."""
+  flags.add_run(parser)
+  parser.add_argument(
+    "--output", type=Path, required=True, metavar="FILE", help="file to write"
+  )
+  parser.add_argument(
+    "--n-best", type=int, default=1, metavar="N",
+    help="outputs per sentence (default 1)",
   )  # fmt: skip
-  new.add_argument("--samples", type=int, default=20, metavar="N",
-                   help="how many of them (default 20)")  # fmt: skip
+  parser.add_argument(
+    "--input", type=Path, metavar="FILE",
+    help="texts to check the file on, one per line (default: held-out text of the run)",
+  )  # fmt: skip
+  parser.add_argument(
+    "--samples", type=int, default=20, metavar="N",
+    help="number of texts to check (default 20)",
+  )  # fmt: skip
+  flags.add_search(parser)
+  flags.add_weights(parser)
+  flags.add_step(parser)
 
 
-def export(arguments) -> None:
-  """Writes the whole search, tokens in and tokens out, as one StableHLO file.
+def run(arguments) -> None:
+  """Export the whole search, tokens in and tokens out, as one StableHLO file.
 
-  The parameters are in it. It runs on CPU, CUDA and TPU, for any number of sentences of
-  any length. Samples are decoded from the file and by the run, and must be the same.
+  The file includes the parameters. It runs on CPU, CUDA and TPU, for any number of
+  sentences of any length. Before it is kept, samples are decoded from the file and by
+  the run, and must agree.
   """
   from transformer.inference.export import decode, export_search
   from transformer.inference.search import Searcher
   from transformer.runs.run import Run
 
-  run = Run.open(arguments.run)
-  search = flags.search_of(arguments, arguments.n_best)
-  sources = run.tokenizer.encode(samples(arguments, run))
+  run = Run.open(arguments.run_path)
+  search = flags.search_from(arguments, arguments.n_best)
+  sources = run.tokenizer.encode(sample_texts(arguments, run))
   if not sources:
-    raise ValueError("no text to try the file on; give --input")
+    raise ValueError("there is no text to check the file on; give --input")
   if arguments.output.exists():
     raise ValueError(f"{arguments.output}: already exists")
   params = run.params(arguments.step, arguments.weights == "int8")
@@ -49,34 +61,33 @@ def export(arguments) -> None:
       raise OSError(
         f"{arguments.output}: cannot be written ({error.strerror})"
       ) from None
-    wanted = dict(searcher.outputs(sources))
-    for i, found in enumerate(decode(scratch.read_bytes(), sources)):
-      if found.tolist() != [token for token in wanted[i].tolist() if token]:
+    expected = dict(searcher.outputs(sources))
+    for i, output in enumerate(decode(scratch.read_bytes(), sources)):
+      if output.tolist() != [token for token in expected[i].tolist() if token]:
         raise ValueError(
-          f"{arguments.output}: not kept: sample {i + 1} of {len(sources)} is decoded "
-          "otherwise than by the run"
+          f"{arguments.output}: not written: sample {i + 1} of {len(sources)} is "
+          "decoded differently from the file and by the run"
         )
     os.replace(scratch, arguments.output)
   finally:
     scratch.unlink(missing_ok=True)
   print(
-    f"{arguments.output}: {len(artifact):,} bytes; {len(sources)} samples are decoded "
-    "from it as by the run"
+    f"{arguments.output}: {len(artifact):,} bytes; {len(sources)} samples decoded from "
+    "it agree with the run"
   )
 
 
-def samples(arguments, run) -> list[str]:
-  """The texts to try the file on."""
-  if arguments.samples < 1:
-    raise ValueError(f"--samples: {arguments.samples} is less than 1")
+def sample_texts(arguments, run) -> list[str]:
+  """The texts to check the file on."""
+  configs.check_at_least("--samples", arguments.samples, 1)
   if arguments.input is None:
     try:
       pairs = run.config.data.open("val")
     except (OSError, ValueError) as error:
       raise ValueError(
-        f"{error}; to try the file on other text, give --input"
+        f"{error}; to check the file on other text, give --input"
       ) from None
     return [pairs[i].source for i in range(min(arguments.samples, len(pairs)))]
-  with source_stream(arguments.input) as stream:
+  with open_input(arguments.input) as stream:
     lines = itertools.chain.from_iterable(line_chunks(stream, str(arguments.input)))
     return list(itertools.islice(lines, arguments.samples))

@@ -1,66 +1,69 @@
-"""`fill`: what a masked language model puts into the gaps of texts."""
+"""`transformer fill`: the masked pieces of a text, by a masked language model."""
 
 import contextlib
-import sys
 from pathlib import Path
 
 from transformer.cli import flags
-from transformer.cli.lines import Output, as_json, line_chunks, source_stream
+from transformer.cli.lines import Output, as_json, input_chunks
 
 
-def fill_flags(new: flags.Verb) -> None:
-  """What goes in, and how much comes out."""
-  new.add_argument(
+def add_arguments(parser: flags.VerbParser) -> None:
+  """Texts in, and what comes out."""
+  flags.add_run(parser)
+  parser.add_argument(
     "texts", metavar="TEXT", nargs="*",
-    help="a text with [MASK] for every piece that lacks; default: standard input, a "
-    "text a line",
+    help="text with [MASK] for every missing piece (default: standard input, one text "
+    "per line)",
   )  # fmt: skip
-  new.add_argument("--input", type=Path, help="a file, one text a line")
-  new.add_argument("--output", type=Path, help="appears once it is whole")
-  new.add_argument(
-    "--top", type=int, default=5, help="how many pieces for every mask (default 5)"
+  parser.add_argument(
+    "--input", type=Path, metavar="FILE", help="read texts from a file, one per line"
   )
-  new.add_argument(
-    "--json", action="store_true",
-    help="an object a text: source, text, and for every mask its pieces and their "
-    "probabilities",
+  parser.add_argument(
+    "--output", type=Path, metavar="FILE",
+    help="write to a file, which appears when it is complete",
   )  # fmt: skip
+  parser.add_argument(
+    "--top", type=int, default=5, metavar="N",
+    help="print the N most probable pieces of each mask (default 5)",
+  )  # fmt: skip
+  parser.add_argument(
+    "--json", action="store_true",
+    help="print one JSON object per text: source, text, and for every mask its pieces "
+    "with their probabilities",
+  )  # fmt: skip
+  flags.add_step(parser)
 
 
-def fill(arguments) -> None:
-  """Fills in texts with [MASK] in them: the most probable pieces, with probabilities.
+def run(arguments) -> None:
+  """Fill every [MASK] in texts with its most probable pieces.
 
-  For every text a line with the best piece at every mask, then for every mask and piece
-  a line: number of the mask, probability and piece, with tabs between them. Each mask
-  is filled by itself.
+  Prints for each text a line with the best piece at every mask, then for every mask and
+  piece a line with the number of the mask, the probability and the piece, separated by
+  tabs. Each mask is predicted independently of the others.
   """
+  from transformer import config as configs
   from transformer.runs.filler import open_run
 
-  if arguments.texts and arguments.input:
-    raise ValueError("give texts or --input, not both")
+  configs.check_at_least("--top", arguments.top, 1)
   with contextlib.ExitStack() as stack:
-    chunks = iter([arguments.texts])
-    if not arguments.texts:
-      stream = stack.enter_context(source_stream(arguments.input))
-      typed = arguments.input is None and sys.stdin.isatty()
-      name = str(arguments.input or "standard input")
-      chunks = line_chunks(stream, name, 1) if typed else line_chunks(stream, name)
-    filler = open_run(arguments.run, arguments.step)
-    out = stack.enter_context(Output(arguments.output))
+    chunks = input_chunks(stack, arguments.texts, arguments.input)
+    filler = open_run(arguments.run_path, arguments.step)
+    output = stack.enter_context(Output(arguments.output))
     for texts in chunks:
-      for source, found in zip(texts, filler.fill(texts, arguments.top), strict=True):
-        out.write(rows(source, found, arguments.json))
+      results = filler.fill(texts, arguments.top)
+      for source, result in zip(texts, results, strict=True):
+        output.write_lines(format_result(source, result, arguments.json))
 
 
-def rows(source: str, found, json_wanted: bool) -> list[str]:
-  """The lines for one text."""
-  if json_wanted:
+def format_result(source: str, result, json: bool) -> list[str]:
+  """The output lines for one text."""
+  if json:
     masks = [
-      [{"piece": one.piece, "probability": one.probability} for one in guesses]
-      for guesses in found.masks
+      [{"piece": each.piece, "probability": each.probability} for each in pieces]
+      for pieces in result.masks
     ]
-    return [as_json({"source": source, "text": found.text, "masks": masks})]
-  lines = [found.text]
-  for number, guesses in enumerate(found.masks, start=1):
-    lines += [f"{number}\t{one.probability:.4f}\t{one.piece}" for one in guesses]
+    return [as_json({"source": source, "text": result.text, "masks": masks})]
+  lines = [result.text]
+  for number, pieces in enumerate(result.masks, start=1):
+    lines += [f"{number}\t{each.probability:.4f}\t{each.piece}" for each in pieces]
   return lines

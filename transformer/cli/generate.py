@@ -1,58 +1,68 @@
-"""`generate`: what a language model makes of the beginning of a text."""
-
-import json
+"""`transformer generate`: texts from a language model."""
 
 from transformer.cli import flags
+from transformer.cli.lines import as_json
 
 
-def generate_flags(new: flags.Verb) -> None:
-  """What goes in, and how it goes on."""
-  new.add_argument(
-    "texts", metavar="PROMPT", nargs="*", help="default: the beginning of a text"
-  )
-  new.recipe(
+def add_arguments(parser: flags.VerbParser) -> None:
+  """The prompts, and how they are continued."""
+  flags.add_run(parser)
+  parser.add_argument(
+    "texts", metavar="PROMPT", nargs="*",
+    help="beginnings of texts (default: none, a text from its first token on)",
+  )  # fmt: skip
+  parser.add_recipe_argument(
     "--sample", "decoding.sample:Sampler",
-    "how a token is chosen (default TopP(0.9); Sampler() is greedy)",
+    "how each token is chosen (default TopP(0.9); Sampler() is greedy)",
     default="TopP(0.9)",
   )  # fmt: skip
-  new.add_argument(
-    "--seed", type=int, default=0, help="fixes what is drawn (default 0)"
+  parser.add_argument(
+    "--seed", type=int, default=0, metavar="N", help="random seed (default 0)"
   )
-  new.add_argument(
-    "--max-length", type=int, default=64, help="the most new tokens (default 64)"
+  parser.add_argument(
+    "--max-length", type=int, default=64, metavar="N",
+    help="generate at most N new tokens (default 64)",
+  )  # fmt: skip
+  parser.add_argument(
+    "--samples", type=int, default=1, metavar="N", help="texts per prompt (default 1)"
   )
-  new.add_argument("--samples", type=int, default=1, help="texts for every prompt")
-  new.add_argument("--stream", action="store_true", help="shows each token as it comes")
-  new.add_argument(
-    "--json", action="store_true", help="one JSON object for every prompt"
+  parser.add_argument(
+    "--stream", action="store_true", help="print each token as soon as it is generated"
   )
+  parser.add_argument(
+    "--json", action="store_true", help="print one JSON object per prompt"
+  )
+  flags.add_step(parser)
 
 
-def generate(arguments) -> None:
-  """Goes on with prompts, or begins a text."""
+def run(arguments) -> None:
+  """Continue prompts, or generate texts from nothing, with a language model."""
   from transformer import config as configs
   from transformer.decoding.sample import Sampler
   from transformer.inference.generate import Generation
   from transformer.runs.generator import open_run
 
+  configs.check_at_least("--max-length", arguments.max_length, 1)
+  configs.check_at_least("--samples", arguments.samples, 1)
+  prompts = arguments.texts or [""]
+  if arguments.stream and (len(prompts) > 1 or arguments.samples > 1 or arguments.json):
+    raise ValueError(
+      "--stream prints one text; give one prompt, and neither --samples nor --json"
+    )
   recipe = Generation(
     max_length=arguments.max_length,
     samples=arguments.samples,
     seed=arguments.seed,
     sampler=configs.parse(arguments.sample, Sampler, "--sample"),
   )
-  prompts = arguments.texts or [""]
-  if arguments.stream and (len(prompts) > 1 or recipe.samples > 1 or arguments.json):
-    raise ValueError("--stream shows one text: give one prompt, and neither --samples "
-                     "nor --json")  # fmt: skip
-  continuer = open_run(arguments.run, recipe, arguments.step)
+  generator = open_run(arguments.run_path, recipe, arguments.step)
   if arguments.stream:
-    for text in continuer.stream(prompts[0]):
+    for text in generator.stream(prompts[0]):
       print(text, end="", flush=True)
     print()
     return
-  for prompt, texts in zip(prompts, continuer.texts(prompts), strict=True):
+  for prompt, texts in zip(prompts, generator.texts(prompts), strict=True):
     if arguments.json:
-      print(json.dumps({"prompt": prompt, "texts": texts}, ensure_ascii=False))
+      print(as_json({"prompt": prompt, "texts": texts}))
     else:
       print("\n".join(texts))

@@ -1,4 +1,4 @@
-"""Lines in, lines out, of files of any size."""
+"""Lines in and lines out, of files of any size."""
 
 import contextlib
 import json
@@ -8,15 +8,34 @@ from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any, BinaryIO
 
-CHUNK = 4096
-"""Lines translated at a time, so that files of any size take bounded memory."""
+CHUNK_LINES = 4096
+"""Lines processed at a time, so that files of any size take bounded memory."""
 
-ATOM = 4096
-"""Bytes written at a time where lines are shorter; a pipe takes so many as one."""
+WRITE_BYTES = 4096
+"""Bytes written at once where lines are shorter; a pipe takes that many atomically."""
 
 
-def source_stream(path: Path | None) -> contextlib.AbstractContextManager[BinaryIO]:
-  """The bytes to translate."""
+def input_chunks(
+  stack: contextlib.ExitStack, texts: list[str], path: Path | None, single: bool = False
+) -> Iterator[list[str]]:
+  """The texts of the command line, or the lines of a file or of standard input, in
+  chunks; with `single`, and for lines typed at a terminal, one at a time.
+
+  Raises:
+    ValueError: there are both texts and a file.
+  """
+  if texts and path:
+    raise ValueError("give texts or --input, not both")
+  if texts:
+    return iter([[text] for text in texts] if single else [texts])
+  typed = path is None and sys.stdin.isatty()
+  stream = stack.enter_context(open_input(path))
+  name = str(path or "standard input")
+  return line_chunks(stream, name, 1 if single or typed else None)
+
+
+def open_input(path: Path | None) -> contextlib.AbstractContextManager[BinaryIO]:
+  """The bytes of a file, or of standard input."""
   if path is None:
     return contextlib.nullcontext(sys.stdin.buffer)
   try:
@@ -25,8 +44,10 @@ def source_stream(path: Path | None) -> contextlib.AbstractContextManager[Binary
     raise OSError(f"{path}: cannot be read ({error.strerror})") from None
 
 
-def line_chunks(stream: BinaryIO, name: str, size: int = CHUNK) -> Iterator[list[str]]:
-  """The lines of a stream, `size` at a time.
+def line_chunks(
+  stream: BinaryIO, name: str, size: int | None = None
+) -> Iterator[list[str]]:
+  """The lines of a stream, `size` or else `CHUNK_LINES` at a time.
 
   Raises:
     ValueError: a line is not UTF-8.
@@ -41,7 +62,7 @@ def line_chunks(stream: BinaryIO, name: str, size: int = CHUNK) -> Iterator[list
         f"is 0x{line[error.start]:02x}); convert the text to UTF-8"
       ) from None
     chunk.append(text.removesuffix("\n").removesuffix("\r"))
-    if len(chunk) == size:
+    if len(chunk) == (size or CHUNK_LINES):
       yield chunk
       chunk = []
   if chunk:
@@ -49,11 +70,11 @@ def line_chunks(stream: BinaryIO, name: str, size: int = CHUNK) -> Iterator[list
 
 
 def count_lines(path: Path | None) -> int | None:
-  """How many lines a file has; None where it cannot be read twice."""
+  """The number of lines of a file; None where it cannot be read twice."""
   if path is None or not path.is_file():
     return None
   count, last = 0, b"\n"
-  with source_stream(path) as stream:
+  with open_input(path) as stream:
     while block := stream.read(1 << 20):
       count += block.count(b"\n")
       last = block[-1:]
@@ -61,10 +82,10 @@ def count_lines(path: Path | None) -> int | None:
 
 
 class Output:
-  """Standard output, or a file that appears under its name once it is whole.
+  """Standard output, or a file that appears under its name when it is complete.
 
-  Until then its lines are in `NAME.part`. They are written as whole lines, so that a
-  job that is killed leaves no part of one. An error removes the file.
+  Until then its lines are in `NAME.part`. Only whole lines are written, so that a
+  killed job leaves no part of one. An error removes the file.
   """
 
   def __init__(self, path: Path | None):
@@ -89,28 +110,34 @@ class Output:
     elif issubclass(kind, Exception):
       self._scratch.unlink()
 
-  def write(self, texts: Iterable[str]) -> None:
+  @property
+  def is_terminal(self) -> bool:
+    """Whether the lines go to a terminal."""
+    return self._path is None and sys.stdout.isatty()
+
+  def write_lines(self, texts: Iterable[str]) -> None:
     """Writes each text as a line; line feeds in it become spaces."""
-    waiting: list[str] = []
+    buffered: list[str] = []
     size = 0
     for text in texts:
       line = text.replace("\n", " ") + "\n"
       length = len(line.encode())
-      if waiting and size + length > ATOM:
-        self.put("".join(waiting))
-        waiting, size = [], 0
-      waiting.append(line)
+      if buffered and size + length > WRITE_BYTES:
+        self.write_text("".join(buffered))
+        buffered, size = [], 0
+      buffered.append(line)
       size += length
-    self.put("".join(waiting))
+    self.write_text("".join(buffered))
 
-  def put(self, text: str) -> None:
-    """Writes a text as it is, at once."""
+  def write_text(self, text: str) -> None:
+    """Writes a text unchanged and at once."""
     self._file.write(text)
     self._file.flush()
 
 
-def progress_bar(quiet: bool, total: int | None = None):
-  """Sentences so far and a second, and the time left where the total is known."""
+def progress_bar(total: int | None, quiet: bool = False):
+  """Sentences so far and per second, and the time left where the total is known."""
+
   import tqdm
 
   return tqdm.tqdm(
@@ -123,9 +150,9 @@ def as_json(record: Any) -> str:
   return json.dumps(record, ensure_ascii=False)
 
 
-def show(record: dict[str, Any], json_wanted: bool) -> None:
-  """Prints a record, for people or for programs."""
-  if json_wanted:
+def print_record(record: dict[str, Any], as_object: bool) -> None:
+  """Prints a record as one JSON object, or as a line per item."""
+  if as_object:
     print(as_json(record))
     return
   for name, value in record.items():

@@ -1,36 +1,46 @@
-"""`plan`, which takes an experiment and no run."""
+"""`transformer plan`: what a training step costs; takes an experiment and no run."""
 
-import json
 from pathlib import Path
 
 from transformer.cli import flags
+from transformer.cli.lines import as_json
 
 
-def plan_flags(new: flags.Verb) -> None:
-  """Which experiment, on which devices."""
-  new.add_argument(
-    "config", metavar="CONFIG", type=Path, help="as in train.py --config"
+def add_arguments(parser: flags.VerbParser) -> None:
+  """The experiment and the devices."""
+  parser.add_argument(
+    "config", metavar="CONFIG", type=Path, help="config file, as in train.py --config"
   )
-  new.add_argument("--mesh", help="'Mesh(fsdp=4, tensor=2)'; default: the config's")
-  new.add_argument("--devices", type=int, default=8, help="how many (default 8)")
-  new.add_argument(
-    "--device", default="h200", help="h200 (default), a100, v5p, or cpu, this machine"
+  parser.add_argument(
+    "--mesh", metavar="MESH",
+    help="device mesh, such as 'Mesh(fsdp=4, tensor=2)' (default: the config's)",
+  )  # fmt: skip
+  parser.add_argument(
+    "--devices", type=int, default=8, metavar="N", help="number of devices (default 8)"
   )
-  new.set_defaults(overrides=[])
+  parser.add_argument(
+    "--device", default="h200", metavar="TYPE",
+    help="h200 (default), a100, v5p, or cpu for this machine",
+  )  # fmt: skip
+  flags.add_json(parser)
+  parser.set_defaults(overrides=[])
 
 
-def plan(arguments) -> None:
-  """Tells what a training step takes on some devices, before anything runs; settings
-  as in train.py, --config.name=value."""
+def run(arguments) -> None:
+  """Estimate memory, time and communication of a training step before anything runs.
+
+  Settings as in train.py: --config.name=value.
+  """
   from transformer import config as configs
   from transformer import experiment
-  from transformer.analysis import plan as plans
+  from transformer.analysis import plan
 
-  config = experiment.read(arguments.config)
+  configs.check_at_least("--devices", arguments.devices, 1)
+  config = experiment.read_config(arguments.config)
   for name, text in arguments.overrides:
     config = configs.override(config, name, text)
   mesh = None
   if arguments.mesh:
     mesh = configs.override(config, "mesh", arguments.mesh).mesh
-  record = plans.plan(config, arguments.devices, arguments.device, mesh)
-  print(json.dumps(record) if arguments.json else plans.text(record))
+  record = plan.plan(config, arguments.devices, arguments.device, mesh)
+  print(as_json(record) if arguments.json else plan.text(record))

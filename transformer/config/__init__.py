@@ -1,20 +1,30 @@
-"""Frozen dataclasses as configs: overriding by dotted flags, JSON there and back."""
+"""Configs are frozen dataclasses: set by dotted flags, stored as JSON, checked against
+their annotations."""
 
-from transformer.config.command import flags, override, parse
-from transformer.config.kinds import annotations, check, members
-from transformer.config.plain import differences, digest, dump, dumps, load, loads
+from transformer.config.command_line import override, parse, split_flags
+from transformer.config.recipes import annotations, members
+from transformer.config.serialisation import (
+  differences,
+  digest,
+  dump,
+  dumps,
+  load,
+  loads,
+)
+from transformer.config.validation import check, check_at_least
 
 __all__ = [
   "annotations",
   "check",
+  "check_at_least",
   "differences",
   "digest",
   "dump",
   "dumps",
-  "flags",
   "load",
   "loads",
   "members",
   "override",
   "parse",
+  "split_flags",
 ]

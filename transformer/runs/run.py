@@ -26,7 +26,7 @@ from transformer import config as configs
 from transformer.runs import warm_start as inherit
 from transformer.data.vocabulary import Vocabulary
 from transformer.data.tokenizer import Tokenizer
-from transformer.experiment import Config, conflicts
+from transformer.experiment import Config, resume_conflicts
 from transformer.layers.int8 import quantise
 from transformer.runs.processes import Lock, is_primary, barrier
 from transformer.training.checkpoint import Checkpoints, steps_in
@@ -196,7 +196,7 @@ def prepare(config: Config, workdir: Path) -> Run:
   with contextlib.suppress(FileNotFoundError):
     run = Run.open(path)
   if run is not None and run.steps():
-    wrong = conflicts(run.config, config)
+    wrong = resume_conflicts(run.config, config)
     if wrong:
       raise ValueError(
         f"{path}: made with another config ({'; '.join(wrong)}); choose another "

@@ -134,7 +134,7 @@ class Training:
       self.training_data = self._features()
     init_key, self.seed_key = jax.random.split(jax.random.key(config.seed))
     self.origin: dict[str, str] | None = None
-    optimizer = config.rule()
+    optimizer = config.gradient_transformation()
     self.init = init_state(
       self.module, self.training_data.example, optimizer, init_key, config.ema
     )

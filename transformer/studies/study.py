@@ -104,7 +104,7 @@ def read(path: Path, overrides: list[tuple[str, str | None]]) -> Study | Facts:
     FileNotFoundError, ValueError: there is no such file, or it gives no study, or facts
       are given a setting.
   """
-  function = experiment.load(path, "get_study")
+  function = experiment.load_function(path, "get_study")
   parameters = inspect.signature(function, eval_str=True).parameters
   options: dict[str, Any] = {}
   rest = []

@@ -1,0 +1,87 @@
+"""`transformer evaluate`: a record of the scores, and all that they depend on."""
+
+import json
+from pathlib import Path
+
+import pytest
+
+from tests.cli.conftest import SEARCH
+from transformer.runs.run import Run
+
+GREEDY = ("--beam", 1, "--extra", 2)
+
+
+@pytest.fixture
+def files(run):
+  """Flags for the test split's own files."""
+  data = Run.open(run).config.data
+  return "--source", Path(data.test_source), "--reference", Path(data.test_target)
+
+
+def test_a_record_has_scores_and_what_they_depend_on(run, files, call):
+  status, out, _ = call("evaluate", run, *SEARCH, "--split", "test", "--json")
+  record = json.loads(out)
+  assert status == 0
+  expected = {"loss", "exact_match", "bleu", "bleu_signature", "chrf", "sentences"}
+  assert expected <= record.keys()
+  assert record["sentences"] == 6 and record["step"] == 120
+  assert "tok:13a" in record["bleu_signature"] and record["loss"] > 0
+  folder = run / "evaluations"
+  assert json.loads((folder / "test.json").read_text()) == record
+  assert (folder / "test.txt").read_text().count("\n") == 6
+  for name in ("config", "tokenizer", "data", "outputs", "references"):
+    assert len(record[f"{name}_sha256"]) == 64
+  assert (folder / "test.reference.txt").read_text() == files[3].read_text()
+  assert record["search"]["beam"] == 2
+  # The same texts in files give the same scores.
+  _, out, _ = call("evaluate", run, *SEARCH, "--json", *files)
+  own = json.loads(out)
+  assert (folder / "files.json").exists()
+  for name in ("loss", "bleu", "chrf", "exact_match", "sentences"):
+    assert own[name] == record[name], name
+
+
+def test_search_errors_are_references_that_score_better(run, files, call, tmp_path):
+  _, out, _ = call("translate", run, *GREEDY, "--scores", "--input", files[1])
+  outputs = [float(line.split("\t")[0]) for line in out.splitlines()]
+  # One of them is short and probable, the other is not.
+  (tmp_path / "reference").write_text("19-0\n2\n" * 3)
+  texts = [*files[:3], tmp_path / "reference"]
+  _, out, _ = call("score", run, *texts)
+  references = [float(line.split("\t")[0]) for line in out.splitlines()]
+  errors = sum(a > b for a, b in zip(references, outputs, strict=True))
+  assert 0 < errors < 6
+  record = json.loads(call("evaluate", run, *GREEDY, "--json", *texts)[1])
+  assert record["search_errors"] == errors
+
+
+def test_two_searches_are_compared(run, lines, call):
+  sample = ["--sample", "TopK(3)", "--mbr", 3, "--seed", 5, "--extra", 2]
+  call("evaluate", run, *GREEDY, "--name", "greedy")
+  call("evaluate", run, *sample, "--name", "sampled")
+  folder = run / "evaluations"
+  record = json.loads((folder / "sampled.json").read_text())
+  assert record["mbr"] == 3 and record["seed"] == 5 and "search_errors" not in record
+  assert record["search"]["sampler"] == {"type": "TopK", "temperature": 1.0, "k": 3}
+  records = folder / "greedy.json", folder / "sampled.json"
+  status, out, _ = call("compare", *records, "--resamples", 50)
+  assert status == 0 and "6 sentences" in out
+  _, out, _ = call("translate", run, *sample, *lines)
+  assert len(set(out.splitlines())) > 1
+  assert (folder / "sampled.txt").read_text() == out
+
+
+def test_int8_is_compared_with_float32(run, lines, call):
+  _, out, _ = call("evaluate", run, *GREEDY, "--json", "--name", "float32")
+  float32 = json.loads(out)
+  words = [*GREEDY, "--json", "--name", "int8", "--weights", "int8"]
+  _, out, _ = call("evaluate", run, *words)
+  record = json.loads(out)
+  assert record["weights"] == "int8" and float32["weights"] == "float32"
+  assert record["bleu_float32"] == float32["bleu"]
+  assert record["bleu_change"] == record["bleu"] - float32["bleu"]
+  assert record["loss"] != float32["loss"]
+  assert record["loss"] == pytest.approx(float32["loss"], rel=0.01)
+  _, out, _ = call("translate", run, *GREEDY, "--weights", "int8", *lines)
+  assert len(set(out.splitlines())) > 1
+  assert (run / "evaluations" / "int8.txt").read_text() == out

@@ -1,0 +1,46 @@
+"""`transformer info`: what a run is."""
+
+import contextlib
+
+from transformer.cli import flags
+from transformer.cli.lines import print_record
+
+
+def add_arguments(parser: flags.VerbParser) -> None:
+  """The run and a checkpoint."""
+  flags.add_run(parser)
+  flags.add_step(parser)
+  flags.add_json(parser)
+
+
+def run(arguments) -> None:
+  """Show a run's config and checkpoints, and the size and SHA-256 of its parameters."""
+  from transformer import config as configs
+  from transformer import tree
+  from transformer.runs.run import Run
+  from transformer.runs.trainer import sign
+
+  run = Run.open(arguments.run_path)
+  params = run.params(arguments.step)
+  steps, ranks = run.steps(), run.ranks()
+  metric = run.config.metric
+  step = arguments.step or steps[-1]
+  origin = None
+  # Where the newest checkpoint is damaged, the parameters are those of the one before.
+  with run.checkpoints() as checkpoints, contextlib.suppress(ValueError):
+    origin = checkpoints.note(step).get("init")
+  print_record(
+    {
+      "step": step,
+      "checkpoints": steps,
+      f"val/{metric}": {at: sign(metric) * rank for at, rank in ranks.items()},
+      "parameters": tree.size(params),
+      "parameters_sha256": tree.sha256(params),
+      "init": origin,
+      "vocabulary": run.vocabulary.size,
+      "tokenizer_sha256": run.vocabulary.sha256,
+      "config_sha256": configs.digest(run.config),
+      "config": configs.dump(run.config),
+    },
+    arguments.json,
+  )

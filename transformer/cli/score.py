@@ -1,0 +1,74 @@
+"""`transformer score`: the log-probability of given translations."""
+
+import contextlib
+from pathlib import Path
+
+from transformer.cli import flags
+from transformer.cli.lines import (
+  Output,
+  as_json,
+  count_lines,
+  line_chunks,
+  open_input,
+  progress_bar,
+)
+
+
+def add_arguments(parser: flags.VerbParser) -> None:
+  """Texts and their translations."""
+  flags.add_run(parser)
+  parser.add_argument(
+    "--source", type=Path, required=True, metavar="FILE", help="texts, one per line"
+  )
+  parser.add_argument(
+    "--reference", type=Path, required=True, metavar="FILE",
+    help="their translations, one per line",
+  )  # fmt: skip
+  parser.add_argument(
+    "--output", type=Path, metavar="FILE",
+    help="write to a file, which appears when it is complete",
+  )  # fmt: skip
+  parser.add_argument(
+    "--json", action="store_true",
+    help="print one JSON object per line: source, text, score, logprob, tokens, "
+    "token_logprobs",
+  )  # fmt: skip
+  flags.add_penalty(parser)
+  flags.add_batch_size(parser)
+  flags.add_weights(parser)
+  flags.add_step(parser)
+
+
+def run(arguments) -> None:
+  """Score given translations by their log-probability under the model.
+
+  Prints a line per translation: its score (the log-probability under the length
+  penalty), its log-probability in nats and its number of tokens, EOS included,
+  separated by tabs.
+  """
+  from transformer.inference.search import Search
+
+  paths = arguments.source, arguments.reference
+  totals = [count_lines(path) for path in paths]
+  if None not in totals and totals[0] != totals[1]:
+    raise ValueError(
+      f"{paths[0]}: {totals[0]:,} lines, {paths[1]}: {totals[1]:,}; each text needs "
+      "one translation"
+    )
+  with contextlib.ExitStack() as stack:
+    sides = [
+      line_chunks(stack.enter_context(open_input(path)), str(path)) for path in paths
+    ]
+    search = Search(penalty=flags.penalty_from(arguments))
+    translator = flags.translator_from(arguments, search)
+    output = stack.enter_context(Output(arguments.output))
+    bar = stack.enter_context(progress_bar(totals[0], output.is_terminal))
+    for sources, references in zip(*sides, strict=True):
+      hypotheses = translator.score(sources, references, bar.update)
+      if arguments.json:
+        pairs = zip(sources, hypotheses, strict=True)
+        output.write_lines(as_json({"source": s, **h._asdict()}) for s, h in pairs)
+      else:
+        output.write_lines(
+          f"{h.score:.6f}\t{h.logprob:.6f}\t{len(h.tokens)}" for h in hypotheses
+        )

@@ -1,0 +1,177 @@
+"""Configs on the command line: `--config.model.layers=3`, and recipes written as calls
+with literals, `--config.schedule='Noam(warmup=4000)'`."""
+
+import ast
+import dataclasses
+from typing import Any
+
+from transformer.config.recipes import (
+  abbreviate,
+  annotations,
+  build,
+  family_of,
+  members,
+  no_such_field,
+  no_such_member,
+)
+from transformer.config.validation import (
+  NON_FINITE,
+  Mismatch,
+  accepts,
+  check_value,
+  choices,
+  coerce,
+  expected,
+)
+
+PREFIX = "--config."
+
+
+def split_flags(argv: list[str]) -> tuple[list[tuple[str, str | None]], list[str]]:
+  """Takes `--config.a.b=value` and `--config.a.b value` out of `argv`.
+
+  Returns:
+    The `(dotted path, text)` pairs in order, and the other words. The text is None for
+    a flag without a value, at the end or before another flag.
+  """
+  overrides: list[tuple[str, str | None]] = []
+  rest: list[str] = []
+  words = list(argv)
+  while words:
+    word = words.pop(0)
+    if not word.startswith(PREFIX):
+      rest.append(word)
+      continue
+    name, equals, value = word.partition("=")
+    text: str | None = value
+    if not equals:
+      bare = not words or words[0].startswith("--")
+      text = None if bare else words.pop(0)
+    overrides.append((name.removeprefix(PREFIX), text))
+  return overrides, rest
+
+
+def override(config: Any, path: str, text: str | None) -> Any:
+  """`config` with the field at a dotted path set to the value that `text` writes; None
+  sets a bool to true.
+
+  Raises:
+    ValueError: there is no such field, or the value is not of its type.
+  """
+  return _override(config, path.split("."), text, path)
+
+
+def _override(config, names: list[str], text: str | None, path: str):
+  name, rest = names[0], names[1:]
+  flag = f"{PREFIX}{path}"
+  fields = annotations(type(config))
+  if name not in fields:
+    prefix = path.split(".")[: -len(names)]
+    raise ValueError(no_such_field(flag, name, type(config), prefix))
+  value = getattr(config, name)
+  if rest:
+    if not dataclasses.is_dataclass(value):
+      raise ValueError(f"{flag}: {name} is {abbreviate(repr(value))}, without fields")
+    new = _override(value, rest, text, path)
+  elif text is None:
+    if not accepts(fields[name], bool):
+      raise ValueError(f"{flag}: the value is missing; write {flag}=value")
+    new = True
+  else:
+    new = _parse(text, fields[name], flag)
+    check_value(new, fields[name], flag, path.count(".") + 1)
+  values = {field: getattr(config, field) for field in fields} | {name: new}
+  return build(type(config), values, flag, None if rest else name)
+
+
+def parse(text: str, annotation: Any, flag: str) -> Any:
+  """The value of the annotated type that a command-line word writes, such as `0.9` or
+  `TopP(0.9)`; `flag` is the name of the flag.
+
+  Raises:
+    ValueError: the word writes no such value.
+  """
+  value = _parse(text, annotation, flag)
+  check_value(value, annotation, flag, 0)
+  return value
+
+
+def _parse(text: str, annotation, flag: str):
+  if annotation is str or text in choices(annotation):
+    return text
+  try:
+    node = ast.parse(text.strip(), mode="eval").body
+  except (SyntaxError, ValueError, RecursionError, MemoryError):
+    node = ast.Constant(text)
+  try:
+    return _value(node, annotation, flag)
+  except Mismatch:
+    if accepts(annotation, str):
+      return text
+    got = abbreviate(repr(text))
+    raise ValueError(f"{flag}: {expected(annotation, got)}") from None
+
+
+def _value(node, annotation, flag: str):
+  """The value of a syntax tree, a recipe or a literal."""
+  family = family_of(annotation)
+  if family is not None:
+    call = ast.Call(node, [], []) if isinstance(node, ast.Name) else node
+    none = isinstance(node, ast.Name) and _name(node.id) is None
+    if isinstance(call, ast.Call) and isinstance(call.func, ast.Name) and not none:
+      return _call(call, family, flag)
+  try:
+    literal = _literal(node)
+  except (ValueError, TypeError, SyntaxError, RecursionError, MemoryError):
+    raise Mismatch from None
+  return coerce(literal, annotation)
+
+
+def _literal(node):
+  """As `ast.literal_eval`, but a bare name is a string, and `inf` and `nan` are
+  numbers."""
+  if isinstance(node, ast.Name):
+    return _name(node.id)
+  if isinstance(node, (ast.Tuple, ast.List)):
+    return tuple(_literal(item) for item in node.elts)
+  if isinstance(node, ast.UnaryOp) and isinstance(node.operand, ast.Name):
+    node = ast.UnaryOp(node.op, ast.Constant(_name(node.operand.id)))
+  return ast.literal_eval(node)
+
+
+def _name(name: str):
+  """What a bare name writes."""
+  constants = {"true": True, "false": False, "none": None, "null": None, **NON_FINITE}
+  return constants.get(name.lower(), name)
+
+
+def _call(node: ast.Call, family: type, flag: str):
+  """The recipe that a call such as `Noam(warmup=4000)` writes."""
+  name = node.func.id  # type: ignore[attr-defined]
+  known = members(family)
+  if name not in known:
+    raise ValueError(no_such_member(flag, name, family))
+  cls = known[name]
+  fields = annotations(cls)
+  if len(node.args) > len(fields):
+    raise ValueError(
+      f"{flag}: {name} takes at most {len(fields)} values, got {len(node.args)}"
+    )
+  arguments = dict(zip(fields, node.args, strict=False))
+  for keyword in node.keywords:
+    if keyword.arg not in fields:
+      path = f"{flag}: {name}.{keyword.arg}"
+      raise ValueError(no_such_field(path, str(keyword.arg), cls))
+    if keyword.arg in arguments:
+      raise ValueError(f"{flag}: {name}.{keyword.arg} is set twice")
+    arguments[keyword.arg] = keyword.value
+  values = {}
+  for field, argument in arguments.items():
+    try:
+      values[field] = _value(argument, fields[field], flag)
+    except Mismatch:
+      got = abbreviate(ast.unparse(argument))
+      raise ValueError(
+        f"{flag}: {name}.{field}: {expected(fields[field], got)}"
+      ) from None
+  return build(cls, values, f"{flag}: {name}")
