@@ -219,8 +219,8 @@ def test_info_tells_what_a_run_is(run, capsys):
   assert json.loads(older)["parameters_sha256"] != record["parameters_sha256"]
 
 
-def test_the_example_for_programs_in_the_readme_runs(run, capsys):
-  text = (ROOT / "README.md").read_text(encoding="utf-8")
+def test_the_example_for_programs_of_the_page_runs(run, capsys):
+  text = (ROOT / "docs" / "inference.md").read_text(encoding="utf-8")
   (program,) = re.findall(r"```python\n(.*?)```", text, re.DOTALL)
   assert 'open("runs/dates")' in program
   exec(program.replace("runs/dates", str(run)), {})
