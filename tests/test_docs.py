@@ -1,4 +1,4 @@
-"""docs/recipes.md: its example is followed word for word, its tables are complete."""
+"""The pages: paths and links exist; recipes are complete, and their example works."""
 
 import os
 import re
@@ -71,3 +71,31 @@ def test_the_example_of_the_page_trains_and_is_used(tmp_path):
   run(*command, *shlex.split(ablate), *SMALL, "--seeds", "7")
   table = (tmp_path / "runs/log_penalty_study/table.md").read_text(encoding="utf-8")
   assert table.count("| 1 |\n") == 3 and "LogPenalty(start=0.0)" in table
+
+
+PAGES = [ROOT / "README.md", ROOT / "CONTRIBUTING.md"]
+PAGES += sorted(p for p in (ROOT / "docs").glob("*.md") if p.name != "log.md")
+PATH = re.compile(r"(?<![\w./-])(?:[\w.-]+/)+[\w-]+\.(?:py|md|png|lock|toml)\b")
+FOLDER = re.compile(r"(?<![\w./-])(?:transformer|tests|docs|configs)/[\w/]+(?![\w./-])")
+LINK = re.compile(r"\]\((?!https?:|#)([^)#\s]+)")
+MADE_BY_A_RUN = re.compile(r"(?:runs|rows|RUN)/|.*/report\.md$")
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
+def test_every_path_of_a_page_exists(page):
+  """Paths are from the root, or, in pages on code, from the package or the page."""
+  text = page.read_text(encoding="utf-8")
+  paths = {p for p in PATH.findall(text) if not MADE_BY_A_RUN.match(p)}
+  paths |= set(FOLDER.findall(text))
+  bases = (ROOT, ROOT / "transformer", page.parent)
+  assert [p for p in sorted(paths) if not any((b / p).exists() for b in bases)] == []
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
+def test_every_relative_link_resolves(page):
+  links = LINK.findall(page.read_text(encoding="utf-8"))
+  assert [link for link in links if not (page.parent / link).exists()] == []
+
+
+def test_the_readme_is_short():
+  assert len((ROOT / "README.md").read_text(encoding="utf-8").splitlines()) <= 130

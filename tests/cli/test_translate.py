@@ -156,7 +156,7 @@ def test_a_text_longer_than_any_in_training_is_translated_whole(run, lines):
 
 
 def test_the_python_example_of_the_readme_runs(run, call, capsys):
-  text = (ROOT / "README.md").read_text(encoding="utf-8")
+  text = (ROOT / "docs" / "inference.md").read_text(encoding="utf-8")
   (program,) = re.findall(r"```python\n(.*?)```", text, re.DOTALL)
   assert 'open("runs/dates")' in program
   # A smaller beam compiles sooner.
