@@ -10,7 +10,7 @@ from transformer import config as configs
 from transformer import experiment, tree
 from transformer.experiment import Config
 from transformer.training.mesh import Mesh
-from transformer.training.state import abstract_state, init_state
+from transformer.training.state import abstract_state, abstract_weights, init_state
 
 FILES = sorted(Path(__file__).resolve().parent.parent.glob("configs/*.py"))
 PARAMETERS = {"dates": 1_050_624, "wmt14_base": 63_045_632, "wmt14_big": 214_171_648}
@@ -27,7 +27,8 @@ def test_an_experiment_is_whole(path):
   assert configs.loads(Config, configs.dumps(config)) == config
   assert hash(config) == hash(configs.loads(Config, configs.dumps(config)))
   module = config.model.module(config.tokenizer.vocabulary, jnp.float32)
-  rule = config.optimizer.transform(lambda count: config.schedule(count + 1, 64))
+  weights = abstract_weights(module, config.model.example())
+  rule = config.rule(weights)
   init = init_state(module, config.model.example(), rule, jax.random.key(0))
   state = abstract_state(init, Mesh().build())
   if path.stem in PARAMETERS:

@@ -5,6 +5,7 @@ import importlib.util
 import sys
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import optax
 
@@ -138,10 +139,11 @@ class Config:
     if not 0 <= self.ema < 1:
       raise ValueError(f"ema: {self.ema} is not a decay of 0 or more and below 1")
 
-  def rule(self) -> optax.GradientTransformation:
-    """The update rule, at the schedule's rates, of what is not frozen."""
+  def rule(self, weights: Any) -> optax.GradientTransformation:
+    """The update rule at the schedule's rates, for what is not frozen; `weights` from
+    `state.abstract_weights`."""
     rule = self.optimizer.transform(
-      lambda count: self.schedule(count + 1, self.model.width)
+      lambda count: self.schedule(count + 1, self.model.width), weights
     )
     return frozen(rule, self.freeze)
 

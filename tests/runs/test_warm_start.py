@@ -11,6 +11,7 @@ import pytest
 
 from tests.runs.test_run import TINY, Now, digest, losses, train
 from transformer import cli, experiment, trainer, tree
+from transformer.axes import Weight
 from transformer.layers.positions import Learned
 from transformer.models.rnn import RNNSeq2Seq
 from transformer.runs.run import Run
@@ -106,7 +107,11 @@ def test_what_is_frozen_has_no_state_and_no_say(optimizer):
     "encoder_head": np.ones(7, np.float32),
   }
   rest = {"encoder_head": params["encoder_head"]}
-  rule = optimizer.transform(lambda count: 0.1)
+  weights = {
+    "encoder": {"w": Weight(None, ("d", "f"))},
+    "encoder_head": Weight(None, ("d",)),
+  }
+  rule = optimizer.transform(lambda count: 0.1, weights)
   held = frozen(rule, ("encoder",))
   state = held.init(params)
   assert tree.size(state) == tree.size(rule.init(rest))
@@ -159,10 +164,16 @@ def test_another_origin_is_another_run():
 def test_the_state_is_laid_out_as_it_was(parent):
   from transformer.runs import warm_start as inherit
   from transformer.training.mesh import Mesh
-  from transformer.training.state import abstract_state, create_state, init_state
+  from transformer.training.state import (
+    abstract_state,
+    abstract_weights,
+    create_state,
+    init_state,
+  )
 
   run = Run.open(parent)
-  rule = run.config.rule()
+  weights = abstract_weights(run.module(), run.config.model.example())
+  rule = run.config.rule(weights)
   init = init_state(run.module(), run.config.model.example(), rule, jax.random.key(5))
   abstract = abstract_state(init, Mesh().build())
   state = inherit.begin(create_state(init, abstract), run.params())

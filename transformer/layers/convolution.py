@@ -40,7 +40,7 @@ class GatedConvolution(nn.Module):
   def __call__(self, x_btnk):
     _, _, n, k = x_btnk.shape
     init = nn.initializers.normal((4.0 * self.kept / (n * k)) ** 0.5)
-    w_nkgf = weight(self, "w", "nkgf", (n, k, 2, self.f), init)
+    w_nkgf = weight(self, "w", "nkgf", (n, k, 2, self.f), init, inputs="nk")
     b_gf = weight(self, "b", "gf", (2, self.f), nn.initializers.zeros)
     y_btgf = jnp.einsum("btnk,nkgf->btgf", x_btnk, w_nkgf.astype(x_btnk.dtype))
     y_btgf = y_btgf + b_gf[None, None].astype(y_btgf.dtype)

@@ -59,7 +59,10 @@ class Embedding(nn.Module):
     init = nn.initializers.normal(self.d_model**-0.5)
     shape = self.vocabulary, self.d_model
     names = self.tying.tables
-    made = {name: weight(self, name, "vd", shape, init) for name in sorted(set(names))}
+    made = {
+      name: weight(self, name, "vd", shape, init, inputs="d", hidden=False, int8=True)
+      for name in sorted(set(names))
+    }
     self.source_vd, self.target_vd, self.output_vd = (made[name] for name in names)
 
   def __call__(self, id_bt, dtype=jnp.float32):
@@ -98,5 +101,7 @@ class Logits(nn.Module):
 
   @nn.compact
   def __call__(self, x_btd):
-    y_btv = project(self, "w", "btd,dv->btv", x_btd, v=self.vocabulary, bias=True)
+    y_btv = project(
+      self, "w", "btd,dv->btv", x_btd, v=self.vocabulary, bias=True, hidden=False
+    )
     return y_btv.astype(jnp.float32)

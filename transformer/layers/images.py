@@ -45,7 +45,9 @@ class Patches(nn.Module):
       )
     x = x_byxc.reshape(b, rows // p, p, columns // p, p, c)
     x_btk = jnp.moveaxis(x, 2, 3).reshape(b, -1, p * p * c)
-    return project(self, "w", "btk,kd->btd", x_btk, d=self.d_model, bias=True)
+    return project(
+      self, "w", "btk,kd->btd", x_btk, d=self.d_model, bias=True, hidden=False
+    )
 
 
 class ClassToken(nn.Module):
@@ -69,17 +71,22 @@ class ClassLogits(nn.Module):
   @nn.compact
   def __call__(self, x_bd):
     """`[b, v]` of `[b, d]`."""
-    y_bv = project(self, "w", "bd,dv->bv", x_bd, v=self.classes, bias=True)
+    y_bv = project(
+      self, "w", "bd,dv->bv", x_bd, v=self.classes, bias=True, hidden=False
+    )
     return y_bv.astype(jnp.float32)
 
 
 class Convolution(nn.Module):
   """A convolution without a bias, zeros around the image; weights begin as in He et al.
-  2015, eq. 10, with variance 2 / inputs, for the rectifier that follows."""
+  2015, eq. 10, with variance 2 / inputs, for the rectifier that follows.
+
+  `hidden` is False for the first convolution, which reads pixels (`axes.Weight`)."""
 
   size: int
   channels: int
   stride: int = 1
+  hidden: bool = True
 
   @nn.compact
   def __call__(self, x_byxd):
@@ -87,7 +94,8 @@ class Convolution(nn.Module):
     d = x_byxd.shape[-1]
     init = nn.initializers.normal((2.0 / (self.size**2 * d)) ** 0.5)
     shape = self.size, self.size, d, self.channels
-    w_yxcf = weight(self, "w", "yxcf", shape, init).astype(x_byxd.dtype)
+    w_yxcf = weight(self, "w", "yxcf", shape, init, inputs="yxc", hidden=self.hidden)
+    w_yxcf = w_yxcf.astype(x_byxd.dtype)
     border = (self.size // 2, (self.size - 1) // 2)
     return jax.lax.conv_general_dilated(
       x_byxd, w_yxcf, (self.stride,) * 2, (border, border),

@@ -100,8 +100,8 @@ class RecurrentLayer(nn.Module):
   def setup(self):
     g = self.cell.gates
     first, again = glorot(self.d, self.f), orthogonal
-    self.w_dgf = weight(self, "w", "dgf", (self.d, g, self.f), first)
-    self.u_kgf = weight(self, "u", "kgf", (self.f, g, self.f), again)
+    self.w_dgf = weight(self, "w", "dgf", (self.d, g, self.f), first, inputs="d")
+    self.u_kgf = weight(self, "u", "kgf", (self.f, g, self.f), again, inputs="k")
     self.b_gf = weight(self, "b", "gf", (g, self.f), nn.initializers.zeros)
 
   def inputs(self, x_btd):

@@ -35,9 +35,11 @@ class AlignedLayer(RecurrentLayer):
   def setup(self):
     super().setup()
     d, g, f, k = self.source, self.cell.gates, self.f, self.k
-    self.context_dgf = weight(self, "context", "dgf", (d, g, f), glorot(d, f))
-    self.query_fk = weight(self, "query", "fk", (f, k), glorot(f, k))
-    self.key_dk = weight(self, "key", "dk", (d, k), glorot(d, k))
+    self.context_dgf = weight(
+      self, "context", "dgf", (d, g, f), glorot(d, f), inputs="d"
+    )
+    self.query_fk = weight(self, "query", "fk", (f, k), glorot(f, k), inputs="f")
+    self.key_dk = weight(self, "key", "dk", (d, k), glorot(d, k), inputs="d")
     self.score_k = weight(self, "score", "k", (k,), nn.initializers.normal(k**-0.5))
 
   def annotate(self, y_bsd) -> Annotations:

@@ -74,7 +74,8 @@ class Bilinear(Score):
 
   def __call__(self, mod, q_bthk, k_bshk):
     h, k = q_bthk.shape[2:]
-    w_hkj = weight(mod, "score", "hkj", (h, k, k), glorot(k, k))
+    init = glorot(k, k)
+    w_hkj = weight(mod, "score", "hkj", (h, k, k), init, inputs="k", stacked="h")
     q_bthj = jnp.einsum("bthk,hkj->bthj", q_bthk, w_hkj.astype(q_bthk.dtype))
     return jnp.einsum(
       "bthj,bshj->bhts", q_bthj, k_bshk, preferred_element_type=jnp.float32

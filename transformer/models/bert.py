@@ -84,7 +84,8 @@ class ClassHead(nn.Module):
     """`[b, t, d]` to logits `[b, t, c]` in float32."""
     d, c = x_btd.shape[-1], self.c.classes
     y_btd = nn.tanh(project(self, "pool", "btd,de->bte", x_btd, e=d, bias=True))
-    return project(self, "w", "btd,dc->btc", y_btd, c=c, bias=True).astype(jnp.float32)
+    y_btc = project(self, "w", "btd,dc->btc", y_btd, c=c, bias=True, hidden=False)
+    return y_btc.astype(jnp.float32)
 
 
 class BertModule(nn.Module):

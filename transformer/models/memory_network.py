@@ -64,9 +64,12 @@ class MemoryNetworkModule(nn.Module):
     """
     c, start = self.c, nn.initializers.normal(0.1)  # §4.2
     shape = c.hops + 1, self.vocabulary, c.d_model
-    words_lvd = weight(self, "words", "lvd", shape, start).astype(self.dtype)
+    words_lvd = weight(
+      self, "words", "lvd", shape, start, inputs="d", stacked="l", hidden=False
+    ).astype(self.dtype)
     times = c.hops + 1, c.memories, c.d_model
-    time_lsd = weight(self, "time", "lsd", times, start).astype(self.dtype)
+    time_lsd = weight(self, "time", "lsd", times, start, stacked="l")
+    time_lsd = time_lsd.astype(self.dtype)
 
     def say(l, id_bst):
       x_bstd = jnp.take(words_lvd[l], jnp.maximum(id_bst, 0), axis=0)

@@ -105,12 +105,13 @@ class Unit(nn.Module):
   size: int
   channels: int
   stride: int
+  hidden: bool = True  # False for the first, which reads pixels
 
   @nn.compact
   def __call__(self, x_byxd, real_b, train: bool):
-    x_byxd = Convolution(self.size, self.channels, self.stride, name="convolution")(
-      x_byxd
-    )
+    x_byxd = Convolution(
+      self.size, self.channels, self.stride, self.hidden, name="convolution"
+    )(x_byxd)
     b, rows, columns, d = x_byxd.shape
     x_btd = x_byxd.reshape(b, rows * columns, d)
     real_bt = jnp.broadcast_to(real_b[:, None] != 0, x_btd.shape[:2])
@@ -151,8 +152,9 @@ class ResidualNetwork(nn.Module):
     """
     c, real_b = self.c, batch.real_b
 
-    def unit(name, x_byxd, *sizes):
-      return Unit(c, *sizes, name=name)(x_byxd, real_b, train)
+    def unit(name, x_byxd, size, channels, stride):
+      convolution = Unit(c, size, channels, stride, hidden=False, name=name)
+      return convolution(x_byxd, real_b, train)
 
     x_byxd = normalise_pixels(batch.image_byxc, c.channels, self.dtype)
     x_byxd = c.stem(unit, x_byxd, c.base_channels)

@@ -81,7 +81,7 @@ class TransformerXLPosition(Position):
   def relate(self, mod, q_bthk, k_bshk, v_bshk, q_pos_bt, k_pos_bs):
     h, k = q_bthk.shape[2:]
     d = h * k
-    w_rhk = weight(mod, "relative", "rhk", (d, h, k), glorot(d, d))
+    w_rhk = weight(mod, "relative", "rhk", (d, h, k), glorot(d, d), inputs="r")
     u_hk, v_hk = (
       weight(mod, name, "hk", (h, k), nn.initializers.zeros).astype(q_bthk.dtype)
       for name in ("content_bias", "distance_bias")
