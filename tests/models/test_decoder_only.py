@@ -15,7 +15,7 @@ from tests.oracles import transformer as oracle
 from tests.oracles.attention import causal, multi_head_attention
 from transformer import tree
 from transformer.batch import BOS, EOS
-from transformer.decoding.state import widen
+from transformer.decoding.state import repeat
 from transformer.layers.embedding import Embedding
 from transformer.layers.residual import PreNorm
 from transformer.models.decoder_only import DecoderOnly
@@ -116,7 +116,7 @@ def test_cached_steps_are_the_full_pass_and_hypotheses_are_apart(model):
   module = model.module(V)
   params = module.unstack(variables(model)["params"])
   state = module.start(params, 2, capacity=9)
-  state = state._replace(cache=widen(state.cache, 3))
+  state = state._replace(cache=repeat(state.cache, 3))
   step, token = jax.jit(module.step), np.full((2, 3), BOS, np.int32)
   full = logits(model, tokens([[ids] for texts in rows for ids in texts]))
   for t in range(6):

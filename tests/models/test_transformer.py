@@ -20,7 +20,7 @@ from transformer import tree
 from transformer.batch import BOS, EOS, Pairs, Tokens
 from transformer.decoding.beam import beam_search
 from transformer.decoding.constraint import Constraint
-from transformer.decoding.state import SLOTS, widen
+from transformer.decoding.state import FIRST_STEPS, repeat
 from transformer.layers.positions import (
   Alibi,
   Learned,
@@ -32,7 +32,8 @@ from transformer.layers.positions import (
   TransformerXLPosition,
 )
 from transformer.layers.residual import PreNorm
-from transformer.models.transformer import Transformer, shift_right
+from transformer.models.base import shift_right
+from transformer.models.transformer import Transformer
 
 SMALL = Transformer(layers=3, d_model=16, d_ff=24, heads=4, d_k=8, d_v=6, dropout=0.0)
 V = 11
@@ -233,7 +234,7 @@ def test_hypotheses_of_a_sentence_do_not_see_each_other():
 
   def run(chosen):
     state = module.start(params, source, capacity=5)
-    state = state._replace(cache=widen(state.cache, len(chosen)))
+    state = state._replace(cache=repeat(state.cache, len(chosen)))
     for t in range(5):
       y, state = module.step(params, paths[:, chosen, t], state)
     return y
@@ -369,10 +370,10 @@ def test_a_search_scores_its_outputs_as_a_full_pass_does(position):
   """Hypotheses that fork and die over more steps than a search has slots at first."""
   member = configs.members(configs.annotations(Transformer)["position"])[position]
   model = dataclasses.replace(SMALL, position=member())
-  rng, module, steps = np.random.default_rng(7), model.module(V), 2 * SLOTS + 9
+  rng, module, steps = np.random.default_rng(7), model.module(V), 2 * FIRST_STEPS + 9
   params = jax.tree.map(lambda leaf: 2.0 * leaf, variables(model)["params"])
   sources = tokens([[example(rng, 7)], [example(rng, 4)]])
-  limit_b = np.array([steps - 1, SLOTS + 5], np.int32)
+  limit_b = np.array([steps - 1, FIRST_STEPS + 5], np.int32)
 
   @jax.jit
   def search(unstacked):

@@ -1,4 +1,4 @@
-"""How well a key answers a query: the compatibility function of attention (§3.2)."""
+"""Compatibility functions of attention: the score of a key for a query (§3.2)."""
 
 import dataclasses
 
@@ -46,7 +46,7 @@ class SharedQueryKey(Score):
   """
 
   def queries(self, mod, x_btd):
-    k_bthk, _ = mod.memory(x_btd)
+    k_bthk, _ = mod.key_value(x_btd)
     return k_bthk
 
 

@@ -33,7 +33,7 @@ class MemoryNetwork(Model):
   def __post_init__(self):
     for name in ("hops", "d_model", "memories"):
       if getattr(self, name) < 1:
-        raise ValueError(f"model.{name}: {getattr(self, name)} is less than 1")
+        raise ValueError(f"model.{name}: expected 1 or more, got {getattr(self, name)}")
 
   @property
   def width(self) -> int:

@@ -84,7 +84,7 @@ class ResNet(Model):
       raise ValueError(f"model.stages: {self.stages}; each has a block or more")
     for name in ("base_channels", "channels"):
       if getattr(self, name) < 1:
-        raise ValueError(f"model.{name}: {getattr(self, name)} is less than 1")
+        raise ValueError(f"model.{name}: expected 1 or more, got {getattr(self, name)}")
 
   @property
   def width(self) -> int:
