@@ -49,13 +49,13 @@ def test_the_whole_model_is_the_oracles_encoder_with_a_causal_mask():
   x = oracle.embed(table, [BOS, *ids[:-1]])
   for l in range(PLAIN.layers):
     layer = jax.tree.map(lambda leaf, l=l: leaf[l], params["layers"])
-    attention = {**layer["self_memory"], **layer["self_attention"]}
+    attention = {**layer["self_key_value"], **layer["self_attention"]}
     found = multi_head_attention(x, x, attention, causal(len(ids)))
-    x = oracle.add_and_norm(x, found, layer["self_join"], oracle.EPSILON)
+    x = oracle.add_and_norm(x, found, layer["self_sublayer"], oracle.EPSILON)
     feed = layer["feed_forward"]
     feed = {**feed, "b1": feed["w1_bias"], "b2": feed["w2_bias"]}
     found = oracle.feed_forward(x, feed)
-    x = oracle.add_and_norm(x, found, layer["feed_forward_join"], oracle.EPSILON)
+    x = oracle.add_and_norm(x, found, layer["feed_forward_sublayer"], oracle.EPSILON)
   found = logits(PLAIN, tokens([[ids]]))[0]
   np.testing.assert_allclose(found, x @ table.T, atol=2e-5)
 

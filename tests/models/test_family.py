@@ -33,7 +33,7 @@ from transformer.models.transformer import Transformer
 SIZES = dict(
   layers=2, d_model=16, d_ff=24, heads=4, d_k=8, d_v=6, d_state=12, d_alignment=10,
   d_output=14, d_hidden=18, dropout=0.0, positions=20, patch=2, stages=(1, 1),
-  base_channels=8, memories=4, classes=7,
+  base_channels=8, memory_size=4, classes=7,
 )  # fmt: skip
 """The fields of any model, by name, in their small form."""
 

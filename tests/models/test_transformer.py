@@ -117,7 +117,7 @@ def oracle_weights(params):
     for number, (ours, theirs) in enumerate(kinds, start=1):
       found[theirs] = attention(layer, ours)
       found[f"norm{number}"] = layer[f"{ours}_join"]
-    found[f"norm{len(kinds) + 1}"] = layer["feed_forward_join"]
+    found[f"norm{len(kinds) + 1}"] = layer["feed_forward_sublayer"]
     return found
 
   def stack(layers, kinds):
@@ -293,7 +293,7 @@ def test_a_stack_tells_its_position_bias_whether_it_looks_ahead():
   for stack, query, key, bucket in (("encoder", 1, 2, 5), ("decoder", 3, 0, 3)):
     found = nn.apply(lambda m, s=stack: getattr(m, s).bias(pos_bt, pos_bt),
                      model.module(V))(params)  # fmt: skip
-    table_rh = params["params"][stack]["bias"]["table"]
+    table_rh = params["params"][stack]["position_bias"]["table"]
     np.testing.assert_array_equal(found[0, :, query, key], table_rh[bucket])
 
 
@@ -314,10 +314,10 @@ def test_unroll_is_neutral_and_acts(unroll):
 
 def test_pre_norm_ends_each_stack_with_a_norm_and_post_norm_does_not():
   def lasts(model):
-    return {p for p in tree.paths(variables(model)["params"]) if "/last/" in p}
+    return {p for p in tree.paths(variables(model)["params"]) if "/final_norm/" in p}
 
   pre = lasts(dataclasses.replace(SMALL, residual=PreNorm()))
-  assert {"encoder/last/scale", "decoder/last/scale"} <= pre
+  assert {"encoder/final_norm/scale", "decoder/final_norm/scale"} <= pre
   assert lasts(SMALL) == set()
 
 

@@ -66,7 +66,7 @@ def test_what_fits_is_taken_and_the_rest_begins_afresh(parent, tmp_path, capsys)
     source = old if fits else new
     np.testing.assert_array_equal(leaf, source[path], path)
   err = capsys.readouterr().err
-  assert "6 of another shape left, 8 new (" in err and "decoder/place" in err
+  assert "6 of another shape left, 8 new (" in err and "decoder/position_encoding" in err
 
 
 def test_a_stopped_run_needs_its_parent_no_more(parent, tmp_path, monkeypatch, capsys):
@@ -90,7 +90,7 @@ def test_a_moving_average_begins_there_too(parent, tmp_path):
   assert digest(tmp_path / "run") == digest(parent)
 
 
-@pytest.mark.parametrize("prefix", ["encoder", "decoder/layers/self_join"])
+@pytest.mark.parametrize("prefix", ["encoder", "decoder/layers/self_sublayer"])
 def test_frozen_parameters_stay_and_the_others_move(parent, tmp_path, prefix):
   assert child(tmp_path / "run", parent, freeze=(prefix,)) == 0
   old, new = leaves(parent), leaves(tmp_path / "run")

@@ -19,7 +19,7 @@ class Residual:
     y_btd, extra = sublayer(x_btd)
     return norm(mod, x_btd + dropout(mod, y_btd, rate, train)), extra
 
-  def last(self, mod, norm: Callable, x_btd):
+  def final_norm(self, mod, norm: Callable, x_btd):
     """What a stack applies to its output once, after the last layer."""
     return x_btd
 
@@ -35,7 +35,7 @@ class PreNorm(Residual):
     y_btd, extra = sublayer(norm(mod, x_btd))
     return x_btd + dropout(mod, y_btd, rate, train), extra
 
-  def last(self, mod, norm: Callable, x_btd):
+  def final_norm(self, mod, norm: Callable, x_btd):
     return norm(mod, x_btd)
 
 

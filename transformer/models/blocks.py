@@ -130,7 +130,7 @@ class FinalNorm(nn.Module):
   @nn.compact
   def __call__(self, x_btd, real_bt=None, train: bool = False):
     norm = functools.partial(self.c.norm, real_bt=real_bt, train=train)
-    return self.c.residual.last(self, norm, x_btd)
+    return self.c.residual.final_norm(self, norm, x_btd)
 
 
 def key_value(c: Stack) -> KeyValue:
@@ -165,22 +165,22 @@ class SelfAttentionLayer(nn.Module):
   """Whether the mask hides the tokens to the right of each query."""
 
   def setup(self):
-    self.self_memory = key_value(self.c)
+    self.self_key_value = key_value(self.c)
     self.self_attention = attention(
-      self.c, self.self_memory, self.c.position, self.causal
+      self.c, self.self_key_value, self.c.position, self.causal
     )
-    self.self_join = Sublayer(self.c)
+    self.self_sublayer = Sublayer(self.c)
     self.feed_forward = FeedForwardNetwork(self.c)
-    self.feed_forward_join = Sublayer(self.c)
+    self.feed_forward_sublayer = Sublayer(self.c)
 
   def keys_and_values(self, x_bsd, pos_bs):
     """Keys, rotated, and values `[b, s, h, k]` of self-attention."""
-    k_bshk, v_bshk = self.self_memory(x_bsd)
+    k_bshk, v_bshk = self.self_key_value(x_bsd)
     return self.c.position.rotate(k_bshk, pos_bs), v_bshk
 
-  def feed_forward_sublayer(self, x_btd, train: bool = False, real_bt=None):
+  def feed_forward_block(self, x_btd, train: bool = False, real_bt=None):
     """The feed-forward sublayer, if its recipe has one."""
-    residual = functools.partial(self.feed_forward_join, real_bt=real_bt)
+    residual = functools.partial(self.feed_forward_sublayer, real_bt=real_bt)
     return self.c.feed_forward.sublayer(residual, self.feed_forward, x_btd, train)
 
   def attend(self, x_btd, tokens: TokenContext, train: bool):
@@ -190,7 +190,7 @@ class SelfAttentionLayer(nn.Module):
       k_bshk, v_bshk = self.keys_and_values(x_btd, tokens.k_pos_bs)
       return self.self_attention(x_btd, k_bshk, v_bshk, tokens, train)
 
-    return self.self_join(x_btd, self_attention, train, tokens.real_bt)
+    return self.self_sublayer(x_btd, self_attention, train, tokens.real_bt)
 
   def __call__(
     self, x_btd, tokens: TokenContext, train: bool = False, keep_weights: bool = False
@@ -198,7 +198,7 @@ class SelfAttentionLayer(nn.Module):
     """One layer over `[b, t, d]`, and with `keep_weights` its attention weights
     `[b, h, t, s]`, else None: `nn.scan` would stack them for all layers."""
     x_btd, weights_bhts = self.attend(x_btd, tokens, train)
-    x_btd = self.feed_forward_sublayer(x_btd, train, tokens.real_bt)
+    x_btd = self.feed_forward_block(x_btd, train, tokens.real_bt)
     return constrain_sharding("btd", x_btd), weights_bhts if keep_weights else None
 
 
@@ -213,9 +213,9 @@ class DecoderLayer(SelfAttentionLayer):
 
   def setup(self):
     super().setup()
-    self.source_memory = key_value(self.c)
-    self.source_attention = attention(self.c, self.source_memory)
-    self.source_join = Sublayer(self.c)
+    self.source_key_value = key_value(self.c)
+    self.source_attention = attention(self.c, self.source_key_value)
+    self.source_sublayer = Sublayer(self.c)
 
   def __call__(  # type: ignore[override]
     self,
@@ -230,9 +230,9 @@ class DecoderLayer(SelfAttentionLayer):
     `keep_weights` its weights of attention to the source, `[b, h, t, s]`, else None."""
     x_btd, _ = self.attend(x_btd, tokens, train)
     x_btd, weights_bhts = self.attend_to_source(
-      x_btd, self.source_memory(y_bsd), source, train
+      x_btd, self.source_key_value(y_bsd), source, train
     )
-    x_btd = self.feed_forward_sublayer(x_btd, train, tokens.real_bt)
+    x_btd = self.feed_forward_block(x_btd, train, tokens.real_bt)
     return constrain_sharding("btd", x_btd), weights_bhts if keep_weights else None
 
   def attend_to_source(
@@ -245,12 +245,12 @@ class DecoderLayer(SelfAttentionLayer):
       k_bshk, v_bshk = key_value_bshk
       return self.source_attention(x_btd, k_bshk, v_bshk, source, train)
 
-    return self.source_join(x_btd, source_attention, train, source.real_bt)
+    return self.source_sublayer(x_btd, source_attention, train, source.real_bt)
 
   def encode_source(self, y_bsd):
     """Keys `[b, h, k, s]` and values `[b, h, s, k]` of the source, computed once per
     sentence, in the order of axes in which the products of a step read them."""
-    k_bshk, v_bshk = self.source_memory(y_bsd)
+    k_bshk, v_bshk = self.source_key_value(y_bsd)
     transposed = k_bshk.transpose(0, 2, 3, 1), v_bshk.transpose(0, 2, 1, 3)
     # Without the barrier the compiler transposes them again at every step of a loop.
     return jax.lax.optimization_barrier(transposed)
@@ -283,6 +283,6 @@ class DecoderLayer(SelfAttentionLayer):
       y_bwd, _ = self.self_attention(x_bwd, *written.keys_and_values(), tokens)
       return y_bwd, written
 
-    x_bwd, written = self.self_join(x_bwd, self_attention)
+    x_bwd, written = self.self_sublayer(x_bwd, self_attention)
     x_bwd, weights_bhws = self.attend_to_source(x_bwd, split_heads(*key_value), source)
-    return self.feed_forward_sublayer(x_bwd), written, weights_bhws
+    return self.feed_forward_block(x_bwd), written, weights_bhws

@@ -190,8 +190,8 @@ class ConvSeq2SeqModule(DecodesLayerByLayer, EncoderDecoder):
 
   def setup(self):
     c = self.c
-    self.source_place = PositionedEmbedding(c, self.vocabulary)
-    self.target_place = PositionedEmbedding(c, self.vocabulary)
+    self.source_positioned_embedding = PositionedEmbedding(c, self.vocabulary)
+    self.target_positioned_embedding = PositionedEmbedding(c, self.vocabulary)
     self.encoder_in, self.encoder_out = Dense(c.d_hidden), Dense(c.d_model)
     self.decoder_in, self.decoder_out = Dense(c.d_hidden), Dense(c.d_model)
     self.encoder = scanned(EncoderBlock, c)
@@ -211,7 +211,9 @@ class ConvSeq2SeqModule(DecodesLayerByLayer, EncoderDecoder):
     """The output `[b, t, d]`, and with `keep_weights` the attention weights."""
     source, target = batch
     encoded = self.encode(source, train)
-    token_btd = self.target_place(shift_right(target), target.pos_bt, self.dtype, train)
+    token_btd = self.target_positioned_embedding(
+      shift_right(target), target.pos_bt, self.dtype, train
+    )
     mask_bts = same_segment(target.seg_bt, source.seg_bt)
     context = TargetContext(token_btd, encoded, mask_bts, target.seg_bt)
     x_btf, weights_lbts = self.decoder(
@@ -225,7 +227,9 @@ class ConvSeq2SeqModule(DecodesLayerByLayer, EncoderDecoder):
     All blocks of the decoder read them, so the gradient of the encoder is divided by
     their number (§3.5).
     """
-    token_bsd = self.source_place(source.id_bt, source.pos_bt, self.dtype, train)
+    token_bsd = self.source_positioned_embedding(
+      source.id_bt, source.pos_bt, self.dtype, train
+    )
     x_bsf, _ = self.encoder(self.encoder_in(token_bsd), source.seg_bt, train)
     key_bsd = scale_gradient(self.encoder_out(x_bsf), 1.0 / self.c.layers)
     return key_bsd, HALF * (key_bsd + token_bsd)
@@ -239,7 +243,7 @@ class ConvSeq2SeqModule(DecodesLayerByLayer, EncoderDecoder):
     """One decoding step inside `apply`; see `step`."""
     encoded, source_seg_bs = state.encoded
     pos_bw = jnp.broadcast_to(state.index, token_bw.shape)
-    token_bwd = self.target_place(token_bw, pos_bw, self.dtype)
+    token_bwd = self.target_positioned_embedding(token_bw, pos_bw, self.dtype)
     mask_bws = same_segment(jnp.ones_like(token_bw), source_seg_bs)
     context = TargetContext(token_bwd, encoded, mask_bws)
     x_bwf, kept = self.decoder_in(token_bwd), []

@@ -71,8 +71,8 @@ class CausalLayer(SelfAttentionLayer):
       y_ntd, _ = self.self_attention(x_ntd, keys, values, tokens)
       return y_ntd.reshape(b, w, d), written
 
-    x_bwd, written = self.self_join(x_bwd, self_attention)
-    return self.feed_forward_sublayer(x_bwd), written
+    x_bwd, written = self.self_sublayer(x_bwd, self_attention)
+    return self.feed_forward_block(x_bwd), written
 
 
 class DecoderOnlyModule(DecodesLayerByLayer, nn.Module):
@@ -86,10 +86,10 @@ class DecoderOnlyModule(DecodesLayerByLayer, nn.Module):
 
   def setup(self):
     self.embedding = Embedding(self.vocabulary, self.c.d_model, self.c.tying)
-    self.place = PositionEncoding(self.c)
-    self.bias = PositionBias(self.c, causal=True)
+    self.position_encoding = PositionEncoding(self.c)
+    self.position_bias = PositionBias(self.c, causal=True)
     self.layers = self.stack()
-    self.last = FinalNorm(self.c)
+    self.final_norm = FinalNorm(self.c)
 
   @nn.nowrap
   def stack(self) -> Any:
@@ -112,20 +112,24 @@ class DecoderOnlyModule(DecodesLayerByLayer, nn.Module):
   def hidden(self, batch: Any, train: bool = False):
     """The output of the layers for every token, `[b, t, d]`."""
     pos_bt, seg_bt = batch.pos_bt, batch.seg_bt
-    x_btd = self.place(self.embedding(shift_right(batch), self.dtype), pos_bt, train)
-    tokens = self_context(pos_bt, seg_bt, self.bias(pos_bt, pos_bt), is_causal=True)
+    x_btd = self.position_encoding(
+      self.embedding(shift_right(batch), self.dtype), pos_bt, train
+    )
+    tokens = self_context(
+      pos_bt, seg_bt, self.position_bias(pos_bt, pos_bt), is_causal=True
+    )
     x_btd, _ = self.layers(constrain_sharding("btd", x_btd), tokens, train)
-    return self.last(x_btd, tokens.real_bt, train)
+    return self.final_norm(x_btd, tokens.real_bt, train)
 
   def advance(self, layers, token_bw, state: DecodeState):
     """One decoding step inside `apply`; see `step`."""
     b, w = token_bw.shape
     pos_bw = jnp.broadcast_to(state.index, (b, w))
-    x_bwd = self.place(self.embedding(token_bw, self.dtype), pos_bw)
+    x_bwd = self.position_encoding(self.embedding(token_bw, self.dtype), pos_bw)
     steps = state.cache[0][0].shape[2]
     pos_nt, pos_ns = pos_bw.reshape(b * w, 1), jnp.arange(steps)
     pos_ns = jnp.broadcast_to(pos_ns, (b * w, steps))
-    bias_bhts = self.bias(pos_nt, pos_ns)
+    bias_bhts = self.position_bias(pos_nt, pos_ns)
     tokens = TokenContext(causal(pos_nt, pos_ns), bias_bhts, pos_nt, pos_ns)
     layer, written = CausalLayer(self.c, parent=None), []
     for params, cache in zip(layers, state.cache, strict=True):
@@ -133,7 +137,7 @@ class DecoderOnlyModule(DecodesLayerByLayer, nn.Module):
         {"params": params}, x_bwd, cache, tokens, state.index, method="step"
       )
       written.append(cache)
-    return self.embedding.logits(self.last(x_bwd)), state.after(tuple(written))
+    return self.embedding.logits(self.final_norm(x_bwd)), state.after(tuple(written))
 
   @nn.nowrap
   def start(self, params, rows: int, capacity: int) -> DecodeState:

@@ -74,7 +74,7 @@ class RNNSearchModule(EncoderDecoder):
     self.target_embedding = Embedding(self.vocabulary, c.d_model)
     self.forwards = RecurrentLayer(c.cell, c.d_model, c.d_state)
     self.backwards = RecurrentLayer(c.cell, c.d_model, c.d_state)
-    self.first = InitialState(c.d_state)
+    self.initial_state = InitialState(c.d_state)
     self.decoder = AlignedLayer(
       c.cell, c.d_model, c.d_state, 2 * c.d_state, c.d_alignment
     )
@@ -113,7 +113,7 @@ class RNNSearchModule(EncoderDecoder):
       (y_bsd[:, :, self.c.d_state :],), last_read(seg_bt, source_seg_bs, reverse=True)
     )
     rest = self.decoder.zeros(*seg_bt.shape)[1:]
-    return (self.first(back_btd).astype(jnp.float32), *rest)
+    return (self.initial_state(back_btd).astype(jnp.float32), *rest)
 
   def mix(self, state: State, x_btd, context_btd, train: bool = False):
     """The inputs of the logits: from the state, the token that led to it and its context

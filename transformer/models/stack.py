@@ -47,20 +47,22 @@ class Encoder(nn.Module):
   c: Stack
 
   def setup(self):
-    self.place = PositionEncoding(self.c)
-    self.bias = PositionBias(self.c, causal=False)
+    self.position_encoding = PositionEncoding(self.c)
+    self.position_bias = PositionBias(self.c, causal=False)
     self.layers = scanned(EncoderLayer, self.c, self.c.remat)
-    self.last = FinalNorm(self.c)
+    self.final_norm = FinalNorm(self.c)
 
   def __call__(
     self, x_btd, pos_bt, seg_bt, train: bool = False, keep_weights: bool = False
   ):
     """The encoded tokens `[b, t, d]`, and with `keep_weights` the attention weights of
     every layer, `[l, b, h, t, s]`, else None."""
-    x_btd = constrain_sharding("btd", self.place(x_btd, pos_bt, train))
-    tokens = self_context(pos_bt, seg_bt, self.bias(pos_bt, pos_bt), is_causal=False)
+    x_btd = constrain_sharding("btd", self.position_encoding(x_btd, pos_bt, train))
+    tokens = self_context(
+      pos_bt, seg_bt, self.position_bias(pos_bt, pos_bt), is_causal=False
+    )
     x_btd, weights_lbhts = self.layers(x_btd, tokens, train, keep_weights)
-    return self.last(x_btd, tokens.real_bt, train), weights_lbhts
+    return self.final_norm(x_btd, tokens.real_bt, train), weights_lbhts
 
 
 class Decoder(nn.Module):
@@ -69,10 +71,10 @@ class Decoder(nn.Module):
   c: Stack
 
   def setup(self):
-    self.place = PositionEncoding(self.c)
-    self.bias = PositionBias(self.c, causal=True)
+    self.position_encoding = PositionEncoding(self.c)
+    self.position_bias = PositionBias(self.c, causal=True)
     self.layers = scanned(DecoderLayer, self.c, self.c.remat)
-    self.last = FinalNorm(self.c)
+    self.final_norm = FinalNorm(self.c)
 
   def __call__(
     self, x_btd, pos_bt, seg_bt, y_bsd, source_seg_bs, train: bool = False,
@@ -80,13 +82,15 @@ class Decoder(nn.Module):
   ):  # fmt: skip
     """The decoded tokens `[b, t, d]`, and with `keep_weights` the weights of every
     layer's attention to the source, `[l, b, h, t, s]`, else None."""
-    x_btd = constrain_sharding("btd", self.place(x_btd, pos_bt, train))
-    tokens = self_context(pos_bt, seg_bt, self.bias(pos_bt, pos_bt), is_causal=True)
+    x_btd = constrain_sharding("btd", self.position_encoding(x_btd, pos_bt, train))
+    tokens = self_context(
+      pos_bt, seg_bt, self.position_bias(pos_bt, pos_bt), is_causal=True
+    )
     source = source_context(seg_bt, source_seg_bs)
     x_btd, weights_lbhts = self.layers(
       x_btd, y_bsd, tokens, source, train, keep_weights
     )
-    return self.last(x_btd, tokens.real_bt, train), weights_lbhts
+    return self.final_norm(x_btd, tokens.real_bt, train), weights_lbhts
 
   def step(self, layers, x_bwd, caches, sources, index, origin_bws, source_seg_bs):
     """One token through all layers, whose parameters come one by one in `layers`, so
@@ -108,12 +112,15 @@ class Decoder(nn.Module):
     """
     b, w, _ = x_bwd.shape
     pos_bw = jnp.broadcast_to(index, (b, w))
-    x_bwd = self.place(x_bwd, pos_bw)
+    x_bwd = self.position_encoding(x_bwd, pos_bw)
     steps = caches[0].steps
     mask_bwsw = origin_bws[:, :, :steps, None] == jnp.arange(w)[None, None, None, :]
     pos_bs = jnp.broadcast_to(jnp.repeat(jnp.arange(steps), w), (b, steps * w))
     tokens = TokenContext(
-      mask_bwsw.reshape(b, w, steps * w), self.bias(pos_bw, pos_bs), pos_bw, pos_bs
+      mask_bwsw.reshape(b, w, steps * w),
+      self.position_bias(pos_bw, pos_bs),
+      pos_bw,
+      pos_bs,
     )
     source = TokenContext(source_context(jnp.ones_like(pos_bw), source_seg_bs).mask_bts)
     layer: Any = DecoderLayer(self.c, parent=None)
@@ -124,4 +131,4 @@ class Decoder(nn.Module):
         method="step",
       )  # fmt: skip
       written.append(cache)
-    return self.last(x_bwd), tuple(written), jnp.mean(weights_bhws, axis=1)
+    return self.final_norm(x_bwd), tuple(written), jnp.mean(weights_bhws, axis=1)

@@ -73,8 +73,8 @@ class SegmentLayer(CausalLayer):
       y_btd, _ = self.self_attention(x_btd, k_bshk, v_bshk, tokens, train)
       return y_btd, x_btd
 
-    x_btd, input_btd = self.self_join(x_btd, self_attention, train, tokens.real_bt)
-    x_btd = self.feed_forward_sublayer(x_btd, train, tokens.real_bt)
+    x_btd, input_btd = self.self_sublayer(x_btd, self_attention, train, tokens.real_bt)
+    x_btd = self.feed_forward_block(x_btd, train, tokens.real_bt)
     return constrain_sharding("btd", x_btd), input_btd
 
 
@@ -118,13 +118,13 @@ class TransformerXLModule(DecoderOnlyModule):
     k_pos_bs = jnp.concatenate([m_pos_bm, pos_bt], axis=1)
     k_seg_bs = jnp.concatenate([seg_bm, seg_bt], axis=1)
     mask_bts = causal(pos_bt, k_pos_bs) & same_segment(seg_bt, k_seg_bs)
-    x_btd = self.place(self.embedding(id_bt, self.dtype), pos_bt, train)
-    bias_bhts = self.bias(pos_bt, k_pos_bs)
+    x_btd = self.position_encoding(self.embedding(id_bt, self.dtype), pos_bt, train)
+    bias_bhts = self.position_bias(pos_bt, k_pos_bs)
     context = TokenContext(mask_bts, bias_bhts, pos_bt, k_pos_bs, q_seg_bt=seg_bt)
     x_btd, input_lbtd = self.layers(
       constrain_sharding("btd", x_btd), x_lbmd, context, train
     )
-    x_btd = self.last(x_btd, context.real_bt, train)
+    x_btd = self.final_norm(x_btd, context.real_bt, train)
     return x_btd, SegmentMemory(jax.lax.stop_gradient(input_lbtd), seg_bt)
 
 
