@@ -1,4 +1,4 @@
-"""Tokens to vectors and back (§3.4)."""
+"""Embeddings and logits (§3.4)."""
 
 import dataclasses
 from typing import ClassVar
@@ -22,7 +22,7 @@ class Tying:
   scaled: bool = True
 
   tables: ClassVar = ("table", "table", "table")
-  """WordVocabulary of the matrices for sources, targets and logits."""
+  """Names of the matrices for sources, targets and logits."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -42,14 +42,14 @@ class TiedInputs(Tying):
 
 @dataclasses.dataclass(frozen=True)
 class Untied(Tying):
-  """Three matrices, as recurrent models had (Bahdanau et al. 2015, appendix A)."""
+  """Three matrices, as in recurrent models (Bahdanau et al. 2015, appendix A)."""
 
   tables = ("source", "table", "output")
 
 
 class Embedding(nn.Module):
-  """Matrices `[v, d]`, drawn from N(0, 1/d) so that the tokens times sqrt(d) and the
-  logits both begin near variance one."""
+  """Matrices `[v, d]`, initialised from N(0, 1/d) so that both the embedded tokens times
+  sqrt(d) and the logits have a variance near 1."""
 
   vocabulary: int
   d_model: int
@@ -95,7 +95,7 @@ class Embedding(nn.Module):
 
 
 class Logits(nn.Module):
-  """A linear map of its own to the vocabulary, with a bias; float32."""
+  """A linear map to the vocabulary that is tied to nothing, with a bias; float32."""
 
   vocabulary: int
 
