@@ -61,7 +61,8 @@ def inputs(s=S, causal_too=False):
 
 
 def gradients(kernel, arrays, tokens, **settings):
-  """Outputs of rows that attend to something, and gradients by inputs and parameters."""
+  """Outputs of rows that attend to something, and gradients by inputs and
+  parameters."""
   module = Attention(H, K, kernel=kernel, **settings)
   params = jax.jit(Attention(H, K).init)(jax.random.key(0), *arrays, tokens)
   seen_bt = tokens.mask_bts.any(axis=-1) & (tokens.q_seg_bt > 0)

@@ -34,7 +34,7 @@ def random(seed, *shape):
 def test_dims_returns_sizes_and_names_what_disagrees():
   a, b = np.zeros((2, 3, 4)), np.zeros((2, 5, 4))
   assert dims(x_btd=a, y_bsd=b) == {"b": 2, "t": 3, "d": 4, "s": 5}
-  with pytest.raises(ValueError, match="y_btd: expected size 3 .* got 5"):
+  with pytest.raises(ValueError, match=r"y_btd: expected size 3 .* got 5"):
     dims(x_btd=a, y_btd=b)
   with pytest.raises(ValueError, match="x_bt: expected axes"):
     dims(x_bt=a)

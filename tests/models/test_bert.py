@@ -156,5 +156,5 @@ def test_the_defaults_are_the_papers_base_model():
 
 
 def test_too_few_classes_are_refused():
-  with pytest.raises(ValueError, match=r"model\.classes: 1 is less than 2"):
+  with pytest.raises(ValueError, match=r"model\.classes: expected 2 or more, got 1"):
     BertClassifier(classes=1)

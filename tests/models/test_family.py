@@ -188,7 +188,8 @@ def test_hypotheses_of_a_sentence_do_not_see_each_other(model):
 
 @pytest.mark.parametrize("model", MEMBERS)
 def test_coverage_is_the_sum_of_the_attention_weights(model):
-  """Those of the full pass, where it has them; of the last layer, the mean over heads."""
+  """Those of the full pass, where it has them; of the last layer, the mean over
+  heads."""
   rng = np.random.default_rng(8)
   source = tokens([[example(rng, 7)], [example(rng, 4)]])
   target = tokens([[example(rng, 6)], [example(rng, 6)]])

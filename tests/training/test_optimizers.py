@@ -19,8 +19,8 @@ from tests.training.test_sharded_recipes import MIXTURES
 from transformer import config as configs
 from transformer import tree
 from transformer.axes import Weight
-from transformer.models.base import Model
 from transformer.batch import Pairs, Tokens
+from transformer.models.base import Model
 from transformer.training.matrices import weight_at
 from transformer.training.mesh import Mesh
 from transformer.training.optimizers import (
@@ -204,8 +204,8 @@ MODELS = [small(kind) for kind in configs.members(Model).values()] + MIXTURES
 """Every model, and mixtures of all recipes of the Transformer."""
 
 TABLES = {
-  "b", "time", "position", "row", "column", "table", "relative_k", "relative_v", "score",
-  "content_bias", "distance_bias",
+  "b", "time", "position", "row", "column", "table", "relative_k", "relative_v",
+  "score", "content_bias", "distance_bias",
 }  # fmt: skip
 """Parameters of two axes or more that are not matrices, by name."""
 
@@ -221,7 +221,8 @@ def shapes(model):
 
 
 def stacked_paths(model):
-  """Parameters whose first axis is longer where the model is deeper, with its length."""
+  """Parameters whose first axis is longer where the model is deeper, with its
+  length."""
   depth = next((name for name in ("layers", "hops") if hasattr(model, name)), None)
   if depth is None:
     return {}

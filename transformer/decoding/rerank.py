@@ -11,9 +11,9 @@ def mbr(candidates: Sequence[str]) -> int:
   """The index of the candidate most similar to all others: minimum Bayes risk under
   sampled references (Eikema and Aziz 2020), with sacreBLEU's chrF as utility.
 
-  The utility of a candidate is its mean chrF with each other candidate as the reference;
-  a text that occurs several times counts that many times. The first candidate wins a
-  tie.
+  The utility of a candidate is its mean chrF with each other candidate as the
+  reference; a text that occurs several times counts that many times. The first
+  candidate wins a tie.
 
   Raises:
     ValueError: there are no candidates.

@@ -57,7 +57,7 @@ class _Random(Sampler):
 
 @dataclasses.dataclass(frozen=True)
 class Temperature(_Random):
-  """Any token; a temperature below 1 favours probable tokens, one above 1 improbable ones."""
+  """Any token; a temperature below 1 favours the probable ones."""
 
   temperature: float = 1.0
 

@@ -17,7 +17,8 @@ class DecodeState(NamedTuple):
     cache: leaves `[b, w, …]`, one entry a hypothesis, which are reordered with the
       hypotheses; and `KVCache`s, which are not.
     encoded: leaves `[b, …]`, computed once per sentence and read by all of its
-      hypotheses. A search passes them to every step unchanged, so they are never copied.
+      hypotheses. A search passes them to every step unchanged, so they are never
+      copied.
     index: int32, the number of steps so far: the position of the next token, and where
       the cache is written next.
     coverage_bws: how much each hypothesis has attended to each token of its source, the
@@ -40,8 +41,8 @@ class DecodeState(NamedTuple):
 
 
 def initial_coverage(source_seg_bs):
-  """`coverage_bws` before the first step, `[b, 1, s]`: 0, but 1 at padding, which counts
-  as attended to."""
+  """`coverage_bws` before the first step, `[b, 1, s]`: 0, but 1 at padding, which
+  counts as attended to."""
   return (source_seg_bs == 0).astype(jnp.float32)[:, None]
 
 
@@ -50,16 +51,17 @@ def initial_coverage(source_seg_bs):
 class KVCache:
   """Keys and values of every step in every beam slot, of one layer.
 
-  A search with a beam of `w` has `w` slots. Hypothesis `i` of a step is computed in slot
-  `i`, and its key and value are written there and never move, because copying the cache
-  at every reordering would cost more than the step. `s` runs over steps and slots:
+  A search with a beam of `w` has `w` slots. Hypothesis `i` of a step is computed in
+  slot `i`, and its key and value are written there and never move, because copying the
+  cache at every reordering would cost more than the step. `s` runs over steps and
+  slots:
 
       w = 2, three steps        step     0       1       2
                                 slot   0   1   0   1   0   1
                                 s      0   1   2   3   4   5
 
-  Where the tokens of a hypothesis were written is kept in a small leaf of the cache, its
-  origins, one slot for each step, which are reordered with the hypotheses. Say that
+  Where the tokens of a hypothesis were written is kept in a small leaf of the cache,
+  its origins, one slot for each step, which are reordered with the hypotheses. Say that
   after step 0 both survivors continue slot 0, and after step 1 hypothesis 0 continues
   slot 1 and hypothesis 1 continues slot 0:
 
@@ -69,9 +71,9 @@ class KVCache:
       reorder to (1, 0)                                           [0, 1]      [0, 0]
       step 2   slot 0 writes `E`, slot 1 writes `F`               [0, 1, 0]   [0, 0, 1]
 
-  Hypothesis 0 is now A D E and hypothesis 1 is A C F. The mask of hypothesis `i` is True
-  at (step, slot) where `origins[i][step] == slot`: `s` = 0, 3, 4 for hypothesis 0 and
-  `s` = 0, 2, 5 for hypothesis 1. Origins of later steps are -1, which is no slot.
+  Hypothesis 0 is now A D E and hypothesis 1 is A C F. The mask of hypothesis `i` is
+  True at (step, slot) where `origins[i][step] == slot`: `s` = 0, 3, 4 for hypothesis 0
+  and `s` = 0, 2, 5 for hypothesis 1. Origins of later steps are -1, which is no slot.
 
   A search begins with few steps and grows the cache (`grow_while`), so a model takes
   their number from the arrays.
@@ -197,8 +199,8 @@ FIRST_STEPS = 32
 
 
 def grow_while(condition: Callable, advance: Callable, start: Any, capacity: int):
-  """`advance` from `start` while `condition` holds; the loop state has `t`, the steps so
-  far.
+  """`advance` from `start` while `condition` holds; the loop state has `t`, the steps
+  so far.
 
   The `KVCache`s in it have few steps at first, so that each step reads about as much as
   has been written, whatever the capacity is.

@@ -48,8 +48,8 @@ class Untied(Tying):
 
 
 class Embedding(nn.Module):
-  """Matrices `[v, d]`, initialised from N(0, 1/d) so that both the embedded tokens times
-  sqrt(d) and the logits have a variance near 1."""
+  """Matrices `[v, d]`, initialised from N(0, 1/d) so that both the embedded tokens
+  times sqrt(d) and the logits have a variance near 1."""
 
   vocabulary: int
   d_model: int

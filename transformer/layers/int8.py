@@ -14,7 +14,7 @@ import jax.numpy as jnp
 from transformer.axes import Weight
 
 MOST = 127
-"""The largest magnitude of a value; -128 is not used, so that the range is symmetric."""
+"""The largest magnitude of a value; without -128 the range is symmetric."""
 
 ROWS = 4
 """A product with a single row is computed with this many: on a CPU, XLA has a fast path

@@ -45,8 +45,8 @@ class AttentionInputs(NamedTuple):
 
 @dataclasses.dataclass(frozen=True)
 class Kernel:
-  """The first that supports the inputs: cuDNN, flash, plain XLA. Reports on stderr, once,
-  which it is and why those before it are not used."""
+  """The first that supports the inputs: cuDNN, flash, plain XLA. Reports on stderr,
+  once, which it is and why those before it are not used."""
 
   def select(self, inputs: AttentionInputs) -> Callable[[], jax.Array] | None:
     """A function that computes `[b, t, h, k]` with a fused kernel; None for plain XLA.
@@ -103,7 +103,7 @@ class _Fused(Kernel, abc.ABC):
 
   @abc.abstractmethod
   def unsupported_here(self, inputs: AttentionInputs) -> str:
-    """Why the kernel cannot run on this machine or with these shapes; empty if it can."""
+    """Why the kernel cannot run on this machine or these shapes; empty if it can."""
 
   @abc.abstractmethod
   def run(self, inputs: AttentionInputs) -> jax.Array:

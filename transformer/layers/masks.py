@@ -16,5 +16,5 @@ def causal(q_pos_bt, k_pos_bs):
 
 
 def same_segment(q_seg_bt, k_seg_bs):
-  """`[b, t, s]`: tokens attend to their own example only, and padding (0) to padding."""
+  """`[b, t, s]`: tokens attend to their own example, and padding (0) to padding."""
   return jnp.equal(q_seg_bt[:, :, None], k_seg_bs[:, None, :])

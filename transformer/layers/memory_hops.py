@@ -10,7 +10,7 @@ from transformer.axes import dims
 
 @dataclasses.dataclass(frozen=True)
 class BagOfWords:
-  """A sentence as the sum of the vectors of its words, without their order (§4.1, BoW)."""
+  """A sentence as the sum of the vectors of its words (§4.1, BoW)."""
 
   def __call__(self, x_bstd, real_bst):
     """`[b, s, d]` of sentences of words, `[b, s, t, d]`; `real_bst` is False at

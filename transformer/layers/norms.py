@@ -60,10 +60,10 @@ class BatchNorm(Norm):
 
   Outside training, running averages are used in place of the batch, so that the output
   for an example does not depend on the rest of its batch. They are stored with the
-  parameters under the names `mean` and `variance`; in training, the updated averages are
-  returned in the collection `batch_stats`, and the training step stores them. `momentum`
-  is the weight of the old average. In training, the mean of a batch contains later
-  target tokens, so a decoder with batch norm is not strictly causal.
+  parameters under the names `mean` and `variance`; in training, the updated averages
+  are returned in the collection `batch_stats`, and the training step stores them.
+  `momentum` is the weight of the old average. In training, the mean of a batch contains
+  later target tokens, so a decoder with batch norm is not strictly causal.
   """
 
   momentum: float = 0.9

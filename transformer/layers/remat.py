@@ -1,4 +1,4 @@
-"""Rematerialisation: what a layer keeps for the backward pass, and what is recomputed."""
+"""Rematerialisation: what a layer keeps for the backward pass."""
 
 import dataclasses
 import inspect

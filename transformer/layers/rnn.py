@@ -1,8 +1,8 @@
 """Recurrent layers: cells are recipes, and a layer runs one along rows of examples.
 
 A row may hold several examples: the state is reset at the beginning of each, so none
-depends on the examples before it. Here `g` is the axis of a cell's gates, and `k` is `f`
-where a state is an input.
+depends on the examples before it. Here `g` is the axis of a cell's gates, and `k` is
+`f` where a state is an input.
 """
 
 import dataclasses
@@ -168,8 +168,8 @@ def begins(seg_bt, reverse: bool = False):
 
 
 def last_read(seg_bt, source_seg_bs, reverse: bool = False):
-  """For each target token, the index in the source row of the token that is read last of
-  the same example; `[b, t]`."""
+  """For each target token, the index in the source row of the token that is read last
+  of the same example; `[b, t]`."""
   last_bs = begins(source_seg_bs, not reverse)
   match_bts = same_segment(seg_bt, source_seg_bs) & last_bs[:, None, :]
   return jnp.argmax(match_bts, axis=-1)

@@ -23,7 +23,8 @@ class Annotations(NamedTuple):
 
 
 class AlignedLayer(RecurrentLayer):
-  """A cell that reads, besides each token, the attention of its last state to the source.
+  """A cell that reads, besides each token, the attention of its last state to the
+  source.
 
   e = v tanh(W s + U h) scores annotation h for state s; the softmax of the scores
   weighs the sum of the annotations, which enters every gate.

@@ -87,7 +87,7 @@ class DecodesLayerByLayer:
   """The path of the stacked layers of the decoder in the parameters."""
 
   def unstack(self, params) -> dict[str, Any]:
-    """Parameters for decoding: `layers`, those of the decoder one by one, and `rest`."""
+    """Parameters for decoding: `layers`, the decoder's one by one, and `rest`."""
     return unstacked(params, self.decoder_layers)
 
   def step(self, params, token_bw, state: DecodeState):
@@ -113,7 +113,7 @@ def unstacked(params, path: tuple[str, ...]) -> dict[str, Any]:
 
 
 def shift_right(target: Tokens):
-  """The inputs of the decoder, `[b, t]`: each example's tokens one position later, after
-  `BOS` (§3.1)."""
+  """The inputs of the decoder, `[b, t]`: each example's tokens one position later,
+  after `BOS` (§3.1)."""
   before_bt = jnp.roll(target.id_bt, 1, axis=1)
   return jnp.where(target.pos_bt == 0, BOS, before_bt)

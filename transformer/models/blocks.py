@@ -1,4 +1,4 @@
-"""The layers of encoder and decoder stacks (§3.1) and the sublayers they are made of."""
+"""The layers of encoder and decoder (§3.1) and the sublayers they are made of."""
 
 import dataclasses
 import functools
@@ -226,8 +226,9 @@ class DecoderLayer(SelfAttentionLayer):
     train: bool = False,
     keep_weights: bool = False,
   ):
-    """One layer over whole targets `[b, t, d]` and encoded sources `[b, s, d]`, and with
-    `keep_weights` its weights of attention to the source, `[b, h, t, s]`, else None."""
+    """One layer over whole targets `[b, t, d]` and encoded sources `[b, s, d]`, and
+    with `keep_weights` its weights of attention to the source, `[b, h, t, s]`, else
+    None."""
     x_btd, _ = self.attend(x_btd, tokens, train)
     x_btd, weights_bhts = self.attend_to_source(
       x_btd, self.source_key_value(y_bsd), source, train

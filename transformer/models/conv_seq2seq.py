@@ -261,8 +261,8 @@ class ConvSeq2SeqModule(DecodesLayerByLayer, EncoderDecoder):
 
     Returns:
       The state before the first step: of every block, the last `kernel - 1` tokens that
-      it has read, `[b, 1, n, f]`; encoded are keys and values `[b, s, d]`. The number of
-      steps is not limited.
+      it has read, `[b, 1, n, f]`; encoded are keys and values `[b, s, d]`. The number
+      of steps is not limited.
     """
     c, b = self.c, source.id_bt.shape[0]
     encoded = self.apply({"params": params["rest"]}, source, method="encode")

@@ -97,8 +97,8 @@ class DecoderOnlyModule(DecodesLayerByLayer, nn.Module):
     return scanned(CausalLayer, self.c, self.c.remat)
 
   def __call__(self, batch: Any, train: bool = False):
-    """Logits `[b, t, v]` in float32 for every token of `batch`, which are `Tokens`, each
-    computed from the tokens of its own example before it; an example begins after
+    """Logits `[b, t, v]` in float32 for every token of `batch`, which are `Tokens`,
+    each computed from the tokens of its own example before it; an example begins after
     `BOS`.
 
     With `train`, draws from the stream `dropout`.

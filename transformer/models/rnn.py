@@ -98,7 +98,7 @@ class RNNSeq2SeqModule(EncoderDecoder):
     return dropout(self, x_btd, self.c.dropout, train)
 
   def vectors(self, source: Tokens) -> list[State]:
-    """The initial states of the decoder, one unpacked example a row: parts `[b, 1, f]`."""
+    """The initial states of the decoder, parts `[b, 1, f]`; one example a row."""
     one_b1 = jnp.ones_like(source.seg_bt[:, :1])
     last_b1 = last_read(one_b1, source.seg_bt, self.c.reverse)
     return [pick(states, last_b1) for states in self.encode(source)]

@@ -107,8 +107,8 @@ class RNNSearchModule(EncoderDecoder):
     return jnp.concatenate([forward[0], backward[0]], axis=-1).astype(self.dtype)
 
   def initial(self, y_bsd, source_seg_bs, seg_bt) -> State:
-    """The initial state of each target token's example, `[b, t, f]`: from the last state
-    of the backward network (A.2.2)."""
+    """The initial state of each target token's example, `[b, t, f]`: from the last
+    state of the backward network (A.2.2)."""
     (back_btd,) = pick(
       (y_bsd[:, :, self.c.d_state :],), last_read(seg_bt, source_seg_bs, reverse=True)
     )
@@ -116,8 +116,8 @@ class RNNSearchModule(EncoderDecoder):
     return (self.initial_state(back_btd).astype(jnp.float32), *rest)
 
   def mix(self, state: State, x_btd, context_btd, train: bool = False):
-    """The inputs of the logits: from the state, the token that led to it and its context
-    (A.2.2)."""
+    """The inputs of the logits: from the state, the token that led to it and its
+    context (A.2.2)."""
     y_btf = self.maxout(state[0].astype(self.dtype), x_btd, context_btd)
     return dropout(self, y_btf, self.c.dropout, train)
 

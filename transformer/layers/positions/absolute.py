@@ -102,7 +102,8 @@ class Axial(Position):
   def __post_init__(self):
     if self.rows < 1 or self.columns < 1:
       raise ValueError(
-        f"position: expected 1 or more rows and columns, got {self.rows} x {self.columns}"
+        "position: expected 1 or more rows and columns, got "
+        f"{self.rows} x {self.columns}"
       )
 
   def embed(self, mod, x_btd, pos_bt):

@@ -35,8 +35,8 @@ class T5Bias(Position):
   """A learned number per head and bucket of distances (Raffel et al. 2020, §2.1).
 
   Near distances have a bucket each; farther ones share buckets whose edges grow
-  geometrically up to `farthest`, beyond which all share the last. In a stack that is not
-  causal, half of the buckets are for later keys.
+  geometrically up to `farthest`, beyond which all share the last. In a stack that is
+  not causal, half of the buckets are for later keys.
   """
 
   buckets: int = 32
@@ -49,8 +49,8 @@ class T5Bias(Position):
       )
     if self.farthest <= self.buckets // 2:
       raise ValueError(
-        f"position: expected farthest above buckets / 2 = {self.buckets // 2}, the near "
-        f"distances of a causal stack, got {self.farthest}"
+        f"position: expected farthest above {self.buckets // 2}, the near distances of "
+        f"a causal stack (buckets / 2), got {self.farthest}"
       )
 
   def bias(self, mod, heads, q_pos_bt, k_pos_bs, causal):

@@ -89,9 +89,9 @@ class TransformerXLPosition(Position):
     content_bhs = jnp.einsum(
       "hk,bshk->bhs", u_hk, k_bshk, preferred_element_type=jnp.float32
     )
-    # sin(i - j) and cos(i - j) by the addition theorems: the query's coefficients of each
-    # wave are rotated to its position i and multiplied with the waves at j. No table of
-    # distances is needed, and positions may be any.
+    # sin(i - j) and cos(i - j) by the addition theorems: the query's coefficients of
+    # each wave are rotated to its position i and multiplied with the waves at j. No
+    # table of distances is needed, and positions may be any.
     p_bthr = jnp.einsum(
       "bthk,rhk->bthr", q_bthk + v_hk[None, None], w_rhk.astype(q_bthk.dtype),
       preferred_element_type=jnp.float32,
