@@ -85,8 +85,8 @@ class Config:
     patience: training ends after so many evaluations without a new best; 0 goes on.
     ema: decay of the moving average of the parameters, which the run is then evaluated
       and used with (Polyak and Juditsky 1992); 0 keeps none.
-    max_consecutive_skips: training ends after so many steps in a row whose loss or gradient is
-      not finite; each of them makes no update.
+    max_consecutive_skips: training ends after so many steps in a row whose loss or
+      gradient is not finite; each of them makes no update.
     init: a run whose parameters, as far as names and shapes fit, this one begins with,
       and whose vocabulary it keeps; it is read once, before the first step.
     freeze: beginnings of the paths of parameters that stay as they are, such as

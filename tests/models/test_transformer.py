@@ -350,7 +350,8 @@ def count(model, vocabulary):
 
 @pytest.mark.parametrize("row", table3.ROWS, ids=lambda row: row.name)
 def test_every_row_of_table_3_is_a_model_of_its_parameters(row):
-  """The oracle's count; tests/oracles/test_transformer.py holds it to the printed figures."""
+  """The oracle's count; tests/oracles/test_transformer.py holds it to the printed
+  figures."""
   full = table3.complete(row)
   sizes = {name: getattr(full, name) for name in table3.SETTINGS[:7]}
   position = Learned(length=50) if row.learned_positions else Sinusoid()

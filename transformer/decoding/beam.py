@@ -33,7 +33,7 @@ class _Live(NamedTuple):
 class _Loop(NamedTuple):
   t: jax.Array  # tokens that every live hypothesis has
   live: _Live
-  found: Output  # the best finished hypotheses so far, best first
+  finished: Output  # the best finished hypotheses so far, best first
   greedy_b: jax.Array  # live hypothesis 0 is that of greedy search
   done_b: jax.Array  # no later step can change the sentence's `n_best`
   cache: Any
@@ -117,8 +117,10 @@ def beam_search(
 
     coverage_bns = reorder(coverage_bws, parent_bn)
     ended = _finish(grown, ends_bn, s.t + 1, coverage_bns, penalty)
-    found = _best(w, s.found, ended)
-    found = jax.tree.map(lambda old, new: _where(s.done_b, old, new), s.found, found)
+    finished = _best(w, s.finished, ended)
+    finished = jax.tree.map(
+      lambda old, new: _where(s.done_b, old, new), s.finished, finished
+    )
 
     # The first w that do not end: top_k keeps the order of equal elements.
     _, stay_bw = jax.lax.top_k((~ends_bn).astype(jnp.int32), w)
@@ -128,23 +130,23 @@ def beam_search(
       cache = reorder(cache, jnp.take_along_axis(parent_bn, stay_bw, axis=1))
 
     reach_bw = penalty.bound(live.logprob_bw, s.t + 1, constraint.max_length_b[:, None])
-    settled_b = found.score_bw[:, n_best - 1] >= jnp.max(reach_bw, axis=1)
+    settled_b = finished.score_bw[:, n_best - 1] >= jnp.max(reach_bw, axis=1)
     greedy_b = s.greedy_b & ~ends_bn[:, 0]
     done_b = s.done_b | settled_b
-    return _Loop(s.t + 1, live, found, greedy_b, done_b, cache, coverage_bws)
+    return _Loop(s.t + 1, live, finished, greedy_b, done_b, cache, coverage_bws)
 
-  found = nothing(b, w, capacity)
-  one_bw = found.logprob_bw.at[:, 0].set(0.0)
+  finished = nothing(b, w, capacity)
+  one_bw = finished.logprob_bw.at[:, 0].set(0.0)
   start = _Loop(
     t=jnp.zeros((), jnp.int32),
-    live=_Live(found.token_bwt, found.token_logprob_bwt, one_bw),
-    found=found,
+    live=_Live(finished.token_bwt, finished.token_logprob_bwt, one_bw),
+    finished=finished,
     greedy_b=jnp.ones((b,), bool),
     done_b=constraint.max_length_b <= 0,
     cache=repeat(state.cache, w),
     coverage_bws=repeat(state.coverage_bws, w),
   )
-  return grow_while(condition, advance, start, capacity).found
+  return grow_while(condition, advance, start, capacity).finished
 
 
 def _finish(grown: _Live, ends_bn, n, coverage_bns, penalty: LengthPenalty) -> Output:
@@ -157,10 +159,10 @@ def _finish(grown: _Live, ends_bn, n, coverage_bns, penalty: LengthPenalty) -> O
   )
 
 
-def _best(w: int, found: Output, more: Output) -> Output:
-  """The best `w` of two sets of outputs; in a tie those of `found` come first, so that
-  hypotheses that do not exist stay as `nothing` made them."""
-  both = jax.tree.map(lambda x, y: jnp.concatenate([x, y], axis=1), found, more)
+def _best(w: int, finished: Output, more: Output) -> Output:
+  """The best `w` of two sets of outputs; in a tie those of `finished` come first, so
+  that hypotheses that do not exist stay as `nothing` made them."""
+  both = jax.tree.map(lambda x, y: jnp.concatenate([x, y], axis=1), finished, more)
   _, order_bw = jax.lax.top_k(both.score_bw, w)
   return reorder(both, order_bw)
 

@@ -13,7 +13,7 @@ from transformer.layers.int8 import Int8, einsum
 def glorot(fan_in: int, fan_out: int):
   """Uniform on ±sqrt(6 / (fan_in + fan_out)) (Glorot and Bengio 2010, eq. 16).
 
-  Fans are given, not read off the shape, which says nothing once heads have an axis
+  Fans are arguments, because the shape does not show them once heads have an axis
   of their own.
   """
   limit = (6.0 / (fan_in + fan_out)) ** 0.5

@@ -120,8 +120,8 @@ class Unit(nn.Module):
 
 
 class ResidualBlock(nn.Module):
-  """max(0, F(x) + x) (eq. 1); where sizes change, the shortcut is a convolution of 1 x 1
-  (eq. 2; option B of §4.1)."""
+  """max(0, F(x) + x) (eq. 1); where sizes change, the shortcut is a convolution of 1 x
+  1 (eq. 2; option B of §4.1)."""
 
   c: ResNet
   channels: int
