@@ -12,10 +12,9 @@ import pytest
 from flax import linen as nn
 
 from tests.models.test_family import small
-from tests.models.test_transformer import SMALL
+from tests.models.test_transformer import MIXTURES, SMALL
 from tests.oracles import optimizers as oracle
 from tests.oracles import schedule as schedule_oracle
-from tests.training.test_sharded_recipes import MIXTURES
 from transformer import config as configs
 from transformer import tree
 from transformer.axes import Weight

@@ -13,11 +13,16 @@ import numpy as np
 import optax
 import pytest
 
-from tests.models.test_transformer import FAMILIES, SMALL, example, tokens, variables
+from tests.models.test_transformer import (
+  MIXTURES,
+  SMALL,
+  example,
+  tokens,
+  variables,
+)
 from transformer import config as configs
 from transformer import tree
 from transformer.batch import Pairs
-from transformer.models.transformer import Transformer
 from transformer.tasks.translation import Translation
 from transformer.training.checkpoint import Checkpoints
 from transformer.training.mesh import Mesh, batch_sharding, put
@@ -32,18 +37,6 @@ from transformer.training.state import (
 ROOT = Path(__file__).resolve().parents[2]
 QUICK = {"xla_backend_optimization_level": 0}
 VOCABULARY = 11 + 1  # divides over the mesh
-
-
-def mixtures():
-  """Models that between them have every member of every family."""
-  kinds = configs.annotations(Transformer)
-  families = {f: list(configs.members(kinds[f]).values()) for f in FAMILIES}
-  for number in range(max(map(len, families.values()))):
-    chosen = {f: family[number % len(family)]() for f, family in families.items()}
-    yield dataclasses.replace(SMALL, layers=2, **chosen)
-
-
-MIXTURES = list(mixtures())
 
 
 def apart(function, *arguments):
