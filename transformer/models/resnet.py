@@ -82,7 +82,9 @@ class ResNet(Model):
 
   def __post_init__(self):
     if not self.stages or min(self.stages) < 1:
-      raise ValueError(f"model.stages: expected 1 or more blocks each, got {self.stages}")
+      raise ValueError(
+        f"model.stages: expected 1 or more blocks each, got {self.stages}"
+      )
     for name in ("base_channels", "channels"):
       if getattr(self, name) < 1:
         raise ValueError(f"model.{name}: expected 1 or more, got {getattr(self, name)}")
