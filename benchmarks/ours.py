@@ -35,7 +35,7 @@ class Ours:
       boxed = self.module.init(key, Pairs(one, one))["params"]
       params = nn.unbox(boxed)
       if kind == "int8":
-        params = quantise(params, nn.get_partition_spec(boxed))
+        params = quantise(params, boxed)
       return self.module.unstack(params)
 
     self.params = init(jax.random.key(0))

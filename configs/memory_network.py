@@ -27,7 +27,7 @@ def get_config() -> Config:
   """The experiment."""
   return Config(
     data=Stories(facts=2, sentences=8),
-    model=MemoryNetwork(hops=3, d_model=32, memories=8),
+    model=MemoryNetwork(hops=3, d_model=32, memory_size=8),
     task=QuestionAnswering(sentences=8, words=5),
     batching=Rows(64),
     optimizer=Adam(clip=40.0),

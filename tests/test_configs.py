@@ -12,6 +12,7 @@ from transformer import config as configs
 from transformer import experiment, tree
 from transformer.experiment import Config
 from transformer.training.mesh import AXES, check_batches, check_weights
+from transformer.training.state import abstract_weights
 
 FILES = sorted(Path(__file__).resolve().parent.parent.glob("configs/*.py"))
 PARAMETERS = {"dates": 1_050_624, "wmt14_base": 63_045_632, "wmt14_big": 214_171_648}
@@ -49,8 +50,10 @@ def test_an_experiment_is_whole(path):
   assert configs.loads(Config, configs.dumps(config)) == config
   assert hash(config) == hash(configs.loads(Config, configs.dumps(config)))
   params = nn.unbox(abstract_params(config))
-  opt_state = jax.eval_shape(config.gradient_transformation().init, params)
-  assert jax.tree.leaves(opt_state)
+  module = config.model.module(config.tokenizer.vocabulary, jnp.float32)
+  weights = abstract_weights(module, config.model.example())
+  rule = config.gradient_transformation(weights)
+  assert jax.tree.leaves(jax.eval_shape(rule.init, params))
   if path.stem in PARAMETERS:
     assert tree.size(params) == PARAMETERS[path.stem]
   text = path.read_text()

@@ -37,5 +37,5 @@ def test_a_recipe_takes_its_values_on_the_command_line():
   assert repr(config.model.position) == "Rope(base=500000.0)"
   with pytest.raises(ValueError, match="did you mean Rope"):
     configs.override(BASE, "model.position", "Rop()")
-  with pytest.raises(ValueError, match="clip 0 is less than 1"):
+  with pytest.raises(ValueError, match="expected a clip of 1 or more, got 0"):
     configs.override(BASE, "model.position", "Shaw(clip=0)")

@@ -8,6 +8,7 @@ import sys
 from collections.abc import Callable
 from pathlib import Path
 from types import ModuleType
+from typing import Any
 
 import optax
 
@@ -138,10 +139,13 @@ class Config:
         f"({', '.join(self.task.scores)}), got {self.metric!r}"
       )
 
-  def gradient_transformation(self) -> optax.GradientTransformation:
-    """The optimizer at the schedule's learning rates; frozen parameters stay."""
+  def gradient_transformation(self, weights: Any) -> optax.GradientTransformation:
+    """The optimizer at the schedule's learning rates; frozen parameters stay.
+
+    `weights` are those of `training.state.abstract_weights`.
+    """
     rule = self.optimizer.transform(
-      lambda count: self.schedule(count + 1, self.model.width)
+      lambda count: self.schedule(count + 1, self.model.width), weights
     )
     return frozen(rule, self.freeze)
 

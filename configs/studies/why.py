@@ -19,7 +19,7 @@ from transformer.batch import Pairs, Tokens
 from transformer.data.batching import Packed
 from transformer.data.sources.dates import Dates
 from transformer.experiment import Config
-from transformer.layers.attention import Attention, Memory
+from transformer.layers.attention import Attention, KeyValue, TokenContext
 from transformer.layers.embedding import Embedding, Tying
 from transformer.layers.positions import Position, Sinusoid
 from transformer.layers.scores import Score, SharedQueryKey
@@ -61,13 +61,13 @@ class Scores(Attention):
 
   @nn.compact
   def __call__(self, x_btd):
-    k_bshk, _ = self.memory(x_btd)
+    k_bshk, _ = self.key_value(x_btd)
     return self.score(self, self.score.queries(self, x_btd), k_bshk)
 
 
 def asymmetry(score: Score) -> float:
   """The largest difference between a score and its mirror image."""
-  layer = Scores(3, 8, score, memory=Memory(3, 8, 8))
+  layer = Scores(3, 8, score, key_value=KeyValue(3, 8, 8))
   scores_bhts, _ = layer.init_with_output(jax.random.key(1), random(1, 2, 5, 24))
   return float(jnp.abs(scores_bhts - jnp.swapaxes(scores_bhts, 2, 3)).max())
 
@@ -82,9 +82,10 @@ def weights():
   mask_bts[:, :, 3] = True
   params = {"q": random(3, h * s, h, k), "o": jnp.eye(h * s).reshape(h, s, h * s)}
   keys_bshk = 3.0 * random(4, b, s, h, k)
-  found = Attention(h, k).apply(
-    {"params": params}, random(5, b, t, h * s), keys_bshk, units_bshk, mask_bts
-  )
+  found, _ = Attention(h, k).apply(
+    {"params": params}, random(5, b, t, h * s), keys_bshk, units_bshk,
+    TokenContext(mask_bts),
+  )  # fmt: skip
   return found.reshape(b, t, h, s), mask_bts
 
 

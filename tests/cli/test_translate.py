@@ -155,7 +155,7 @@ def test_a_text_longer_than_any_in_training_is_translated_whole(run, lines):
   assert 0 < np.count_nonzero(output) <= len(ids) + 2
 
 
-def test_the_python_example_of_the_readme_runs(run, call, capsys):
+def test_the_python_example_of_the_page_runs(run, call, capsys):
   text = (ROOT / "docs" / "inference.md").read_text(encoding="utf-8")
   (program,) = re.findall(r"```python\n(.*?)```", text, re.DOTALL)
   assert 'open("runs/dates")' in program

@@ -376,7 +376,7 @@ def test_memory_is_never_copied_and_one_hypothesis_not_reordered(beam, moves):
 def test_bad_settings():
   toy = Toy(vocabulary=9)
   state, constraint = toy.start(SENTENCES, 6), Constraint(jnp.array([5, 3, 4]))
-  with pytest.raises(ValueError, match="n_best: 4 is not between 1 and the beam's 3"):
+  with pytest.raises(ValueError, match="n_best: expected 1 to the beam's 3, got 4"):
     beam_search(toy.step, state, constraint, 6, 3, n_best=4)
-  with pytest.raises(ValueError, match="capacity: 0 leaves no room for EOS"):
+  with pytest.raises(ValueError, match="capacity: expected 1 or more, for EOS, got 0"):
     beam_search(toy.step, state, constraint, 0, 3)

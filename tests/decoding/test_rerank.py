@@ -34,7 +34,7 @@ def test_mbr_is_the_mean_chrf_over_the_others():
 
 def test_mbr_of_few():
   assert mbr(["one"]) == mbr(["one", "one"]) == 0
-  with pytest.raises(ValueError, match="candidates: there is none to choose from"):
+  with pytest.raises(ValueError, match="candidates: expected 1 or more, got none"):
     mbr([])
 
 

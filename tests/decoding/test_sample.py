@@ -205,11 +205,11 @@ def test_where_nothing_is_allowed_there_is_no_output():
 @pytest.mark.parametrize(
   ("make", "message"),
   [
-    (lambda: Temperature(0.0), "temperature: 0.0 is not a positive number"),
-    (lambda: TopP(0.9, -1.0), "temperature: -1.0 is not a positive number"),
-    (lambda: TopK(0), "k: 0 is less than 1"),
-    (lambda: TopP(1.5), r"p: 1.5 is not in \(0, 1\]"),
-    (lambda: MinP(-0.1), r"p: -0.1 is not in \[0, 1\]"),
+    (lambda: Temperature(0.0), "temperature: expected a positive number, got 0.0"),
+    (lambda: TopP(0.9, -1.0), "temperature: expected a positive number, got -1.0"),
+    (lambda: TopK(0), "k: expected 1 or more, got 0"),
+    (lambda: TopP(1.5), "p: expected above 0 and at most 1, got 1.5"),
+    (lambda: MinP(-0.1), "p: expected 0 to 1, got -0.1"),
   ],
 )
 def test_bad_settings(make, message):

@@ -46,7 +46,7 @@ class Toy:
 
   def start(self, sentence_b, capacity):
     """The cache: tokens fed so far, where to write, and a leaf of odd size that the
-    step leaves alone. The memory: the number of the sentence, and the same. One
+    step leaves alone. Encoded: the number of the sentence, and the same. One
     token of padding follows every source."""
     b = len(sentence_b)
     cache = (
@@ -54,12 +54,12 @@ class Toy:
       jnp.zeros((b, 1), jnp.int32),
       jnp.zeros((b, 1, 17)),
     )
-    memory = jnp.asarray(sentence_b, jnp.int32), jnp.zeros((b, 13))
+    encoded = jnp.asarray(sentence_b, jnp.int32), jnp.zeros((b, 13))
     seg_bs = jnp.ones((b, SOURCE + 1), jnp.int32).at[:, SOURCE].set(0)
-    return DecodeState(cache, memory, initial_coverage(seg_bs))
+    return DecodeState(cache, encoded, 0, initial_coverage(seg_bs))
 
   def step(self, token_bw, state):
-    (past_bwt, at_bw, odd), (sentence_b, _), _ = state
+    (past_bwt, at_bw, odd), (sentence_b, _), *_ = state
     b, w, t = past_bwt.shape
     place_t = jnp.arange(t)
     here_bwt = place_t[None, None, :] == at_bw[:, :, None]

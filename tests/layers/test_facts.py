@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 from tests.layers.test_layers import random
-from transformer.layers.attention import Attention
+from transformer.layers.attention import Attention, TokenContext
 from transformer.layers.embedding import Embedding, Tying
 from transformer.layers.positions import Sinusoid
 from transformer.layers.scores import Dot, Score
@@ -61,7 +61,9 @@ def test_masked_weights_are_zero_and_rows_sum_to_one():
     "q": jnp.asarray(random(8, d, h, k)),
     "o": jnp.eye(h * s).reshape(h, s, h * s),
   }
-  weights = layer.apply({"params": params}, x, keys, units, mask).reshape(b, t, h, s)
+  y, returned = layer.apply({"params": params}, x, keys, units, TokenContext(mask))
+  weights = y.reshape(b, t, h, s)
+  np.testing.assert_allclose(returned.transpose(0, 2, 1, 3), weights, atol=1e-6)
   np.testing.assert_allclose(weights.sum(axis=-1), 1.0, atol=1e-6)
   seen = np.broadcast_to(mask[:, :, None], weights.shape)
   assert np.all(weights[~seen] == 0.0)

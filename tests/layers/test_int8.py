@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 from flax import linen as nn
 
+from transformer.axes import Weight
 from transformer.batch import EOS, Pairs, Tokens
 from transformer.inference.search import Search, Searcher
 from transformer.layers import int8
@@ -38,8 +39,9 @@ def rounded(array, axes):
 def quantised(letters):
   names = letters.replace("dv", "vd")
   array = normal(names, 1)
-  spec = jax.sharding.PartitionSpec(*names)
-  return array, quantise({"w": array}, {"w": spec})["w"]
+  inputs = {"dhk": "d", "hkd": "hk", "df": "d", "fd": "f", "vd": "d"}[names]
+  weight = Weight(None, tuple(names), inputs=inputs, int8=True)
+  return array, quantise({"w": array}, {"w": weight})["w"]
 
 
 @pytest.mark.parametrize("spec", SPECS)
@@ -90,7 +92,7 @@ def model():
   one = Tokens(*(np.ones((1, 2), np.int32),) * 3)
   boxed = module.init(jax.random.key(3), Pairs(one, one))["params"]
   params = jax.tree.map(lambda leaf: leaf * 2.0, nn.unbox(boxed))
-  return module, params, quantise(params, nn.get_partition_spec(boxed))
+  return module, params, quantise(params, boxed)
 
 
 def test_every_matrix_of_the_model_is_in_8_bits_and_nothing_else():

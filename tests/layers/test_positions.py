@@ -9,7 +9,7 @@ from flax import linen as nn
 from tests.layers.test_layers import Holder, random
 from tests.oracles import attention as attention_oracle
 from tests.oracles import positions as oracle
-from transformer.layers.attention import Attention
+from transformer.layers.attention import Attention, TokenContext
 from transformer.layers.positions import (
   Alibi,
   Axial,
@@ -133,12 +133,13 @@ def check_attention(position, head):
   mask = np.random.default_rng(7).random((B, T, S)) < 0.6
   mask[:, :, 0] = True
   layer = Attention(H, K, position=position)
-  given = x, k, v, mask, None, jnp.asarray(QUERIES), jnp.asarray(KEYS)
+  tokens = TokenContext(mask, q_pos_bt=jnp.asarray(QUERIES), k_pos_bs=jnp.asarray(KEYS))
+  given = x, k, v, tokens
   params = nn.unbox(layer.init(jax.random.key(0), *given))["params"]
   params = {
     name: leaf + 0.3 * random(len(name), *leaf.shape) for name, leaf in params.items()
   }
-  found = layer.apply({"params": params}, *given)
+  found, _ = layer.apply({"params": params}, *given)
   weights = {name: np.asarray(leaf, np.float64) for name, leaf in params.items()}
   queries = np.einsum("btd,dhk->bthk", x, weights["q"])
   for b in range(B):

@@ -12,7 +12,7 @@ from tests.oracles import feedforward as feedforward_oracle
 from tests.oracles import norm as norm_oracle
 from tests.oracles import scores as scores_oracle
 from transformer import tree
-from transformer.layers.attention import Attention, Memory
+from transformer.layers.attention import Attention, KeyValue, TokenContext
 from transformer.layers.embedding import (
   Embedding,
   TiedInputs,
@@ -58,20 +58,21 @@ def test_scores_are_their_papers(score, oracle):
 
 
 class SelfAttention(nn.Module):
-  """Memory and attention as a layer joins them."""
+  """Keys, values and attention as in a layer."""
 
   score: Score
 
   def setup(self):
-    self.memory = Memory(H, K, K)
-    self.attention = Attention(H, K, self.score, memory=self.memory)
+    self.key_value = KeyValue(H, K, K)
+    self.attention = Attention(H, K, self.score, key_value=self.key_value)
 
   def __call__(self, x_btd):
-    return self.attention(x_btd, *self.memory(x_btd), jnp.ones((B, T, T), bool))
+    tokens = TokenContext(jnp.ones((B, T, T), bool))
+    return self.attention(x_btd, *self.key_value(x_btd), tokens)[0]
 
   def scores(self, x_btd):
     queries = self.score.queries(self.attention, x_btd)
-    return self.score(self.attention, queries, self.memory(x_btd)[0])
+    return self.score(self.attention, queries, self.key_value(x_btd)[0])
 
 
 def test_one_matrix_for_queries_and_keys_makes_scores_symmetric():
@@ -80,7 +81,7 @@ def test_one_matrix_for_queries_and_keys_makes_scores_symmetric():
   params = parameters(layer, x)
   assert set(params["attention"]) == {"o"}
   found = layer.apply({"params": params}, x)
-  weights = {name: np.float64(leaf) for name, leaf in params["memory"].items()}
+  weights = {name: np.float64(leaf) for name, leaf in params["key_value"].items()}
   weights |= {"q": weights["k"], "o": np.float64(params["attention"]["o"])}
   for b in range(B):
     expected = attention_oracle.multi_head_attention(x[b], x[b], weights)
@@ -138,16 +139,16 @@ def test_residuals_are_the_papers(residual, oracle):
   x, w = random(6, B, T, D), random(7, D, D)
 
   def sublayer(x):
-    return x @ w
+    return x @ w, None
 
-  layer = Holder(lambda mod, x: residual(mod, LayerNorm(), x, sublayer, 0.0, False))
+  layer = Holder(lambda mod, x: residual(mod, LayerNorm(), x, sublayer, 0.0, False)[0])
   params = parameters(layer, x)
 
   def norm(x):
     return norm_oracle.layer_norm(x, *map(np.asarray, scale_and_bias), 1e-6)
 
   scale_and_bias = params["scale"], params["bias"]
-  expected = oracle(norm, x, sublayer)
+  expected = oracle(norm, x, lambda x: x @ w)
   np.testing.assert_allclose(layer.apply({"params": params}, x), expected, atol=2e-5)
 
 
@@ -210,11 +211,12 @@ def test_heads_of_reduced_width_weigh_what_one_full_head_does():
 
   def count(heads, width):
     x = jnp.zeros((B, T, D))
-    memory, attend = Memory(heads, width, width), Attention(heads, width)
-    keys, mask = jnp.zeros((B, T, heads, width)), jnp.ones((B, T, T), bool)
+    key_value, attend = KeyValue(heads, width, width), Attention(heads, width)
+    keys = jnp.zeros((B, T, heads, width))
+    tokens = TokenContext(jnp.ones((B, T, T), bool))
     made = (
       jax.eval_shape(layer.init, jax.random.key(0), *given)
-      for layer, given in ((memory, (x,)), (attend, (x, keys, keys, mask)))
+      for layer, given in ((key_value, (x,)), (attend, (x, keys, keys, tokens)))
     )
     return sum(tree.size(nn.unbox(shapes)) for shapes in made)
 

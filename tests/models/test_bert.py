@@ -52,17 +52,17 @@ def logits(model, batch):
 def encoded(params, ids):
   """The stack after Devlin et al. 2019, by the oracle's parts, with GELU."""
   table = params["embedding"]["table"]
-  x = table[ids] + params["encoder"]["place"]["position"][: len(ids)]
+  x = table[ids] + params["encoder"]["position_encoding"]["position"][: len(ids)]
   for l in range(PLAIN.layers):
     layer = jax.tree.map(lambda leaf, l=l: leaf[l], params["encoder"]["layers"])
-    attention = {**layer["self_memory"], **layer["self_attention"]}
+    attention = {**layer["self_key_value"], **layer["self_attention"]}
     everything = np.ones((len(ids), len(ids)), bool)
     found = multi_head_attention(x, x, attention, everything)
-    x = oracle.add_and_norm(x, found, layer["self_join"], oracle.EPSILON)
+    x = oracle.add_and_norm(x, found, layer["self_sublayer"], oracle.EPSILON)
     feed = layer["feed_forward"]
     inner = gelu(x @ feed["w1"] + feed["w1_bias"])
     found = inner @ feed["w2"] + feed["w2_bias"]
-    x = oracle.add_and_norm(x, found, layer["feed_forward_join"], oracle.EPSILON)
+    x = oracle.add_and_norm(x, found, layer["feed_forward_sublayer"], oracle.EPSILON)
   return x
 
 
@@ -156,5 +156,5 @@ def test_the_defaults_are_the_papers_base_model():
 
 
 def test_too_few_classes_are_refused():
-  with pytest.raises(ValueError, match=r"model\.classes: 1 is less than 2"):
+  with pytest.raises(ValueError, match=r"model\.classes: expected 2 or more, got 1"):
     BertClassifier(classes=1)

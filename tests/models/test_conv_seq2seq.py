@@ -15,8 +15,8 @@ from transformer.batch import BOS, Pairs
 from transformer.layers.convolution import (
   GatedConvolution,
   attend,
+  attention_weights,
   scale_gradient,
-  weigh,
   windows,
 )
 from transformer.models.conv_seq2seq import ConvSeq2Seq
@@ -41,8 +41,8 @@ def weights_of(model):
     **params,
     **{
       side: {
-        "tokens": params[f"{side}_place"]["embedding"]["table"],
-        "position": params[f"{side}_place"]["position"],
+        "tokens": params[f"{side}_positioned_embedding"]["embedding"]["table"],
+        "position": params[f"{side}_positioned_embedding"]["position"],
       }
       for side in ("source", "target")
     },
@@ -77,7 +77,7 @@ def test_attention_scales_with_the_root_of_the_tokens_it_may_see():
   q, k, v = (rng.normal(size=(2, n, 3)).astype(np.float32) for n in (4, 5, 5))
   mask = np.ones((2, 4, 5), bool)
   mask[:, :, 3:], mask[1, 2] = False, False
-  found = attend(weigh(q, k, mask), v, mask)
+  found = attend(attention_weights(q, k, mask), v, mask)
   share = np.exp(q[0, 1] @ k[0, :3].T)
   expected = 3 * np.sqrt(1 / 3) * (share / share.sum()) @ v[0, :3]
   np.testing.assert_allclose(found[0, 1], expected, rtol=1e-5)
@@ -106,7 +106,7 @@ def test_places_beyond_the_last_share_its_vector():
   params = jax.tree.map(lambda leaf: leaf, variables(short))
   source, target = tokens([[example(rng, 7)]]), tokens([[example(rng, 4)]])
   longer = dataclasses.replace(MODEL, positions=7)
-  for side in ("source_place", "target_place"):
+  for side in ("source_positioned_embedding", "target_positioned_embedding"):
     table = params["params"][side]["position"]
     table = jnp.concatenate([table, jnp.repeat(table[-1:], 4, axis=0)])
     params["params"][side] = {**params["params"][side], "position": table}

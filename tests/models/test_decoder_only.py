@@ -15,7 +15,7 @@ from tests.oracles import transformer as oracle
 from tests.oracles.attention import causal, multi_head_attention
 from transformer import tree
 from transformer.batch import BOS, EOS
-from transformer.decoding.state import widen
+from transformer.decoding.state import repeat
 from transformer.layers.embedding import Embedding
 from transformer.layers.residual import PreNorm
 from transformer.models.decoder_only import DecoderOnly
@@ -49,13 +49,13 @@ def test_the_whole_model_is_the_oracles_encoder_with_a_causal_mask():
   x = oracle.embed(table, [BOS, *ids[:-1]])
   for l in range(PLAIN.layers):
     layer = jax.tree.map(lambda leaf, l=l: leaf[l], params["layers"])
-    attention = {**layer["self_memory"], **layer["self_attention"]}
+    attention = {**layer["self_key_value"], **layer["self_attention"]}
     found = multi_head_attention(x, x, attention, causal(len(ids)))
-    x = oracle.add_and_norm(x, found, layer["self_join"], oracle.EPSILON)
+    x = oracle.add_and_norm(x, found, layer["self_sublayer"], oracle.EPSILON)
     feed = layer["feed_forward"]
     feed = {**feed, "b1": feed["w1_bias"], "b2": feed["w2_bias"]}
     found = oracle.feed_forward(x, feed)
-    x = oracle.add_and_norm(x, found, layer["feed_forward_join"], oracle.EPSILON)
+    x = oracle.add_and_norm(x, found, layer["feed_forward_sublayer"], oracle.EPSILON)
   found = logits(PLAIN, tokens([[ids]]))[0]
   np.testing.assert_allclose(found, x @ table.T, atol=2e-5)
 
@@ -116,7 +116,7 @@ def test_cached_steps_are_the_full_pass_and_hypotheses_are_apart(model):
   module = model.module(V)
   params = module.unstack(variables(model)["params"])
   state = module.start(params, 2, capacity=9)
-  state = state._replace(cache=widen(state.cache, 3))
+  state = state._replace(cache=repeat(state.cache, 3))
   step, token = jax.jit(module.step), np.full((2, 3), BOS, np.int32)
   full = logits(model, tokens([[ids] for texts in rows for ids in texts]))
   for t in range(6):

@@ -24,18 +24,18 @@ from transformer import config as configs
 from transformer import experiment, tree
 from transformer.batch import BOS, EOS, Pairs
 from transformer.decoding.penalty import Coverage
-from transformer.decoding.state import Slots, initial_coverage, widen
+from transformer.decoding.state import KVCache, initial_coverage, repeat
 from transformer.inference.search import Search, Searcher
 from transformer.layers.embedding import Embedding
-from transformer.models.base import Model
+from transformer.models.base import Model, shift_right
 from transformer.models.rnn import RNNSeq2Seq
 from transformer.models.rnn_search import RNNSearch
-from transformer.models.transformer import Transformer, shift_right
+from transformer.models.transformer import Transformer
 
 SIZES = dict(
   layers=2, d_model=16, d_ff=24, heads=4, d_k=8, d_v=6, d_state=12, d_alignment=10,
   d_output=14, d_hidden=18, dropout=0.0, positions=20, patch=2, stages=(1, 1),
-  base_channels=8, memories=4, classes=7,
+  base_channels=8, memory_size=4, classes=7,
 )  # fmt: skip
 """The fields of any model, by name, in their small form."""
 
@@ -170,12 +170,12 @@ def test_hypotheses_of_a_sentence_do_not_see_each_other(model):
 
   def run(chosen):
     state = start(params, source, 5)
-    state = state._replace(cache=widen(state.cache, len(chosen)))
+    state = state._replace(cache=repeat(state.cache, len(chosen)))
     for t in range(5):
       y, state = step(params, paths[:, chosen, t], state)
-    own = jax.tree.leaves(state.cache, is_leaf=lambda leaf: isinstance(leaf, Slots))
+    own = jax.tree.leaves(state.cache, is_leaf=lambda leaf: isinstance(leaf, KVCache))
     for leaf in own:
-      assert isinstance(leaf, Slots) or leaf.shape[:2] == (2, len(chosen))
+      assert isinstance(leaf, KVCache) or leaf.shape[:2] == (2, len(chosen))
     return y
 
   together = run([0, 1, 2])
@@ -184,8 +184,9 @@ def test_hypotheses_of_a_sentence_do_not_see_each_other(model):
 
 
 @pytest.mark.parametrize("model", MEMBERS)
-def test_steps_tell_what_they_attended_to(model):
-  """The weights of the full pass, where it tells them; the last layer's, over heads."""
+def test_coverage_is_the_sum_of_the_attention_weights(model):
+  """Those of the full pass, where it has them; of the last layer, the mean over
+  heads."""
   rng = np.random.default_rng(8)
   source = tokens([[example(rng, 7)], [example(rng, 4)]])
   target = tokens([[example(rng, 6)], [example(rng, 6)]])
@@ -206,15 +207,12 @@ def test_steps_tell_what_they_attended_to(model):
   real_bs = np.where(source.seg_bt == 1, coverage_bs, 0.0)
   np.testing.assert_allclose(real_bs.sum(axis=1), 6.0, rtol=1e-5)
   if isinstance(model, RNNSearch):
-    return  # its full pass is a loop, which tells nothing
-  apply = quick(functools.partial(module.apply, mutable=["intermediates"]))
-  _, seen = apply(variables_, Pairs(source, target))
-  decoder = seen["intermediates"]["decoder"]
+    return  # its full pass is a loop, which returns no weights
+  batch = Pairs(source, target)
+  apply = quick(functools.partial(module.apply, method="source_weights"))
+  weights_lbts = apply(variables_, batch)
   if isinstance(model, Transformer):
-    (weights_lbhts,) = decoder["layers"]["source_attention"]["weights"]
-    weights_lbts = weights_lbhts.mean(axis=2)
-  else:
-    (weights_lbts,) = decoder["weights"]
+    weights_lbts = weights_lbts.mean(axis=2)
   np.testing.assert_allclose(weights_lbts[-1].sum(axis=1), real_bs, atol=1e-5)
 
 

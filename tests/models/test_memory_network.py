@@ -11,12 +11,12 @@ from flax import linen as nn
 from tests.oracles import memory as oracle
 from transformer import tree
 from transformer.batch import Questions
-from transformer.layers.memory_hops import Bag, Places, hop
+from transformer.layers.memory_hops import BagOfWords, PositionWeighted, hop
 from transformer.models.memory_network import MemoryNetwork
 from transformer.tasks.question_answering import QuestionAnswering
 
 V = 13
-MODEL = MemoryNetwork(hops=2, d_model=6, memories=4)
+MODEL = MemoryNetwork(hops=2, d_model=6, memory_size=4)
 STORIES = (
   ([[3, 4, 5], [6, 7], [8, 9, 10, 11], [3, 12], [5, 4]], [7, 3]),
   ([[4, 8], [11, 3, 9]], [12, 5, 6]),
@@ -54,7 +54,7 @@ def logits(model, batch):
 
 @pytest.mark.parametrize(
   "sentence, encode",
-  [(Places(), oracle.position_encoding), (Bag(), oracle.bag)],
+  [(PositionWeighted(), oracle.position_encoding), (BagOfWords(), oracle.bag)],
   ids=["places", "bag"],
 )
 def test_the_whole_network_is_the_oracles(sentence, encode):
@@ -80,7 +80,9 @@ def test_a_hop_is_the_oracles_and_reads_nothing_of_nothing():
   np.testing.assert_array_equal(found[1], u_bd[1])
 
 
-@pytest.mark.parametrize("sentence", [Places(), Bag()], ids=["places", "bag"])
+@pytest.mark.parametrize(
+  "sentence", [PositionWeighted(), BagOfWords()], ids=["places", "bag"]
+)
 def test_padding_and_company_change_no_answer(sentence):
   model = dataclasses.replace(MODEL, sentence=sentence)
   alone = logits(model, questions(STORIES[1:], slots=2))[0]
@@ -106,13 +108,13 @@ def test_shape_and_finite_gradient():
 def test_the_order_of_words_counts_with_places_alone():
   (sentences, question), turned = STORIES[0], [ids[::-1] for ids in STORIES[0][0]]
   one, other = (questions([(told, question)]) for told in (sentences, turned))
-  for sentence, differs in ((Places(), True), (Bag(), False)):
+  for sentence, differs in ((PositionWeighted(), True), (BagOfWords(), False)):
     model = dataclasses.replace(MODEL, sentence=sentence)
     change = np.abs(logits(model, one) - logits(model, other)).max()
     assert (change > 1e-2) == differs and (change < 1e-4) != differs
 
 
-@pytest.mark.parametrize("change", [dict(hops=0), dict(d_model=0), dict(memories=0)])
+@pytest.mark.parametrize("change", [dict(hops=0), dict(d_model=0), dict(memory_size=0)])
 def test_impossible_sizes_are_refused(change):
   with pytest.raises(ValueError, match=r"model\."):
     dataclasses.replace(MODEL, **change)

@@ -22,7 +22,7 @@ def test_the_whole_model_is_the_oracle():
     "target": params["target_embedding"]["table"],
     "output": params["output"]["w"],
     "bias": params["output"]["w_bias"],
-    "first": params["first"]["w"],
+    "first": params["initial_state"]["w"],
     **{name: params[name] for name in ("forwards", "backwards", "decoder")},
     **params["maxout"],
   }

@@ -21,7 +21,7 @@ from transformer import tree
 from transformer.batch import BOS, EOS, Pairs, Tokens
 from transformer.decoding.beam import beam_search
 from transformer.decoding.constraint import Constraint
-from transformer.decoding.state import SLOTS
+from transformer.decoding.state import FIRST_STEPS
 from transformer.layers.positions import (
   Alibi,
   Learned,
@@ -33,7 +33,8 @@ from transformer.layers.positions import (
   TransformerXLPosition,
 )
 from transformer.layers.residual import PreNorm
-from transformer.models.transformer import Transformer, shift_right
+from transformer.models.base import shift_right
+from transformer.models.transformer import Transformer
 
 SMALL = Transformer(layers=3, d_model=16, d_ff=24, heads=4, d_k=8, d_v=6, dropout=0.0)
 V = 11
@@ -95,7 +96,7 @@ def oracle_weights(params):
   params = jax.tree.map(lambda leaf: np.asarray(leaf, np.float64), params)
 
   def attention(layer, kind):
-    return {**layer[f"{kind}_memory"], **layer[f"{kind}_attention"]}
+    return {**layer[f"{kind}_key_value"], **layer[f"{kind}_attention"]}
 
   def block(layer, kinds):
     feed = layer["feed_forward"]
@@ -105,8 +106,8 @@ def oracle_weights(params):
     }  # fmt: skip
     for number, (ours, theirs) in enumerate(kinds, start=1):
       found[theirs] = attention(layer, ours)
-      found[f"norm{number}"] = layer[f"{ours}_join"]
-    found[f"norm{len(kinds) + 1}"] = layer["feed_forward_join"]
+      found[f"norm{number}"] = layer[f"{ours}_sublayer"]
+    found[f"norm{len(kinds) + 1}"] = layer["feed_forward_sublayer"]
     return found
 
   def stack(layers, kinds):
@@ -179,7 +180,7 @@ def test_a_future_token_changes_no_earlier_output_exactly(model):
 
 
 @pytest.mark.parametrize("model", mixtures(SMALL))
-def test_padding_packing_and_company_change_nothing(model):
+def test_padding_packing_and_other_rows_change_nothing(model):
   rng = np.random.default_rng(4)
   pairs = [(example(rng, s), example(rng, t)) for s, t in ((6, 4), (3, 5), (4, 2))]
   (s0, t0), (s1, t1), (s2, t2) = pairs
@@ -267,7 +268,7 @@ def test_a_stack_tells_its_position_bias_whether_it_looks_ahead():
   for stack, query, key, bucket in (("encoder", 1, 2, 5), ("decoder", 3, 0, 3)):
     found = nn.apply(lambda m, s=stack: getattr(m, s).bias(pos_bt, pos_bt),
                      model.module(V))(params)  # fmt: skip
-    table_rh = params["params"][stack]["bias"]["table"]
+    table_rh = params["params"][stack]["position_bias"]["table"]
     np.testing.assert_array_equal(found[0, :, query, key], table_rh[bucket])
 
 
@@ -287,10 +288,10 @@ def test_unroll_is_neutral_and_acts(unroll):
 
 def test_pre_norm_ends_each_stack_with_a_norm_and_post_norm_does_not():
   def lasts(model):
-    return {p for p in tree.paths(variables(model)["params"]) if "/last/" in p}
+    return {p for p in tree.paths(variables(model)["params"]) if "/final_norm/" in p}
 
   pre = lasts(dataclasses.replace(SMALL, residual=PreNorm()))
-  assert {"encoder/last/scale", "decoder/last/scale"} <= pre
+  assert {"encoder/final_norm/scale", "decoder/final_norm/scale"} <= pre
   assert lasts(SMALL) == set()
 
 
@@ -313,7 +314,8 @@ def count(model, vocabulary):
 
 @pytest.mark.parametrize("row", table3.ROWS, ids=lambda row: row.name)
 def test_every_row_of_table_3_is_a_model_of_its_parameters(row):
-  """The oracle's count; tests/test_oracles.py holds it to the printed figures."""
+  """The oracle's count; tests/oracles/test_transformer.py holds it to the printed
+  figures."""
   full = table3.complete(row)
   sizes = {name: getattr(full, name) for name in table3.SETTINGS[:7]}
   position = Learned(length=50) if row.learned_positions else Sinusoid()
@@ -333,10 +335,10 @@ def test_a_search_scores_its_outputs_as_a_full_pass_does(position):
   """Hypotheses that fork and die over more steps than a search has slots at first."""
   member = configs.members(configs.annotations(Transformer)["position"])[position]
   model = dataclasses.replace(SMALL, position=member())
-  rng, module, steps = np.random.default_rng(7), model.module(V), 2 * SLOTS + 9
+  rng, module, steps = np.random.default_rng(7), model.module(V), 2 * FIRST_STEPS + 9
   params = jax.tree.map(lambda leaf: 2.0 * leaf, variables(model)["params"])
   sources = tokens([[example(rng, 7)], [example(rng, 4)]])
-  limit_b = np.array([steps - 1, SLOTS + 5], np.int32)
+  limit_b = np.array([steps - 1, FIRST_STEPS + 5], np.int32)
 
   @jax.jit
   def search(unstacked):

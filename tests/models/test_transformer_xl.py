@@ -14,9 +14,9 @@ from tests.models.test_family import small
 from tests.models.test_transformer import V, example, tokens
 from transformer import tree
 from transformer.batch import BOS, Continued
+from transformer.layers import attention
 from transformer.layers.positions import Alibi, Rope, TransformerXLPosition
 from transformer.layers.residual import PreNorm
-from transformer.models import language
 from transformer.models.decoder_only import DecoderOnly
 from transformer.models.transformer_xl import TransformerXL
 
@@ -85,14 +85,14 @@ def test_within_a_shorter_memory_it_is_one_pass_that_sees_no_farther(
   model, size, monkeypatch
 ):
   length, ids = 5, example(np.random.default_rng(1), 18)
-  full = language.causal
+  full = attention.causal
 
   def within(q_pos_bt, k_pos_bs):
     oldest_bt = q_pos_bt // length * length - size
     return full(q_pos_bt, k_pos_bs) & (k_pos_bs[:, None] >= oldest_bt[:, :, None])
 
   far = one_pass(model, ids)
-  monkeypatch.setattr(language, "causal", within)
+  monkeypatch.setattr(attention, "causal", within)
   found = by_segments(model, ids, length, size)
   np.testing.assert_allclose(found, one_pass(model, ids), atol=2e-5)
   assert np.abs(found - far).max() > 1e-3

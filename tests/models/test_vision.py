@@ -30,8 +30,8 @@ from transformer.tasks.image_classification import ImageClassification
 
 V = 5
 VIT = VisionTransformer(
-  layers=2, d_model=16, d_ff=24, heads=4, d_k=8, d_v=6, dropout=0.0, patch=3, channels=3,
-  position=Learned(length=9),
+  layers=2, d_model=16, d_ff=24, heads=4, d_k=8, d_v=6, dropout=0.0, patch=3,
+  channels=3, position=Learned(length=9),
 )  # fmt: skip
 RESNET = ResNet(stages=(2, 1), base_channels=8, block=Block(), stem=Stem())
 
@@ -245,7 +245,9 @@ def test_images_that_do_not_fit_are_refused():
   with pytest.raises(ValueError, match=r"model\.patch: images of 6 x 10 .* 3 x 3"):
     read(VIT, images(2, (6, 10)))
   for model in (VIT, RESNET):
-    with pytest.raises(ValueError, match=r"model\.channels: 1, and the images have 3"):
+    with pytest.raises(
+      ValueError, match=r"model\.channels: expected 3, as in the images, got 1"
+    ):
       read(dataclasses.replace(model, channels=1), images(2))
 
 

@@ -11,6 +11,7 @@ import pytest
 
 from tests.runs.test_run import TINY, Now, digest, losses, train
 from transformer import cli, experiment, trainer, tree
+from transformer.axes import Weight
 from transformer.layers.positions import Learned
 from transformer.models.rnn import RNNSeq2Seq
 from transformer.runs.run import Run
@@ -65,7 +66,7 @@ def test_what_fits_is_taken_and_the_rest_begins_afresh(parent, tmp_path, capsys)
     source = old if fits else new
     np.testing.assert_array_equal(leaf, source[path], path)
   err = capsys.readouterr().err
-  assert "6 of another shape left, 8 new (" in err and "decoder/place" in err
+  assert "6 of another shape left, 8 new (" in err and "decoder/position_encoding" in err
 
 
 def test_a_stopped_run_needs_its_parent_no_more(parent, tmp_path, monkeypatch, capsys):
@@ -89,7 +90,7 @@ def test_a_moving_average_begins_there_too(parent, tmp_path):
   assert digest(tmp_path / "run") == digest(parent)
 
 
-@pytest.mark.parametrize("prefix", ["encoder", "decoder/layers/self_join"])
+@pytest.mark.parametrize("prefix", ["encoder", "decoder/layers/self_sublayer"])
 def test_frozen_parameters_stay_and_the_others_move(parent, tmp_path, prefix):
   assert child(tmp_path / "run", parent, freeze=(prefix,)) == 0
   old, new = leaves(parent), leaves(tmp_path / "run")
@@ -106,7 +107,11 @@ def test_what_is_frozen_has_no_state_and_no_say(optimizer):
     "encoder_head": np.ones(7, np.float32),
   }
   rest = {"encoder_head": params["encoder_head"]}
-  rule = optimizer.transform(lambda count: 0.1)
+  weights = {
+    "encoder": {"w": Weight(None, ("d", "f"))},
+    "encoder_head": Weight(None, ("d",)),
+  }
+  rule = optimizer.transform(lambda count: 0.1, weights)
   held = frozen(rule, ("encoder",))
   state = held.init(params)
   assert tree.size(state) == tree.size(rule.init(rest))
@@ -159,10 +164,16 @@ def test_another_origin_is_another_run():
 def test_the_state_is_laid_out_as_it_was(parent):
   from transformer.runs import warm_start as inherit
   from transformer.training.mesh import Mesh
-  from transformer.training.state import abstract_state, create_state, init_state
+  from transformer.training.state import (
+    abstract_state,
+    abstract_weights,
+    create_state,
+    init_state,
+  )
 
   run = Run.open(parent)
-  rule = run.config.gradient_transformation()
+  weights = abstract_weights(run.module(), run.config.model.example())
+  rule = run.config.gradient_transformation(weights)
   init = init_state(run.module(), run.config.model.example(), rule, jax.random.key(5))
   abstract = abstract_state(init, Mesh().build())
   state = inherit.begin(create_state(init, abstract), run.params())

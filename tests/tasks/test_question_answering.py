@@ -18,7 +18,7 @@ from transformer.tasks.question_answering import QuestionAnswering, Story, read_
 
 TINY = Config(
   data=Stories(facts=2, sentences=6, examples=120, held_out=10),
-  model=MemoryNetwork(hops=2, d_model=8, memories=5),
+  model=MemoryNetwork(hops=2, d_model=8, memory_size=5),
   task=QuestionAnswering(sentences=5, words=6),
   batching=Rows(16),
   steps=4,

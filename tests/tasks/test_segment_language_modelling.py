@@ -151,7 +151,9 @@ def test_a_text_is_read_whole_whatever_its_company(run):
 
 def test_memory_is_a_setting_of_evaluation(config):
   task = dataclasses.replace(config.task, memory=99)
-  assert experiment.resume_conflicts(config, dataclasses.replace(config, task=task)) == []
+  assert (
+    experiment.resume_conflicts(config, dataclasses.replace(config, task=task)) == []
+  )
   task = dataclasses.replace(config.task, before=99)
   assert experiment.resume_conflicts(config, dataclasses.replace(config, task=task))
   with pytest.raises(ValueError, match=r"task\.memory: -1 is negative"):

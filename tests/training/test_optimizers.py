@@ -1,21 +1,27 @@
 """Schedules and optimizers: each against its paper, and what holds for all of them."""
 
+import dataclasses
 import functools
+import math
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 import optax
 import pytest
+from flax import linen as nn
 
-from tests.models.test_transformer import SMALL, variables
+from tests.models.mixtures import mixtures
+from tests.models.test_family import small
+from tests.models.test_transformer import SMALL
 from tests.oracles import optimizers as oracle
 from tests.oracles import schedule as schedule_oracle
-from tests.training.test_sharded_recipes import MIXTURES
 from transformer import config as configs
 from transformer import tree
+from transformer.axes import Weight
 from transformer.batch import Pairs, Tokens
-from transformer.training.matrices import INPUTS, STACK
+from transformer.models.base import Model
+from transformer.training.matrices import weight_at
 from transformer.training.mesh import Mesh
 from transformer.training.optimizers import (
   SGD,
@@ -27,7 +33,7 @@ from transformer.training.optimizers import (
   Optimizer,
 )
 from transformer.training.schedules import Cosine, InverseRoot, Linear, Schedule
-from transformer.training.state import abstract_state, init_state
+from transformer.training.state import abstract_state, abstract_weights, init_state
 
 L, D, H, K, F, V = 3, 6, 2, 4, 5, 7
 MEMBERS = [member() for member in configs.members(Optimizer).values()]
@@ -63,7 +69,7 @@ def test_schedules_are_their_papers(schedule, reference):
 @functools.cache
 def training(recipe):
   """A program that puts parameters through gradients, under `RATES`."""
-  rule = recipe.transform(lambda count: jnp.asarray(RATES)[count])
+  rule = recipe.transform(lambda count: jnp.asarray(RATES)[count], WEIGHTS)
 
   def run(params, gradients):
     state = rule.init(params)
@@ -73,6 +79,21 @@ def training(recipe):
     return params
 
   return jax.jit(run, compiler_options={"xla_backend_optimization_level": 0})
+
+
+MATRIX = dict(stacked="l", hidden=True)
+WEIGHTS = {
+  "layers": {
+    "q": Weight(None, tuple("ldhk"), inputs="d", **MATRIX),
+    "o": Weight(None, tuple("lhkd"), inputs="hk", **MATRIX),
+    "w1": Weight(None, tuple("ldf"), inputs="d", **MATRIX),
+    "w1_bias": Weight(None, tuple("lf"), stacked="l"),
+    "score": Weight(None, tuple("lhkj"), stacked="lh", inputs="k", hidden=True),
+    "scale": Weight(None, tuple("ld"), stacked="l"),
+    "relative_k": Weight(None, tuple("lrk"), stacked="l"),
+  },
+  "embedding": {"table": Weight(None, tuple("vd"), inputs="d")},
+}
 
 
 def updated(recipe, params, gradients):
@@ -147,7 +168,7 @@ def test_a_stack_is_updated_as_its_layers_alone_would_be(recipe):
 
 def test_adafactor_keeps_rows_and_columns_of_each_layers_weights():
   params = jax.tree.map(jnp.float32, stacked(0))
-  state = Adafactor(factored=4).transform(lambda count: 0.1).init(params)
+  state = Adafactor(factored=4).transform(lambda count: 0.1, WEIGHTS).init(params)
   shapes = {leaf.shape for leaf in jax.tree.leaves(state)}
   assert {(L, D), (L, H * K), (1, V), (1, D)} <= shapes
   assert (L, D, H * K) not in shapes and (L, D, H, K) not in shapes
@@ -156,8 +177,9 @@ def test_adafactor_keeps_rows_and_columns_of_each_layers_weights():
 @pytest.mark.parametrize("recipe", MEMBERS, ids=lambda member: type(member).__name__)
 def test_what_an_optimizer_keeps_of_a_weight_lies_as_the_weight_does(recipe):
   batch = Pairs(*(Tokens(*(jnp.ones((2, 3), jnp.int32),) * 3),) * 2)
-  rule = recipe.transform(lambda count: 0.1)
-  init = init_state(SMALL.module(32), batch, rule, jax.random.key(0))
+  module = SMALL.module(32)
+  rule = recipe.transform(lambda count: 0.1, abstract_weights(module, batch))
+  init = init_state(module, batch, rule, jax.random.key(0))
   mesh = Mesh(data=2, fsdp=2, tensor=2).build([jax.devices()[0]] * 8)
   state = abstract_state(init, mesh)
   params = tree.paths(state.params)
@@ -176,14 +198,52 @@ def test_what_an_optimizer_keeps_of_a_weight_lies_as_the_weight_does(recipe):
   assert bool(same) != nothing_of_that_shape
 
 
-def test_every_weight_of_a_layer_is_known_to_be_a_matrix_or_not():
-  """A new one fails here until it is entered in `INPUTS`, or below if it is none."""
-  tables_and_vectors = {
-    "relative_k", "relative_v", "score", "content_bias", "distance_bias",
-  }  # fmt: skip
-  found = set()
-  for model in MIXTURES:
-    for path, leaf in tree.paths(variables(model)["params"]).items():
-      if f"/{STACK}/" in path and leaf.ndim > 2:
-        found.add(path.rpartition("/")[2])
-  assert found == set(INPUTS) | tables_and_vectors
+VOCABULARY = 13
+
+MODELS = [small(kind) for kind in configs.members(Model).values()] + mixtures(SMALL)
+"""Every model, and mixtures of all recipes of the Transformer."""
+
+TABLES = {
+  "b", "time", "position", "row", "column", "table", "relative_k", "relative_v",
+  "score", "content_bias", "distance_bias",
+}  # fmt: skip
+"""Parameters of two axes or more that are not matrices, by name."""
+
+
+def abstract(model):
+  return abstract_weights(model.module(VOCABULARY), model.example())
+
+
+def shapes(model):
+  return {
+    path: leaf.shape for path, leaf in tree.paths(nn.unbox(abstract(model))).items()
+  }
+
+
+def stacked_paths(model):
+  """Parameters whose first axis is longer where the model is deeper, with its
+  length."""
+  depth = next((name for name in ("layers", "hops") if hasattr(model, name)), None)
+  if depth is None:
+    return {}
+  deeper = dataclasses.replace(model, **{depth: getattr(model, depth) + 1})
+  more = shapes(deeper)
+  return {path: shape for path, shape in shapes(model).items() if more[path] != shape}
+
+
+@pytest.mark.parametrize("model", MODELS, ids=lambda model: type(model).__name__)
+def test_every_weight_of_every_model_is_treated_per_layer_and_as_a_matrix(model):
+  """Adafactor keeps a row and a column of each layer's matrix, and Muon takes it."""
+  weights, stacked = abstract(model), stacked_paths(model)
+  rule = Adafactor(factored=1).transform(lambda count: 0.1, weights)
+  state = tree.paths(jax.eval_shape(rule.init, weights))
+  for path, shape in shapes(model).items():
+    layers, own = (shape[0], shape[1:]) if path in stacked else (1, shape)
+    rows, columns = (state[f"0/{path}/0/{name}"].shape for name in ("v_row", "v_col"))
+    weight = weight_at(weights, tuple(path.split("/")))
+    if len(own) < 2 or path.rpartition("/")[2] in TABLES:
+      assert rows[0] % layers == 0, path
+    else:
+      assert rows[0] == columns[0] == layers, path
+      assert math.prod(rows) * math.prod(columns) == layers * math.prod(shape), path
+      assert weight.hidden or path not in stacked or set("v") & set(weight.names), path

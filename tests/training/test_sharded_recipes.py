@@ -17,7 +17,12 @@ from transformer.tasks.translation import Translation
 from transformer.training.checkpoint import Checkpoints
 from transformer.training.mesh import Mesh, batch_sharding, put
 from transformer.training.optimizers import SGD, Optimizer
-from transformer.training.state import abstract_state, create_state, init_state
+from transformer.training.state import (
+  abstract_state,
+  abstract_weights,
+  create_state,
+  init_state,
+)
 
 VOCABULARY = 11 + 1  # divides over the mesh
 
@@ -79,8 +84,11 @@ def updates(name, directory):
   """How three updates by given gradients differ between the meshes, and whether a
   checkpoint gives the whole state back."""
   batch = Pairs(tokens([[[4, 1]]]), tokens([[[5, 1]]]))
-  rule = configs.members(Optimizer)[name]().transform(lambda count: 0.1)
-  init = init_state(SMALL.module(VOCABULARY), batch, rule, jax.random.key(1))
+  module = SMALL.module(VOCABULARY)
+  rule = configs.members(Optimizer)[name]().transform(
+    lambda count: 0.1, abstract_weights(module, batch)
+  )
+  init = init_state(module, batch, rule, jax.random.key(1))
 
   def update(state):
     params, memory = state.params, state.opt_state

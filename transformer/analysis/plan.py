@@ -39,7 +39,7 @@ from transformer.training.mesh import (
   check_batches,
   divisors,
 )
-from transformer.training.state import abstract_state, init_state
+from transformer.training.state import abstract_state, abstract_weights, init_state
 from transformer.training.step import step_program
 
 
@@ -125,7 +125,8 @@ def abstract(config: Config, device: Device):
   module = config.model.module(vocabulary, dtype_on(config, device))
   shape = max(config.batching.shapes, key=lambda shape: shape.source * shape.target)
   batch = jax.eval_shape(lambda: config.task.example(shape))
-  return module, shape, batch, config.gradient_transformation()
+  weights = abstract_weights(module, batch)
+  return module, shape, batch, config.gradient_transformation(weights)
 
 
 def check(config: Config, device: Device) -> None:

@@ -95,7 +95,8 @@ class Squares:
   """Labelled images as squares of one size and so many channels, with random access to
   whole batches.
 
-  `augmentation` is how training looks at them: `batch(members, step)` is a pure function of the
+  `augmentation` is how training looks at them: `batch(members, step)` is a pure
+    function of the
   seed and the step, and the same whichever other rows a process fills. Without a step
   it is the middle of each image.
   """

@@ -1,1 +1,1 @@
-"""Search over `step(token_bw, state) -> (logits_bwv, state)`; knows no model."""
+"""Search over `step(token_bw, state) -> (logits_bwv, state)`, for any model."""

@@ -1,4 +1,4 @@
-"""Beam search that loses nothing by stopping early."""
+"""Beam search whose early stopping never changes the best outputs."""
 
 from collections.abc import Callable
 from typing import Any, NamedTuple
@@ -16,14 +16,14 @@ from transformer.decoding.state import (
   grow_while,
   last_token,
   nothing,
-  put,
-  take,
-  widen,
+  reorder,
+  repeat,
+  write_token,
 )
 
 
 class _Live(NamedTuple):
-  """Hypotheses not finished; log-probability -inf where there is none."""
+  """Hypotheses not finished; log-probability -inf where one does not exist."""
 
   token_bwt: jax.Array  # ids so far, then PAD
   token_logprob_bwt: jax.Array
@@ -33,9 +33,9 @@ class _Live(NamedTuple):
 class _Loop(NamedTuple):
   t: jax.Array  # tokens that every live hypothesis has
   live: _Live
-  found: Output  # the best finished hypotheses so far, best first
-  greedy_b: jax.Array  # live hypothesis 0 is greedy's
-  done_b: jax.Array  # nothing to come can change the sentence's `n_best`
+  finished: Output  # the best finished hypotheses so far, best first
+  greedy_b: jax.Array  # live hypothesis 0 is that of greedy search
+  done_b: jax.Array  # no later step can change the sentence's `n_best`
   cache: Any
   coverage_bws: Any
 
@@ -52,50 +52,52 @@ def beam_search(
   """The best outputs of every sentence under a length penalty (§6.1).
 
   At every step the best 2w continuations of the w live hypotheses are candidates. Those
-  that end are finished, and the best w of the others live on; at most w can end, so
-  there are always enough. (An end below these ranks is not taken: with every end taken,
-  empty outputs would win more often, see Stahlberg and Byrne 2019.) Live and finished
-  hypotheses are kept apart, and a finished one is scored once.
+  that end in `EOS` are finished, and the best w of the others stay live; at most w can
+  end, so there are always enough. (An `EOS` below these ranks is ignored: if every one
+  counted, empty outputs would win more often, see Stahlberg and Byrne 2019.) Live and
+  finished hypotheses are separate sets, and a finished one is scored once.
 
-  The hypothesis of greedy search is never given up: it takes the last place where it
-  would fall out. So the best score is at least greedy's, for every beam. A beam of 1 is
-  greedy search that also looks at the ends beside its way, and may so score higher.
+  The hypothesis of greedy search is never dropped: it takes the last beam slot where it
+  would fall out of the beam. So the best score is at least that of greedy search, for
+  every beam. A beam of 1 is greedy search that also considers every `EOS` on its path,
+  and may therefore score higher.
 
   A sentence is done when its `n_best`-th finished hypothesis scores at least what any
   live one can still reach (`LengthPenalty.bound`); this never changes those `n_best`.
-  With w at least the number of prefixes of every length, they are the best there are.
+  If w is at least the number of prefixes of every length, the search is exhaustive.
 
   Args:
     step: `step(token_bw, state) -> (logits_bwv, state)` feeds every hypothesis one
       token, `BOS` first.
-    state: with one hypothesis a sentence; only its cache is widened and reordered.
+    state: with one hypothesis a sentence, before the first step.
     constraint: limits per sentence.
     capacity: the most tokens any sentence may take, `EOS` counted (static); a larger
       `max_length_b` is cut to it.
     beam: live hypotheses a sentence, `w`.
-    penalty: how outputs compare; with one that `watches`, `state` comes with
+    penalty: how outputs compare; if it `needs_attention`, `state` must have
       `coverage_bws`.
-    n_best: how many of the w returned hypotheses early stopping must keep right; those
-      after are what happened to be found.
+    n_best: how many of the w returned hypotheses early stopping must not change; the
+      others are the best that had been found by then.
 
   Returns:
-    w hypotheses a sentence, best first. Equal candidates stand by the rank of their
-    hypothesis, then by lower id; equal finished scores by when they were found.
+    w hypotheses a sentence, best first. Ties between candidates are broken by the rank
+    of their hypothesis, then by the lower id; between finished hypotheses by the step
+    at which they ended.
   """
   if not 1 <= n_best <= beam:
-    raise ValueError(f"n_best: {n_best} is not between 1 and the beam's {beam}")
+    raise ValueError(f"n_best: expected 1 to the beam's {beam}, got {n_best}")
   constraint = constraint.within(capacity)
   b, w = constraint.max_length_b.shape[0], beam
 
-  def going(s: _Loop):
+  def condition(s: _Loop):
     return (s.t < capacity) & ~jnp.all(s.done_b)
 
   def advance(s: _Loop) -> _Loop:
     last_bw = last_token(s.live.token_bwt, s.t, BOS)
-    now = DecodeState(s.cache, state.memory, s.coverage_bws)
-    logits_bwv, (cache, _, coverage_bws) = step(last_bw, now)
-    # First among the candidates, greedy's hypothesis is also first among those that
-    # live on, until it ends.
+    now = DecodeState(s.cache, state.encoded, state.index + s.t, s.coverage_bws)
+    logits_bwv, (cache, _, _, coverage_bws) = step(last_bw, now)
+    # First among the candidates, the greedy hypothesis is also first among those that
+    # stay live, until it ends.
     parent_bn, id_bn, token_logprob_bn, sum_bn = candidates(
       constraint.restrict(logits_bwv, s.t),
       log_normalizer(logits_bwv),
@@ -104,43 +106,47 @@ def beam_search(
       2 * w,
     )
     ends_bn = id_bn == EOS
-    token_bnt, token_logprob_bnt = take(
+    token_bnt, token_logprob_bnt = reorder(
       (s.live.token_bwt, s.live.token_logprob_bwt), parent_bn
     )
     grown = _Live(
-      put(token_bnt, id_bn, s.t), put(token_logprob_bnt, token_logprob_bn, s.t), sum_bn
+      write_token(token_bnt, id_bn, s.t),
+      write_token(token_logprob_bnt, token_logprob_bn, s.t),
+      sum_bn,
     )
 
-    coverage_bns = take(coverage_bws, parent_bn)
+    coverage_bns = reorder(coverage_bws, parent_bn)
     ended = _finish(grown, ends_bn, s.t + 1, coverage_bns, penalty)
-    found = _best(w, s.found, ended)
-    found = jax.tree.map(lambda old, new: _where(s.done_b, old, new), s.found, found)
+    finished = _best(w, s.finished, ended)
+    finished = jax.tree.map(
+      lambda old, new: _where(s.done_b, old, new), s.finished, finished
+    )
 
-    # The first w that do not end: top_k puts equals in order.
+    # The first w that do not end: top_k keeps the order of equal elements.
     _, stay_bw = jax.lax.top_k((~ends_bn).astype(jnp.int32), w)
-    live = take(grown, stay_bw)
-    coverage_bws = take(coverage_bns, stay_bw)
+    live = reorder(grown, stay_bw)
+    coverage_bws = reorder(coverage_bns, stay_bw)
     if w > 1:
-      cache = take(cache, jnp.take_along_axis(parent_bn, stay_bw, axis=1))
+      cache = reorder(cache, jnp.take_along_axis(parent_bn, stay_bw, axis=1))
 
     reach_bw = penalty.bound(live.logprob_bw, s.t + 1, constraint.max_length_b[:, None])
-    settled_b = found.score_bw[:, n_best - 1] >= jnp.max(reach_bw, axis=1)
+    settled_b = finished.score_bw[:, n_best - 1] >= jnp.max(reach_bw, axis=1)
     greedy_b = s.greedy_b & ~ends_bn[:, 0]
     done_b = s.done_b | settled_b
-    return _Loop(s.t + 1, live, found, greedy_b, done_b, cache, coverage_bws)
+    return _Loop(s.t + 1, live, finished, greedy_b, done_b, cache, coverage_bws)
 
-  found = nothing(b, w, capacity)
-  one_bw = found.logprob_bw.at[:, 0].set(0.0)
+  finished = nothing(b, w, capacity)
+  one_bw = finished.logprob_bw.at[:, 0].set(0.0)
   start = _Loop(
     t=jnp.zeros((), jnp.int32),
-    live=_Live(found.token_bwt, found.token_logprob_bwt, one_bw),
-    found=found,
+    live=_Live(finished.token_bwt, finished.token_logprob_bwt, one_bw),
+    finished=finished,
     greedy_b=jnp.ones((b,), bool),
     done_b=constraint.max_length_b <= 0,
-    cache=widen(state.cache, w),
-    coverage_bws=widen(state.coverage_bws, w),
+    cache=repeat(state.cache, w),
+    coverage_bws=repeat(state.coverage_bws, w),
   )
-  return grow_while(going, advance, start, capacity).found
+  return grow_while(condition, advance, start, capacity).finished
 
 
 def _finish(grown: _Live, ends_bn, n, coverage_bns, penalty: LengthPenalty) -> Output:
@@ -153,12 +159,12 @@ def _finish(grown: _Live, ends_bn, n, coverage_bns, penalty: LengthPenalty) -> O
   )
 
 
-def _best(w: int, found: Output, more: Output) -> Output:
-  """The best `w` of two sets of outputs; among equals those of `found` go first, so
-  that what does not exist stays as `nothing` made it."""
-  both = jax.tree.map(lambda x, y: jnp.concatenate([x, y], axis=1), found, more)
+def _best(w: int, finished: Output, more: Output) -> Output:
+  """The best `w` of two sets of outputs; in a tie those of `finished` come first, so
+  that hypotheses that do not exist stay as `nothing` made them."""
+  both = jax.tree.map(lambda x, y: jnp.concatenate([x, y], axis=1), finished, more)
   _, order_bw = jax.lax.top_k(both.score_bw, w)
-  return take(both, order_bw)
+  return reorder(both, order_bw)
 
 
 def _where(choose_b, yes, no):

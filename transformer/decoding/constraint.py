@@ -1,4 +1,4 @@
-"""What may come next, sentence by sentence."""
+"""Which tokens are allowed next, per sentence."""
 
 from typing import NamedTuple
 
@@ -9,14 +9,14 @@ from transformer.batch import BOS, EOS, PAD
 
 
 class Constraint(NamedTuple):
-  """Limits of every sentence's output. All are per sentence, so that no sentence's
-  answer depends on its company.
+  """Limits of every sentence's output. All are per sentence, so that the output for a
+  sentence does not depend on the rest of its batch.
 
   `max_length_b` and `min_length_b` count tokens without `EOS`; a forced prefix counts.
-  A sentence of `max_length_b` 0 is over before it begins and has no output. `prefix_bt`
+  A sentence of `max_length_b` 0 has no output. `prefix_bt`
   is a forced beginning, `PAD` where it ends; its log-probabilities count. `suppressed`
-  ids are never chosen, and neither are `PAD` and `BOS`. Where two limits contradict
-  each other, `max_length_b` goes before the prefix, and the prefix before the rest.
+  ids are never chosen, and neither are `PAD` and `BOS`. Where limits contradict each
+  other, `max_length_b` takes precedence over the prefix, and the prefix over the rest.
   """
 
   max_length_b: jax.Array
@@ -27,13 +27,14 @@ class Constraint(NamedTuple):
   def within(self, capacity: int) -> "Constraint":
     """The same with `max_length_b` cut so that `EOS` is among `capacity` tokens."""
     if capacity < 1:
-      raise ValueError(f"capacity: {capacity} leaves no room for EOS; take 1 or more")
+      raise ValueError(f"capacity: expected 1 or more, for EOS, got {capacity}")
     return self._replace(max_length_b=jnp.minimum(self.max_length_b, capacity - 1))
 
   def restrict(self, logits_bwv, t):
-    """The logits in float32, -inf for each token that may not be number `t` (from 0).
+    """The logits in float32, -inf for each token that is not allowed at position `t`.
 
-    At `max_length_b` only `EOS` may be, so every output ends in it and scores compare.
+    At `max_length_b` only `EOS` is allowed, so every output ends in it and scores are
+    comparable.
     """
     id_v = jnp.arange(logits_bwv.shape[-1])
     allowed_v = (id_v != PAD) & (id_v != BOS)
@@ -54,8 +55,8 @@ class Constraint(NamedTuple):
 def normalise(chosen_bwn, logits_bwv):
   """Log-probabilities in nats, float32, of tokens whose logits are `chosen_bwn`.
 
-  A log-softmax over the whole vocabulary, whatever is forbidden in it, without an array
-  of its size; never above 0, not by rounding either.
+  A log-softmax over the whole vocabulary, forbidden tokens included, without an array
+  of its size; never above 0, not even by rounding.
   """
   most_bw, log_bw = log_normalizer(logits_bwv)
   return (chosen_bwn - most_bw[:, :, None]) - log_bw[:, :, None]
@@ -63,7 +64,7 @@ def normalise(chosen_bwn, logits_bwv):
 
 def log_normalizer(logits_bwv):
   """The largest logit and the log of the sum of exp(logit - largest), float32 `[b, w]`:
-  a log-probability is a logit less the one and then less the other."""
+  a log-probability is the logit minus the first and then minus the second."""
   logits_bwv = logits_bwv.astype(jnp.float32)
   most_bw = jnp.max(logits_bwv, axis=-1)
   sum_bw = jnp.sum(jnp.exp(logits_bwv - most_bw[:, :, None]), axis=-1)

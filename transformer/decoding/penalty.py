@@ -1,5 +1,5 @@
-"""Penalties: how log-probabilities of outputs of different lengths compare, and what
-an output loses that leaves words of its source untranslated."""
+"""Penalties: scores that make outputs of different lengths comparable, and that lower
+the score of an output that leaves words of its source untranslated."""
 
 import dataclasses
 from typing import ClassVar
@@ -9,41 +9,33 @@ import jax.numpy as jnp
 
 @dataclasses.dataclass(frozen=True)
 class LengthPenalty:
-  """None: the score is the log-probability.
+  """No penalty: the score is the log-probability.
 
-  A member says what the log-probability of `n` tokens is divided by. `n` counts every
-  token of the output, `EOS` too (and a forced prefix), so it is never 0. The divisor
+  A subclass defines the divisor of the log-probability of `n` tokens. `n` counts every
+  token of the output, `EOS` and a forced prefix included, so it is never 0. The divisor
   must be positive and monotone in `n`, rising or falling: then `bound` holds.
   """
 
   needs_attention: ClassVar[bool] = False
-  """Whether the score takes in what of the source was attended to."""
+  """Whether the score depends on the attention to the source."""
 
   def divisor(self, n):
-    """What the log-probability of `n` tokens is divided by, float32."""
+    """The divisor of the log-probability of `n` tokens, float32."""
     return jnp.ones_like(n, jnp.float32)
 
   def normalise(self, logprob, n, coverage_s=None):
-    """The score of a finished output of `n` tokens; `coverage_s` is, for one that
-    watches, `DecodeState.coverage_bws` of its hypothesis, `[…, s]`."""
+    """The score of a finished output of `n` tokens; `coverage_s`, for penalties that
+    need attention, is `DecodeState.coverage_bws` of its hypothesis, `[…, s]`."""
     return logprob / self.divisor(n)
 
   def bound(self, logprob, n, max_n):
-    """The most that a hypothesis of `n` tokens, not finished, can still score.
+    """An upper bound on the score of any continuation of a hypothesis of `n` tokens.
 
-    `max_n` is the largest number of tokens without `EOS`, so the finished output will
-    have n' tokens with n + 1 <= n' <= max_n + 1. Let L <= 0 be `logprob`, L' its
-    log-probability then, and D the largest divisor over these n'. More tokens only add
-    log-probabilities <= 0: L' <= L. As L <= 0 and 0 < divisor(n') <= D,
-
-        normalise(L', n') = L' / divisor(n') <= L / divisor(n') <= L / D.
-
-    It remains to find D. No penalty: the divisor is 1, D = 1. `Average`: n' rises, so D
-    is max_n + 1. `GNMT`: (5 + n') / 6 rises and is at least 1, so its power rises for
-    alpha >= 0, D at max_n + 1, and falls for alpha < 0, D at n + 1. All are monotone,
-    so D is the larger of the divisors at the two ends. The bound is met where all
-    tokens to come have probability 1. Rounding keeps it: sums with terms <= 0 and
-    quotients are rounded monotonically.
+    `max_n` is the largest number of tokens without `EOS`: the finished output has n'
+    tokens, n + 1 <= n' <= max_n + 1, and a log-probability L' <= L <= 0, L = `logprob`.
+    With D the largest divisor over these n', normalise(L', n') <= L / divisor(n') <=
+    L / D. Divisors are monotone, so D is the larger of those at the two ends. Rounding
+    is monotone too and keeps the bound.
     """
     ends = self.divisor(n + 1), self.divisor(jnp.maximum(max_n, n) + 1)
     return logprob / jnp.maximum(*ends)
@@ -86,15 +78,17 @@ class Coverage(LengthPenalty):
 
   def __post_init__(self):
     if self.beta < 0:
-      raise ValueError(f"beta: {self.beta} is negative")
+      raise ValueError(f"beta: expected 0 or more, got {self.beta}")
     if self.length.needs_attention:
-      raise ValueError(f"length: {self.length} is no penalty of lengths alone")
+      raise ValueError(
+        f"length: expected a penalty of lengths alone, got {self.length}"
+      )
 
   def divisor(self, n):
     return self.length.divisor(n)
 
   def normalise(self, logprob, n, coverage_s=None):
-    # Attention that is 0 in float32 still leaves a number.
+    # The smallest float32 in place of 0 keeps the logarithm finite.
     share_s = jnp.clip(coverage_s, jnp.finfo(jnp.float32).tiny, 1.0)
     covered = self.beta * jnp.sum(jnp.log(share_s), axis=-1)
     return self.length.normalise(logprob, n) + covered

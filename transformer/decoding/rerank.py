@@ -1,4 +1,4 @@
-"""Choosing among finished texts, without the model."""
+"""Reranking of finished texts, without the model."""
 
 import collections
 import unicodedata
@@ -8,18 +8,18 @@ from sacrebleu.metrics import CHRF
 
 
 def mbr(candidates: Sequence[str]) -> int:
-  """The index of the candidate that is most like all the others: minimum Bayes risk
-  under sampled references (Eikema and Aziz 2020), with sacreBLEU's chrF as utility.
+  """The index of the candidate most similar to all others: minimum Bayes risk under
+  sampled references (Eikema and Aziz 2020), with sacreBLEU's chrF as utility.
 
-  A candidate's utility is the mean chrF of it against each other candidate as the
-  reference. Texts that occur several times count as often. The first goes first among
-  equals.
+  The utility of a candidate is its mean chrF with each other candidate as the
+  reference; a text that occurs several times counts that many times. The first
+  candidate wins a tie.
 
   Raises:
-    ValueError: there is no candidate.
+    ValueError: there are no candidates.
   """
   if not candidates:
-    raise ValueError("candidates: there is none to choose from")
+    raise ValueError("candidates: expected 1 or more, got none")
   chrf = CHRF()
   counts = collections.Counter(candidates)
 
@@ -36,10 +36,10 @@ def mbr(candidates: Sequence[str]) -> int:
 
 
 def distinct(texts: Sequence[str], n: int) -> list[int]:
-  """The indices of the first `n` texts of which no two are nearly the same; fewer where
-  there are not so many.
+  """The indices of the first `n` texts without near duplicates; fewer if there are not
+  that many.
 
-  Texts are nearly the same if they differ only in case, in spaces and punctuation
+  Two texts are near duplicates if they differ only in case, in spaces and punctuation
   between words, or in how Unicode writes a character (NFKC).
   """
   first: dict[str, int] = {}

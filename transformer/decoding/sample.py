@@ -1,4 +1,4 @@
-"""Token by token without looking ahead: greedy, or drawn at random."""
+"""Sampling and greedy search: one token at a time, without a beam."""
 
 import dataclasses
 from collections.abc import Callable
@@ -15,14 +15,14 @@ from transformer.decoding.state import (
   Output,
   grow_while,
   last_token,
-  put,
-  widen,
+  repeat,
+  write_token,
 )
 
 
 @dataclasses.dataclass(frozen=True)
 class Sampler:
-  """Greedy: the most probable token, the lowest id among equals."""
+  """Greedy: the most probable token, the lowest id in a tie."""
 
   def __call__(self, key_b, logits_bv):
     """One token id for every row. A logit of -inf is never chosen."""
@@ -32,8 +32,8 @@ class Sampler:
 class _Random(Sampler):
   """Draws from softmax(logits / temperature) over the tokens that `cut` leaves.
 
-  Each row draws by its own key. Members have a field `temperature` after their own
-  fields, so that `TopP(0.9)` reads as it should.
+  Each row has its own key. Subclasses have the field `temperature` after their own, so
+  that `TopP(0.9)` means p = 0.9.
   """
 
   temperature: float
@@ -41,12 +41,12 @@ class _Random(Sampler):
   def __post_init__(self):
     if not 0 < self.temperature < float("inf"):
       raise ValueError(
-        f"temperature: {self.temperature} is not a positive number; "
-        "for greedy search take Sampler()"
+        f"temperature: expected a positive number, got {self.temperature}; "
+        "for greedy search use Sampler()"
       )
 
   def cut(self, logits_bv):
-    """The logits (after the temperature) with -inf for what must not be drawn."""
+    """The logits (divided by the temperature) with -inf for tokens not to be drawn."""
     return logits_bv
 
   def __call__(self, key_b, logits_bv):
@@ -57,14 +57,14 @@ class _Random(Sampler):
 
 @dataclasses.dataclass(frozen=True)
 class Temperature(_Random):
-  """Any token; below 1 the probable ones more often, above 1 less."""
+  """Any token; a temperature below 1 favours the probable ones."""
 
   temperature: float = 1.0
 
 
 @dataclasses.dataclass(frozen=True)
 class TopK(_Random):
-  """The `k` most probable (Fan et al. 2018), and those as probable as the last."""
+  """The `k` most probable tokens (Fan et al. 2018), and those tied with the last."""
 
   k: int = 50
   temperature: float = 1.0
@@ -72,7 +72,7 @@ class TopK(_Random):
   def __post_init__(self):
     super().__post_init__()
     if self.k < 1:
-      raise ValueError(f"k: {self.k} is less than 1")
+      raise ValueError(f"k: expected 1 or more, got {self.k}")
 
   def cut(self, logits_bv):
     best_bk, _ = jax.lax.top_k(logits_bv, min(self.k, logits_bv.shape[-1]))
@@ -81,8 +81,8 @@ class TopK(_Random):
 
 @dataclasses.dataclass(frozen=True)
 class TopP(_Random):
-  """The fewest most probable tokens that together have at least `p` of the probability
-  (nucleus sampling, Holtzman et al. 2020), and those as probable as the last."""
+  """The smallest set of most probable tokens whose probabilities add up to `p` or more
+  (nucleus sampling, Holtzman et al. 2020), and those tied with the last."""
 
   p: float = 0.9
   temperature: float = 1.0
@@ -90,11 +90,11 @@ class TopP(_Random):
   def __post_init__(self):
     super().__post_init__()
     if not 0 < self.p <= 1:
-      raise ValueError(f"p: {self.p} is not in (0, 1]")
+      raise ValueError(f"p: expected above 0 and at most 1, got {self.p}")
 
   def cut(self, logits_bv):
-    # Sorting a vocabulary is dear. Floats that are not negative are ordered as their
-    # bits are, so 30 halvings find the largest threshold that leaves enough.
+    # Sorting a vocabulary is expensive. Non-negative floats have the order of their
+    # bits, so a bisection of 30 steps finds the largest threshold that leaves enough.
     probability_bv = jax.nn.softmax(logits_bv, axis=-1)
     bits_bv = jax.lax.bitcast_convert_type(probability_bv, jnp.int32)
 
@@ -105,7 +105,7 @@ class TopP(_Random):
       enough_b = jnp.sum(left_bv, axis=-1) >= self.p
       return jnp.where(enough_b, middle_b, low_b), jnp.where(enough_b, high_b, middle_b)
 
-    one = 0x3F800000  # the bits of 1.0; with all tokens left, 0, there is enough
+    one = 0x3F800000  # the bits of 1.0; a threshold of 0 leaves all tokens
     low_b = jnp.zeros(logits_bv.shape[:1], jnp.int32)
     least_b, _ = jax.lax.fori_loop(0, 30, halve, (low_b, low_b + one + 1))
     return jnp.where(bits_bv >= least_b[:, None], logits_bv, -jnp.inf)
@@ -113,7 +113,7 @@ class TopP(_Random):
 
 @dataclasses.dataclass(frozen=True)
 class MinP(_Random):
-  """Tokens at least `p` times as probable as the best (Nguyen et al. 2024)."""
+  """Tokens at least `p` times as probable as the most probable (Nguyen et al. 2024)."""
 
   p: float = 0.1
   temperature: float = 1.0
@@ -121,7 +121,7 @@ class MinP(_Random):
   def __post_init__(self):
     super().__post_init__()
     if not 0 <= self.p <= 1:
-      raise ValueError(f"p: {self.p} is not in [0, 1]")
+      raise ValueError(f"p: expected 0 to 1, got {self.p}")
 
   def cut(self, logits_bv):
     least_b1 = jnp.max(logits_bv, axis=-1, keepdims=True) + jnp.log(self.p)
@@ -129,7 +129,7 @@ class MinP(_Random):
 
 
 class _Loop(NamedTuple):
-  t: jax.Array  # tokens that every output not done has
+  t: jax.Array  # tokens of every output that is not done
   token_bwt: jax.Array
   token_logprob_bwt: jax.Array  # log-probabilities of those
   sum_bw: jax.Array  # and their sums
@@ -147,25 +147,25 @@ def generate(
   seed_b=None,
   samples: int = 1,
 ) -> Output:
-  """Generates outputs token by token until all sentences are done.
+  """Generates outputs one token at a time until all sentences are done.
 
   Args:
     step: `step(token_bw, state) -> (logits_bwv, state)` feeds every output one token,
       `BOS` first.
-    state: with one hypothesis a sentence.
+    state: with one hypothesis a sentence, before the first step.
     sampler: chooses each token.
     constraint: limits per sentence.
     capacity: the most tokens any sentence may take, `EOS` counted (static); a larger
       `max_length_b` is cut to it.
     key: of all randomness; `jax.random.key(0)` if not given.
-    seed_b: integers, one a sentence, 0 if not given. What is drawn follows from the
-      key, the sentence's seed, the number of the sample and the place of the token,
-      never from the sentence's company.
-    samples: outputs a sentence, `w`.
+    seed_b: integers, one a sentence, 0 if not given. Draws depend on the key, the seed
+      of the sentence, the number of the sample and the position of the token, never on
+      the rest of the batch.
+    samples: outputs per sentence, `w`.
 
   Returns:
-    `samples` outputs a sentence, as drawn and not sorted. Scores are log-probabilities
-    under the model itself, whatever the sampler does to them.
+    `samples` outputs a sentence, in the order drawn. Scores are log-probabilities under
+    the model, before the sampler changes them.
   """
   constraint = constraint.within(capacity)
   b, w = constraint.max_length_b.shape[0], samples
@@ -175,12 +175,13 @@ def generate(
   fold = jax.vmap(jax.random.fold_in, in_axes=(0, 0))
   key_n = fold(fold(jnp.broadcast_to(key, (b * w,)), seed_n), sample_n)
 
-  def going(s: _Loop):
+  def condition(s: _Loop):
     return (s.t < capacity) & ~jnp.all(s.done_bw)
 
   def advance(s: _Loop) -> _Loop:
     last_bw = last_token(s.token_bwt, s.t, BOS)
-    logits_bwv, (cache, *_) = step(last_bw, DecodeState(s.cache, state.memory))
+    now = DecodeState(s.cache, state.encoded, state.index + s.t)
+    logits_bwv, (cache, *_) = step(last_bw, now)
     choice_bwv = constraint.restrict(logits_bwv, s.t)
     choice_nv = choice_bwv.reshape(b * w, -1)
     token_n = sampler(fold(key_n, jnp.broadcast_to(s.t, (b * w,))), choice_nv)
@@ -191,10 +192,10 @@ def generate(
     token_logprob_bw = jnp.where(s.done_bw, 0.0, token_logprob_bw)
     return _Loop(
       s.t + 1,
-      put(s.token_bwt, token_bw, s.t),
-      put(s.token_logprob_bwt, token_logprob_bw, s.t),
+      write_token(s.token_bwt, token_bw, s.t),
+      write_token(s.token_logprob_bwt, token_logprob_bw, s.t),
       s.sum_bw + token_logprob_bw,
-      # Nothing was allowed: such an output does not exist, and is over.
+      # No token was allowed: such an output does not exist.
       s.done_bw | (token_bw == EOS) | (token_logprob_bw == -jnp.inf),
       cache,
     )
@@ -205,9 +206,9 @@ def generate(
     jnp.zeros((b, w, capacity), jnp.float32),
     jnp.zeros((b, w), jnp.float32),
     jnp.broadcast_to(constraint.max_length_b[:, None] <= 0, (b, w)),
-    widen(state.cache, w),
+    repeat(state.cache, w),
   )
-  end = grow_while(going, advance, start, capacity)
+  end = grow_while(condition, advance, start, capacity)
   real_bw = (constraint.max_length_b[:, None] > 0) & (end.sum_bw > -jnp.inf)
   token_bwt = jnp.where(real_bw[:, :, None], end.token_bwt, PAD)
   token_logprob_bwt = jnp.where(real_bw[:, :, None], end.token_logprob_bwt, 0.0)

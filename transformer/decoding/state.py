@@ -1,4 +1,4 @@
-"""What a search carries from step to step, and what it returns."""
+"""The state of a search, its key/value cache, and its output."""
 
 import dataclasses
 from collections.abc import Callable
@@ -13,86 +13,141 @@ from transformer.batch import PAD
 class DecodeState(NamedTuple):
   """A model's state while it generates.
 
-  Every leaf of `cache` is `[b, w, …]`, a hypothesis' own, and follows its hypothesis
-  when a search reorders them; where to write next is one of them. A `Slots` of the
-  cache stays where it is. Every leaf of `memory` is `[b, …]`, a sentence's own: all its
-  hypotheses read it in place. A search hands it to every step as it was given and takes
-  none back, so it is never copied.
-
-  `coverage_bws` is how much each hypothesis has attended to each token of its source:
-  the weights of its attention, summed over the steps so far. It is None unless a search
-  begins with an array (`initial_coverage`), and where a model attends to no source.
+  Attributes:
+    cache: leaves `[b, w, …]`, one entry a hypothesis, which are reordered with the
+      hypotheses; and `KVCache`s, which are not.
+    encoded: leaves `[b, …]`, computed once per sentence and read by all of its
+      hypotheses. A search passes them to every step unchanged, so they are never
+      copied.
+    index: int32, the number of steps so far: the position of the next token, and where
+      the cache is written next.
+    coverage_bws: how much each hypothesis has attended to each token of its source, the
+      attention weights summed over the steps so far. None unless a search begins with
+      an array (`initial_coverage`), and where a model attends to no source.
   """
 
   cache: Any
-  memory: Any
+  encoded: Any
+  index: Any = 0
   coverage_bws: Any = None
 
-  def after(self, cache, weight_bws) -> "DecodeState":
-    """The state one step later: its cache, and what the step attended to besides."""
-    coverage_bws = self.coverage_bws
-    if coverage_bws is not None:
-      coverage_bws = coverage_bws + weight_bws.astype(jnp.float32)
-    return DecodeState(cache, self.memory, coverage_bws)
+  def after(self, cache, weight_bws=None) -> "DecodeState":
+    """The state after one more step: its cache, and the attention weights of the step,
+    None where the model attends to no source."""
+    coverage_bws = None
+    if self.coverage_bws is not None and weight_bws is not None:
+      coverage_bws = self.coverage_bws + weight_bws.astype(jnp.float32)
+    return DecodeState(cache, self.encoded, self.index + 1, coverage_bws)
 
 
 def initial_coverage(source_seg_bs):
-  """`coverage_bws` before the first step, `[b, 1, s]`: nothing, but 1 at padding, which
+  """`coverage_bws` before the first step, `[b, 1, s]`: 0, but 1 at padding, which
   counts as attended to."""
   return (source_seg_bs == 0).astype(jnp.float32)[:, None]
 
 
 @jax.tree_util.register_dataclass
 @dataclasses.dataclass(frozen=True)
-class Slots:
-  """What was written at every step from every place of the beam, side by side on one
-  axis: first the `w` of the first step, then those of the second.
+class KVCache:
+  """Keys and values of every step in every beam slot, of one layer.
 
-  It is large, so a search that reorders its hypotheses leaves it alone: a model keeps
-  in an ordinary leaf of its cache from which place each of a hypothesis' tokens was
-  written. Nor is it read before it is full: a search begins with few slots and adds
-  more, so a model takes their number from the array.
+  A search with a beam of `w` has `w` slots. Hypothesis `i` of a step is computed in
+  slot `i`, and its key and value are written there and never move, because copying the
+  cache at every reordering would cost more than the step. `s` runs over steps and
+  slots:
+
+      w = 2, three steps        step     0       1       2
+                                slot   0   1   0   1   0   1
+                                s      0   1   2   3   4   5
+
+  Where the tokens of a hypothesis were written is kept in a small leaf of the cache,
+  its origins, one slot for each step, which are reordered with the hypotheses. Say that
+  after step 0 both survivors continue slot 0, and after step 1 hypothesis 0 continues
+  slot 1 and hypothesis 1 continues slot 0:
+
+      step 0   slot 0 writes `A`, slot 1 writes `B`      origins  [0]         [1]
+      reorder to (0, 0)                                           [0]         [0]
+      step 1   slot 0 writes `C`, slot 1 writes `D`               [0, 0]      [0, 1]
+      reorder to (1, 0)                                           [0, 1]      [0, 0]
+      step 2   slot 0 writes `E`, slot 1 writes `F`               [0, 1, 0]   [0, 0, 1]
+
+  Hypothesis 0 is now A D E and hypothesis 1 is A C F. The mask of hypothesis `i` is
+  True at (step, slot) where `origins[i][step] == slot`: `s` = 0, 3, 4 for hypothesis 0
+  and `s` = 0, 2, 5 for hypothesis 1. Origins of later steps are -1, which is no slot.
+
+  A search begins with few steps and grows the cache (`grow_while`), so a model takes
+  their number from the arrays.
 
   Attributes:
-    array: `[b, …]`, zeros where nothing is written yet.
-    axis: that of the steps and places.
-    places: `w`.
+    k_bhks: keys, zeros where nothing is written yet.
+    v_bhsk: values.
+    slots: `w`.
   """
 
-  array: jax.Array
-  axis: int = dataclasses.field(metadata={"static": True})
-  places: int = dataclasses.field(default=1, metadata={"static": True})
+  k_bhks: jax.Array
+  v_bhsk: jax.Array
+  slots: int = dataclasses.field(default=1, metadata={"static": True})
+
+  @classmethod
+  def zeros(cls, b, heads: int, d_k: int, d_v: int, steps, dtype) -> "KVCache":
+    """An empty cache of one slot."""
+    return cls(
+      jnp.zeros((b, heads, d_k, steps), dtype), jnp.zeros((b, heads, steps, d_v), dtype)
+    )
 
   @property
-  def count(self) -> int:
-    """Steps that there is room for."""
-    return self.array.shape[self.axis] // self.places
+  def steps(self) -> int:
+    """The steps that fit."""
+    return self.k_bhks.shape[3] // self.slots
 
-  def write(self, new, index) -> "Slots":
-    """With `new`, which has the `w` places on the axis, as step number `index`."""
-    array = jax.lax.dynamic_update_slice_in_dim(
-      self.array, new, index * self.places, self.axis
+  def write(self, k_bwhk, v_bwhk, index) -> "KVCache":
+    """With the keys and values of all slots at step number `index`."""
+    at = index * self.slots
+    update = jax.lax.dynamic_update_slice_in_dim
+    k_bhks = update(self.k_bhks, k_bwhk.transpose(0, 2, 3, 1), at, 3)
+    v_bhsk = update(self.v_bhsk, v_bwhk.transpose(0, 2, 1, 3), at, 2)
+    return KVCache(k_bhks, v_bhsk, self.slots)
+
+  def keys_and_values(self) -> tuple[jax.Array, jax.Array]:
+    """Keys and values `[b, s, h, k]`, as attention takes them."""
+    return split_heads(self.k_bhks, self.v_bhsk)
+
+  def repeat(self, w: int) -> "KVCache":
+    """The cache of one slot as that of `w` slots with the same content."""
+    return KVCache(
+      jnp.repeat(self.k_bhks, w, axis=3), jnp.repeat(self.v_bhsk, w, axis=2), w
     )
-    return dataclasses.replace(self, array=array)
 
-  def widen(self, w: int) -> "Slots":
-    """One place to `w` that have written the same so far."""
-    return Slots(jnp.repeat(self.array, w, self.axis), self.axis, w)
-
-  def resize(self, count: int) -> "Slots":
-    """The first `count` steps, with room added where there is not so much."""
-    pads = [(0, 0, 0)] * self.array.ndim
-    pads[self.axis] = (0, (count - self.count) * self.places, 0)
-    array = jax.lax.pad(self.array, jnp.zeros((), self.array.dtype), pads)
-    return dataclasses.replace(self, array=array)
+  def resize(self, steps) -> "KVCache":
+    """The first `steps` steps, zeros for those that are new."""
+    more = (steps - self.steps) * self.slots
+    zero = jnp.zeros((), self.k_bhks.dtype)
+    none = (0, 0, 0)
+    k_bhks = jax.lax.pad(self.k_bhks, zero, (none, none, none, (0, more, 0)))
+    v_bhsk = jax.lax.pad(self.v_bhsk, zero, (none, none, (0, more, 0), none))
+    return KVCache(k_bhks, v_bhsk, self.slots)
 
 
-def _is_slots(node) -> bool:
-  return isinstance(node, Slots)
+def split_heads(k_bhks, v_bhsk) -> tuple[jax.Array, jax.Array]:
+  """Keys and values `[b, s, h, k]` from the order of axes in which they are cached; a
+  change of layout that moves no data."""
+  return k_bhks.transpose(0, 3, 1, 2), v_bhsk.transpose(0, 2, 1, 3)
+
+
+def written_slots(origin_bws, index):
+  """Origins after a step: at `index`, each hypothesis has written its own slot."""
+  b, w, _ = origin_bws.shape
+  slot_w1 = jnp.arange(w, dtype=jnp.int32)[:, None]
+  slot_bw1 = jnp.broadcast_to(slot_w1, (b, w, 1))
+  return jax.lax.dynamic_update_slice_in_dim(origin_bws, slot_bw1, index, 2)
+
+
+def _is_cache(node) -> bool:
+  return isinstance(node, KVCache)
 
 
 class Output(NamedTuple):
-  """What a search found. Beam search puts the best hypothesis first.
+  """The outputs of a search. Beam search puts the best hypothesis first.
 
   A hypothesis that does not exist (fewer were found than asked for, or the sentence's
   `max_length_b` is 0) has length 0, only `PAD`, and score and log-probability -inf.
@@ -101,12 +156,12 @@ class Output(NamedTuple):
   token_bwt: jax.Array  # ids up to and with EOS, then PAD; t is the capacity
   score_bw: jax.Array  # log-probability under the length penalty
   logprob_bw: jax.Array  # sum of the token log-probabilities, in nats
-  token_logprob_bwt: jax.Array  # the model's own, uncut; 0 after EOS
+  token_logprob_bwt: jax.Array  # of the model, before any sampler; 0 after EOS
   length_bw: jax.Array  # tokens, EOS counted
 
 
 def nothing(b: int, w: int, capacity: int) -> Output:
-  """`w` hypotheses a sentence none of which exists."""
+  """`w` hypotheses a sentence, none of which exists."""
   return Output(
     token_bwt=jnp.full((b, w, capacity), PAD, jnp.int32),
     score_bw=jnp.full((b, w), -jnp.inf),
@@ -116,65 +171,66 @@ def nothing(b: int, w: int, capacity: int) -> Output:
   )
 
 
-def widen(cache, w: int):
-  """One hypothesis a sentence to `w` alike."""
+def repeat(cache, w: int):
+  """A cache of one hypothesis a sentence as that of `w` equal ones."""
 
-  def repeat(leaf):
-    if _is_slots(leaf):
-      return leaf.widen(w)
+  def repeat_leaf(leaf):
+    if _is_cache(leaf):
+      return leaf.repeat(w)
     return jnp.broadcast_to(leaf, (leaf.shape[0], w, *leaf.shape[2:]))
 
-  return jax.tree.map(repeat, cache, is_leaf=_is_slots)
+  return jax.tree.map(repeat_leaf, cache, is_leaf=_is_cache)
 
 
-def take(tree, place_bw):
-  """Hypothesis `i` of every sentence becomes what `place_bw[:, i]` was; `Slots` do
-  not."""
+def reorder(tree, parent_bw):
+  """Hypothesis `i` of every sentence becomes the former hypothesis `parent_bw[:, i]`;
+  `KVCache`s stay as they are."""
 
   def gather(leaf):
-    if _is_slots(leaf):
+    if _is_cache(leaf):
       return leaf
-    return jax.vmap(lambda rows, places: rows[places])(leaf, place_bw)
+    return jax.vmap(lambda rows, parents: rows[parents])(leaf, parent_bw)
 
-  return jax.tree.map(gather, tree, is_leaf=_is_slots)
-
-
-SLOTS = 32
-"""Slots that a search begins with; it doubles them whenever they are full."""
+  return jax.tree.map(gather, tree, is_leaf=_is_cache)
 
 
-def grow_while(going: Callable, advance: Callable, start: Any, capacity: int):
-  """`advance` from `start` on while `going`; both have `t`, the steps taken so far.
+FIRST_STEPS = 32
+"""Steps of a cache when a search begins; they double whenever the cache is full."""
 
-  The `Slots` in it have room for few steps at first, so that each step reads about as
-  much as has been written, whatever the capacity is.
+
+def grow_while(condition: Callable, advance: Callable, start: Any, capacity: int):
+  """`advance` from `start` while `condition` holds; the loop state has `t`, the steps
+  so far.
+
+  The `KVCache`s in it have few steps at first, so that each step reads about as much as
+  has been written, whatever the capacity is.
   """
-  leaves = jax.tree.leaves(start, is_leaf=_is_slots)
-  # The capacity of a search that is exported may be a symbol, and cannot be grown to.
-  grows = any(map(_is_slots, leaves)) and isinstance(capacity, int)
-  count = min(SLOTS, capacity) if grows else capacity
+  leaves = jax.tree.leaves(start, is_leaf=_is_cache)
+  # The capacity of an exported search may be symbolic, and the cache cannot grow to it.
+  grows = any(map(_is_cache, leaves)) and isinstance(capacity, int)
+  steps = min(FIRST_STEPS, capacity) if grows else capacity
   while True:
 
-    def resize(leaf, count=count):
-      return leaf.resize(count) if _is_slots(leaf) else leaf
+    def resize(leaf, steps=steps):
+      return leaf.resize(steps) if _is_cache(leaf) else leaf
 
-    def fits(s, count=count):
-      return going(s) & (s.t < count)
+    def fits(s, steps=steps):
+      return condition(s) & (s.t < steps)
 
-    start = jax.tree.map(resize, start, is_leaf=_is_slots)
+    start = jax.tree.map(resize, start, is_leaf=_is_cache)
     start = jax.lax.while_loop(fits, advance, start)
-    if count == capacity:
+    if steps == capacity:
       return start
-    count = min(2 * count, capacity)
+    steps = min(2 * steps, capacity)
 
 
-def put(array_bwt, value_bw, t):
-  """Writes `value_bw` at place `t` of every hypothesis."""
+def write_token(array_bwt, value_bw, t):
+  """`array_bwt` with `value_bw` at position `t` of every hypothesis."""
   return jax.lax.dynamic_update_index_in_dim(array_bwt, value_bw, t, 2)
 
 
 def last_token(token_bwt, t, first: int):
-  """The token before place `t`, `first` where there is none; `[b, w]`."""
+  """The token before position `t`, and `first` at position 0; `[b, w]`."""
   before_bw = jax.lax.dynamic_index_in_dim(
     token_bwt, jnp.maximum(t - 1, 0), 2, keepdims=False
   )

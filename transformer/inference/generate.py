@@ -65,7 +65,7 @@ def draw(module, recipe: Generation, params, prompt_bt, limit_b, capacity: int):
 @functools.partial(jax.jit, static_argnames=("module", "recipe"))
 def draw_one(module, recipe: Generation, params, prompt_bt, limit_b, t, last_bw, cache):
   """The token that `draw` puts at place `t` after `last_bw`, and the cache with it."""
-  logits_bwv, state = module.step(params, last_bw, DecodeState(cache, None))
+  logits_bwv, state = module.step(params, last_bw, DecodeState(cache, None, t))
   choice_bwv = Constraint(limit_b, prefix_bt=prompt_bt).restrict(logits_bwv, t)
   key = jax.random.key(recipe.seed)
   for number in (0, 0, t):  # the seed of the text, the sample, the place

@@ -21,9 +21,11 @@ def start(module, params, source: Tokens, capacity: int) -> DecodeState:
 @functools.partial(
   jax.jit, static_argnames=("module", "sampler"), donate_argnames=("cache",)
 )
-def advance(module, sampler, params, token_bw, t, cache, memory, constraint, key_b):
+def advance(module, sampler, params, token_bw, t, cache, encoded, constraint, key_b):
   """Token number `t` after `token_bw`, and the cache after it."""
-  logits_bwv, (cache, *_) = module.step(params, token_bw, DecodeState(cache, memory))
+  logits_bwv, (cache, *_) = module.step(
+    params, token_bw, DecodeState(cache, encoded, t)
+  )
   choice_bv = constraint.restrict(logits_bwv, t)[:, 0]
   token_b = sampler(jax.vmap(jax.random.fold_in, (0, None))(key_b, t), choice_bv)
   return token_b.astype(jnp.int32)[:, None], cache
@@ -47,11 +49,11 @@ def stream(
   tokens, constraint, seed_b = searcher.asked([source], [prefix], 1, length)
   # As `decoding.sample.generate` draws the first sample of a sentence.
   key_b = jax.random.fold_in(jax.random.fold_in(jax.random.key(seed), seed_b[0]), 0)
-  cache, memory, _ = start(module, params, tokens, search.limit(length) + 1)
+  cache, encoded, *_ = start(module, params, tokens, search.limit(length) + 1)
   token_bw = jnp.full((1, 1), BOS, jnp.int32)
   for t in range(int(constraint.max_length_b[0]) + 1):
     token_bw, cache = advance(
-      module, search.sampler, params, token_bw, np.int32(t), cache, memory, constraint,
+      module, search.sampler, params, token_bw, np.int32(t), cache, encoded, constraint,
       key_b[None],
     )  # fmt: skip
     token = int(token_bw[0, 0])

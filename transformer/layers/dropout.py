@@ -1,4 +1,4 @@
-"""Dropout whose mask is a hash of the index, so that it costs next to nothing."""
+"""Dropout whose mask is a hash of the index, which makes it almost free."""
 
 import jax
 import jax.numpy as jnp
@@ -10,9 +10,9 @@ from transformer.hashing import finalise, index
 def hashed_bits(key, shape: tuple[int, ...]):
   """uint32 bits, a pure function of a key and of each element's index.
 
-  The index, offset by two words drawn from `key`, goes twice through a bijection that
-  mixes all bits. It fuses into its consumer and is the same under every sharding. Good
-  for dropout, not for cryptography; indices wrap after 2^32 elements.
+  The index is offset by two words drawn from `key` and passed twice through a bijection
+  that mixes all bits. It fuses into its consumer and is the same under every sharding.
+  Good for dropout, not for cryptography; indices wrap after 2^32 elements.
   """
   first, second = jax.random.bits(key, (2,), jnp.uint32)
   return finalise(finalise(index(shape) + first) + second)

@@ -1,4 +1,4 @@
-"""Tokens to vectors and back (§3.4)."""
+"""Embeddings and logits (§3.4)."""
 
 import dataclasses
 from typing import ClassVar
@@ -22,7 +22,7 @@ class Tying:
   scaled: bool = True
 
   tables: ClassVar = ("table", "table", "table")
-  """WordVocabulary of the matrices for sources, targets and logits."""
+  """Names of the matrices for sources, targets and logits."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -42,14 +42,14 @@ class TiedInputs(Tying):
 
 @dataclasses.dataclass(frozen=True)
 class Untied(Tying):
-  """Three matrices, as recurrent models had (Bahdanau et al. 2015, appendix A)."""
+  """Three matrices, as in recurrent models (Bahdanau et al. 2015, appendix A)."""
 
   tables = ("source", "table", "output")
 
 
 class Embedding(nn.Module):
-  """Matrices `[v, d]`, drawn from N(0, 1/d) so that the tokens times sqrt(d) and the
-  logits both begin near variance one."""
+  """Matrices `[v, d]`, initialised from N(0, 1/d) so that both the embedded tokens
+  times sqrt(d) and the logits have a variance near 1."""
 
   vocabulary: int
   d_model: int
@@ -59,7 +59,10 @@ class Embedding(nn.Module):
     init = nn.initializers.normal(self.d_model**-0.5)
     shape = self.vocabulary, self.d_model
     names = self.tying.tables
-    made = {name: weight(self, name, "vd", shape, init) for name in sorted(set(names))}
+    made = {
+      name: weight(self, name, "vd", shape, init, inputs="d", hidden=False, int8=True)
+      for name in sorted(set(names))
+    }
     self.source_vd, self.target_vd, self.output_vd = (made[name] for name in names)
 
   def __call__(self, id_bt, dtype=jnp.float32):
@@ -92,11 +95,13 @@ class Embedding(nn.Module):
 
 
 class Logits(nn.Module):
-  """A linear map of its own to the vocabulary, with a bias; float32."""
+  """A linear map to the vocabulary that is tied to nothing, with a bias; float32."""
 
   vocabulary: int
 
   @nn.compact
   def __call__(self, x_btd):
-    y_btv = project(self, "w", "btd,dv->btv", x_btd, v=self.vocabulary, bias=True)
+    y_btv = project(
+      self, "w", "btd,dv->btv", x_btd, v=self.vocabulary, bias=True, hidden=False
+    )
     return y_btv.astype(jnp.float32)

@@ -17,7 +17,7 @@ class FeedForward:
   dropout: float = 0.0
 
   def __call__(self, mod, x_btd, f: int, train: bool):
-    """`[b, t, d]` to the same, through `f` inner channels; `mod` holds parameters."""
+    """`[b, t, d]` to `[b, t, d]` through `f` inner channels; `mod` holds parameters."""
     y_btf = self.activate(project(mod, "w1", "btd,df->btf", x_btd, f=f, bias=True))
     y_btf = dropout(mod, y_btf, self.dropout, train)
     d = x_btd.shape[-1]
@@ -27,9 +27,10 @@ class FeedForward:
     """The function between the two maps."""
     return nn.relu(x_btf)
 
-  def sublayer(self, join: Callable, network: Callable, x_btd, train: bool):
-    """`network` as a sublayer of a stream, through `join`."""
-    return join(x_btd, lambda x_btd: network(x_btd, train), train)
+  def sublayer(self, residual: Callable, network: Callable, x_btd, train: bool):
+    """The residual stream after `network`, through the connection `residual`."""
+    x_btd, _ = residual(x_btd, lambda x_btd: (network(x_btd, train), None), train)
+    return x_btd
 
 
 @dataclasses.dataclass(frozen=True)
@@ -57,8 +58,8 @@ class SwiGLU(FeedForward):
 
 @dataclasses.dataclass(frozen=True)
 class NoFeedForward(FeedForward):
-  """Layers of attention alone: no feed-forward sublayer, nor its residual connection
-  and norm."""
+  """Layers with attention only: no feed-forward sublayer, and no residual connection
+  and norm for it."""
 
-  def sublayer(self, join, network, x_btd, train):
+  def sublayer(self, residual, network, x_btd, train):
     return x_btd

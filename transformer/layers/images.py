@@ -1,4 +1,4 @@
-"""Images inside a model: light, patches, convolutions."""
+"""Layers on images: pixels, patches, convolutions, pooling."""
 
 import jax
 import jax.numpy as jnp
@@ -12,12 +12,12 @@ def normalise_pixels(image_byxc, channels: int, dtype):
   """Images of bytes 0 to 255 as numbers -1 to 1.
 
   Raises:
-    ValueError: they have not so many channels.
+    ValueError: the number of channels is another.
   """
   if image_byxc.shape[-1] != channels:
     raise ValueError(
-      f"model.channels: {channels}, and the images have {image_byxc.shape[-1]}; give "
-      "model and task the same"
+      f"model.channels: expected {image_byxc.shape[-1]}, as in the images, got "
+      f"{channels}; set model.channels and task.channels to the same number"
     )
   return image_byxc.astype(dtype) / 127.5 - 1.0
 
@@ -34,23 +34,24 @@ class Patches(nn.Module):
     """`[b, t, d]` of images `[b, y, x, c]`.
 
     Raises:
-      ValueError: the patches do not fill the image.
+      ValueError: the size of the image is not a multiple of the patch size.
     """
     b, rows, columns, c = x_byxc.shape
     p = self.size
     if rows % p or columns % p:
       raise ValueError(
-        f"model.patch: images of {rows} x {columns} pixels do not divide into patches "
-        f"of {p} x {p}"
+        f"model.patch: expected a divisor of the image size {rows} x {columns}, got {p}"
       )
     x = x_byxc.reshape(b, rows // p, p, columns // p, p, c)
     x_btk = jnp.moveaxis(x, 2, 3).reshape(b, -1, p * p * c)
-    return project(self, "w", "btk,kd->btd", x_btk, d=self.d_model, bias=True)
+    return project(
+      self, "w", "btk,kd->btd", x_btk, d=self.d_model, bias=True, hidden=False
+    )
 
 
 class ClassToken(nn.Module):
-  """A learned token in front of the others, where the answer is read (Dosovitskiy et
-  al. 2021, eq. 1 and 4; Devlin et al. 2019)."""
+  """A learned token before the others, from which the class is read (Dosovitskiy et al.
+  2021, eq. 1 and 4; Devlin et al. 2019)."""
 
   @nn.compact
   def __call__(self, x_btd):
@@ -69,17 +70,22 @@ class ClassLogits(nn.Module):
   @nn.compact
   def __call__(self, x_bd):
     """`[b, v]` of `[b, d]`."""
-    y_bv = project(self, "w", "bd,dv->bv", x_bd, v=self.classes, bias=True)
+    y_bv = project(
+      self, "w", "bd,dv->bv", x_bd, v=self.classes, bias=True, hidden=False
+    )
     return y_bv.astype(jnp.float32)
 
 
 class Convolution(nn.Module):
-  """A convolution without a bias, zeros around the image; weights begin as in He et al.
-  2015, eq. 10, with variance 2 / inputs, for the rectifier that follows."""
+  """A convolution without a bias, with zero padding; initialised as in He et al. 2015,
+  eq. 10, with variance 2 / inputs, for the ReLU that follows.
+
+  `hidden` is False for the first convolution, which reads pixels (`axes.Weight`)."""
 
   size: int
   channels: int
   stride: int = 1
+  hidden: bool = True
 
   @nn.compact
   def __call__(self, x_byxd):
@@ -87,7 +93,8 @@ class Convolution(nn.Module):
     d = x_byxd.shape[-1]
     init = nn.initializers.normal((2.0 / (self.size**2 * d)) ** 0.5)
     shape = self.size, self.size, d, self.channels
-    w_yxcf = weight(self, "w", "yxcf", shape, init).astype(x_byxd.dtype)
+    w_yxcf = weight(self, "w", "yxcf", shape, init, inputs="yxc", hidden=self.hidden)
+    w_yxcf = w_yxcf.astype(x_byxd.dtype)
     border = (self.size // 2, (self.size - 1) // 2)
     return jax.lax.conv_general_dilated(
       x_byxd, w_yxcf, (self.stride,) * 2, (border, border),
@@ -96,7 +103,7 @@ class Convolution(nn.Module):
 
 
 def max_pool(x_byxd, size: int, stride: int):
-  """The largest of every `size` x `size` places, `stride` apart."""
+  """Max pooling over windows of `size` x `size` pixels, `stride` apart."""
   border = (size // 2, (size - 1) // 2)
   return jax.lax.reduce_window(
     x_byxd, np.array(-np.inf, x_byxd.dtype), jax.lax.max, (1, size, size, 1),

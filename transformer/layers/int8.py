@@ -1,9 +1,9 @@
 """Weights in 8 bits, for decoding: a quarter of the memory to read at every token.
 
-Each output channel of a weight has a scale of its own. The input of a product is
-rounded to 8 bits too, each token by a scale of its own and at the time of the product,
-so that the product is one of whole numbers, exact, and a token's result does not depend
-on its company (Dettmers et al. 2022, §3.1).
+Each output channel of a weight has its own scale. The input of a product is rounded to
+8 bits too, at the time of the product and with one scale for each token. The product is
+then one of integers and exact, and the result for a token does not depend on the other
+tokens of the batch (Dettmers et al. 2022, §3.1).
 """
 
 from typing import Any, NamedTuple
@@ -11,53 +11,49 @@ from typing import Any, NamedTuple
 import jax
 import jax.numpy as jnp
 
-MOST = 127
-"""The largest magnitude of a value; -128 is not used, so that both signs are alike."""
+from transformer.axes import Weight
 
-SUMMED = {"dhk": "d", "hkd": "hk", "df": "d", "fd": "f", "vd": "d"}
-"""The axes of each kind of weight over which its products sum."""
+MOST = 127
+"""The largest magnitude of a value; without -128 the range is symmetric."""
 
 ROWS = 4
-"""A product with a single row is computed with so many: XLA has no fast path for a
-matrix of int8 times a vector on a CPU, and one for matrices."""
+"""A product with a single row is computed with this many: on a CPU, XLA has a fast path
+for int8 products of two matrices, and none for a matrix times a vector."""
 
 
 class Int8(NamedTuple):
-  """A weight in place of a float32 array.
+  """A weight in 8 bits, in place of its float32 array.
 
   The axes over which products sum come first, where XLA multiplies fastest: an
-  embedding `[v, d]` becomes `[d, v]`, all others lie so by themselves.
+  embedding `[v, d]` becomes `[d, v]`; the other weights have that order already.
   """
 
   values: Any  # int8
   scale: Any  # float32, of size 1 in the axes that products sum over
 
 
-def quantise(params, axes):
-  """Parameters with every known kind of matrix as `Int8`.
+def quantise(params, weights):
+  """Parameters with every weight that may be stored in 8 bits as `Int8`.
 
   Args:
     params: a tree of float32 arrays.
-    axes: the same tree of `PartitionSpec`s that have the letters of their axes; a
-      first `l` stands for stacked layers. What `SUMMED` does not name stays.
+    weights: the same tree of `axes.Weight`s.
   """
 
-  def convert(array, spec):
-    letters = "".join(letter or "?" for letter in spec)
-    summed = SUMMED.get(letters.removeprefix("l"))
-    if summed is None:
+  def convert(array, weight: Weight):
+    if not weight.int8:
       return array
-    first = letters[: letters.startswith("l")] + summed
-    order = first + "".join(letter for letter in letters if letter not in first)
-    array = jnp.transpose(array, [letters.index(letter) for letter in order])
-    return Int8(*rounded(array, tuple(order.index(letter) for letter in summed)))
+    stacked, summed = weight.where(weight.stacked), weight.where(weight.inputs)
+    rest = (i for i in range(array.ndim) if i not in (*stacked, *summed))
+    array = jnp.transpose(array, (*stacked, *summed, *rest))
+    first = len(stacked)
+    return Int8(*rounded(array, tuple(range(first, first + len(summed)))))
 
-  return jax.tree.map(convert, params, axes)
+  return jax.tree.map(convert, params, weights)
 
 
 def rounded(array, axes: tuple[int, ...]):
-  """int8 values, and the float32 scale that gives the array back, one for all that
-  lies along `axes`."""
+  """int8 values, and the float32 scale to multiply them by, shared along `axes`."""
   array = array.astype(jnp.float32)
   most = jnp.max(jnp.abs(array), axis=axes, keepdims=True)
   scale = jnp.where(most > 0, most, 1.0) / MOST

@@ -6,13 +6,14 @@ import jax
 import jax.numpy as jnp
 from flax import linen as nn
 
+from transformer.axes import Weight
 from transformer.layers.int8 import Int8, einsum
 
 
 def glorot(fan_in: int, fan_out: int):
   """Uniform on ±sqrt(6 / (fan_in + fan_out)) (Glorot and Bengio 2010, eq. 16).
 
-  Fans are given, not read off the shape, which says nothing once heads have an axis
+  Fans are arguments, because the shape does not show them once heads have an axis
   of their own.
   """
   limit = (6.0 / (fan_in + fan_out)) ** 0.5
@@ -23,26 +24,65 @@ def glorot(fan_in: int, fan_out: int):
   return init
 
 
-def weight(mod: nn.Module, name: str, letters: str, shape: tuple[int, ...], init):
-  """A float32 parameter of `mod` whose axes are known by their letters, or what
-  `int8.quantise` has made of it."""
-  if mod.has_variable("params", name):
+def weight(
+  mod: nn.Module,
+  name: str,
+  letters: str,
+  shape: tuple[int, ...],
+  init,
+  *,
+  inputs: str = "",
+  stacked: str = "",
+  hidden: bool | None = None,
+  int8: bool = False,
+):
+  """A float32 parameter of `mod`, or its `Int8` form where it is stored in 8 bits.
+
+  Args:
+    mod: the module that owns the parameter.
+    name: the parameter's name.
+    letters: one for each axis.
+    shape: of the parameter.
+    init: an initialiser, `init(key, shape)`.
+    inputs, stacked, hidden, int8: see `axes.Weight`; a weight with inputs is `hidden`
+      unless it is said not to be.
+  """
+  if int8 and mod.has_variable("params", name):
     stored: Any = mod.get_variable("params", name)
     if isinstance(stored, Int8):
       return stored
-  return mod.param(name, nn.with_logical_partitioning(init, tuple(letters)), shape)
+  if hidden is None:
+    hidden = bool(inputs)
+
+  def boxed(key, shape):
+    return Weight(
+      init(key, shape), tuple(letters), inputs=inputs, stacked=stacked, hidden=hidden,
+      int8=int8,
+    )  # fmt: skip
+
+  return mod.param(name, boxed, shape)
 
 
-def project(mod: nn.Module, name: str, spec: str, x, *, bias: bool = False, **sizes):
+def project(
+  mod: nn.Module,
+  name: str,
+  spec: str,
+  x,
+  *,
+  bias: bool = False,
+  hidden: bool = True,
+  **sizes,
+):
   """Multiplies by a weight: `project(self, "q", "btd,dhk->bthk", x_btd, h=8, k=64)`.
 
   Args:
     mod: the module that owns the weight, inside its compact method.
     name: the weight's name; its bias, if any, is `name + "_bias"`.
-    spec: an einsum of the input and the weight. The letters are the weight's logical
-      axes for sharding.
+    spec: an einsum of the input and the weight. The letters of the weight become its
+      logical axes, and those that the input has too its inputs (`axes.Weight`).
     x: the input; the product is computed in its dtype.
     bias: adds a bias over the output's new axes.
+    hidden: False for the first map of raw inputs and for the last one, to the logits.
     **sizes: the sizes of the letters that the input does not have.
   """
   inputs, rest = spec.split(",")
@@ -55,7 +95,11 @@ def project(mod: nn.Module, name: str, spec: str, x, *, bias: bool = False, **si
     else:
       fan_out *= size[letter]
   shape = tuple(size[letter] for letter in letters)
-  w = weight(mod, name, letters, shape, glorot(fan_in, fan_out))
+  summed = "".join(letter for letter in letters if letter in inputs)
+  w = weight(
+    mod, name, letters, shape, glorot(fan_in, fan_out), inputs=summed, hidden=hidden,
+    int8=True,
+  )  # fmt: skip
   y = einsum(spec, x, w)
   if bias:
     new = "".join(letter for letter in outputs if letter not in inputs)

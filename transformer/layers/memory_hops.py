@@ -1,4 +1,4 @@
-"""A memory that is asked several times (Sukhbaatar et al. 2015)."""
+"""Sentence vectors and memory hops of memory networks (Sukhbaatar et al. 2015)."""
 
 import dataclasses
 
@@ -9,22 +9,22 @@ from transformer.axes import dims
 
 
 @dataclasses.dataclass(frozen=True)
-class Bag:
-  """A sentence as the sum of its words' vectors, whose order is lost (§4.1, BoW)."""
+class BagOfWords:
+  """A sentence as the sum of the vectors of its words (§4.1, BoW)."""
 
   def __call__(self, x_bstd, real_bst):
-    """`[b, s, d]` of sentences of words, `[b, s, t, d]`; `real_bst` is False where
-    there is no word."""
+    """`[b, s, d]` of sentences of words, `[b, s, t, d]`; `real_bst` is False at
+    padding."""
     return jnp.sum(x_bstd * self.weights(x_bstd, real_bst), axis=2)
 
   def weights(self, x_bstd, real_bst):
-    """What each channel of each word is multiplied by."""
+    """The factor of each channel of each word."""
     return real_bst[..., None].astype(x_bstd.dtype)
 
 
 @dataclasses.dataclass(frozen=True)
-class Places(Bag):
-  """The words' channels weighted by their place in the sentence, l_kj = (1 - j/J) -
+class PositionWeighted(BagOfWords):
+  """The words' channels weighted by their position in the sentence, l_kj = (1 - j/J) -
   (k/d)(1 - 2j/J), with j and k from 1 and J words (§4.1, PE)."""
 
   def weights(self, x_bstd, real_bst):
@@ -32,8 +32,8 @@ class Places(Bag):
     size_bs11 = jnp.maximum(jnp.sum(real_bst, axis=2), 1)[:, :, None, None]
     j_bstd = jnp.arange(1, t + 1)[None, None, :, None] / size_bs11
     k_bstd = (jnp.arange(1, d + 1) / d)[None, None, None, :]
-    place_bstd = (1.0 - j_bstd) - k_bstd * (1.0 - 2.0 * j_bstd)
-    return (real_bst[..., None] * place_bstd).astype(x_bstd.dtype)
+    factor_bstd = (1.0 - j_bstd) - k_bstd * (1.0 - 2.0 * j_bstd)
+    return (real_bst[..., None] * factor_bstd).astype(x_bstd.dtype)
 
 
 def hop(u_bd, memory_bsd, output_bsd, real_bs):
@@ -41,15 +41,15 @@ def hop(u_bd, memory_bsd, output_bsd, real_bs):
   eq. 4).
 
   Args:
-    u_bd: the question, or what has become of it.
-    memory_bsd: m, what is compared.
-    output_bsd: c, what is read.
-    real_bs: False where there is no sentence; of no sentences at all nothing is read.
+    u_bd: the question, or the output of the hop before.
+    memory_bsd: m, the input memory, which u is compared with.
+    output_bsd: c, the output memory, which is summed.
+    real_bs: False where there is no sentence; without any sentence, o is 0.
   """
   dims(u_bd=u_bd, memory_bsd=memory_bsd, output_bsd=output_bsd, real_bs=real_bs)
   score_bs = jnp.einsum(
     "bd,bsd->bs", u_bd, memory_bsd, preferred_element_type=jnp.float32
   )
   score_bs = jnp.where(real_bs, score_bs, jnp.finfo(jnp.float32).min)
-  share_bs = (jax.nn.softmax(score_bs, axis=-1) * real_bs).astype(u_bd.dtype)
-  return u_bd + jnp.einsum("bs,bsd->bd", share_bs, output_bsd)
+  weight_bs = (jax.nn.softmax(score_bs, axis=-1) * real_bs).astype(u_bd.dtype)
+  return u_bd + jnp.einsum("bs,bsd->bd", weight_bs, output_bsd)

@@ -16,7 +16,7 @@ class Norm:
   def __call__(self, mod, x_btd, real_bt=None, train: bool = False):
     """Normalises in float32 and returns the dtype it got; `mod` holds parameters.
 
-    `real_bt` is False at padding; what looks at other tokens in training needs it.
+    `real_bt` is False at padding; only norms over several tokens need it, in training.
     """
     return x_btd
 
@@ -58,11 +58,12 @@ class BatchNorm(Norm):
   """Mean 0 and variance 1 of each channel over the real tokens of a batch, then a scale
   and a bias (Ioffe and Szegedy 2015, algorithms 1 and 2).
 
-  Outside training, running averages stand for the batch, so that answers do not depend
-  on company. They lie beside the parameters under the names `mean` and `variance`; in
-  training the new ones go out through the collection `batch_stats`, and the step keeps
-  them. `momentum` is how much of the old stays. In training, the mean of a batch tells
-  a target token of those after it.
+  Outside training, running averages are used in place of the batch, so that the output
+  for an example does not depend on the rest of its batch. They are stored with the
+  parameters under the names `mean` and `variance`; in training, the updated averages
+  are returned in the collection `batch_stats`, and the training step stores them.
+  `momentum` is the weight of the old average. In training, the mean of a batch contains
+  later target tokens, so a decoder with batch norm is not strictly causal.
   """
 
   momentum: float = 0.9
@@ -70,7 +71,9 @@ class BatchNorm(Norm):
 
   def __post_init__(self):
     if not 0.0 <= self.momentum < 1.0:
-      raise ValueError(f"norm: momentum {self.momentum} is not in [0, 1)")
+      raise ValueError(
+        f"norm: expected a momentum of 0 or more and below 1, got {self.momentum}"
+      )
 
   def __call__(self, mod, x_btd, real_bt=None, train: bool = False):
     d = x_btd.shape[-1]
@@ -80,25 +83,25 @@ class BatchNorm(Norm):
     variance_d = weight(mod, "variance", "d", (d,), nn.initializers.ones)
     x = x_btd.astype(jnp.float32)
     if mod.is_initializing():
-      self.keep(mod, mean_d, variance_d)
+      self.update_averages(mod, mean_d, variance_d)
     elif train:
       weight_bt1 = real_bt[:, :, None].astype(jnp.float32)
       count = jnp.maximum(jnp.sum(weight_bt1), 1.0)
       old_mean_d, old_variance_d = mean_d, variance_d
       mean_d = jnp.sum(x * weight_bt1, axis=(0, 1)) / count
-      away = jnp.square(x - mean_d[None, None]) * weight_bt1
-      variance_d = jnp.sum(away, axis=(0, 1)) / count
-      fair_d = variance_d * count / jnp.maximum(count - 1.0, 1.0)
-      self.keep(
+      square = jnp.square(x - mean_d[None, None]) * weight_bt1
+      variance_d = jnp.sum(square, axis=(0, 1)) / count
+      unbiased_d = variance_d * count / jnp.maximum(count - 1.0, 1.0)
+      self.update_averages(
         mod,
         self.momentum * old_mean_d + (1.0 - self.momentum) * mean_d,
-        self.momentum * old_variance_d + (1.0 - self.momentum) * fair_d,
+        self.momentum * old_variance_d + (1.0 - self.momentum) * unbiased_d,
       )
     y = (x - mean_d[None, None]) * jax.lax.rsqrt(variance_d + self.epsilon)[None, None]
     return (y * scale_d[None, None, :] + bias_d[None, None, :]).astype(x_btd.dtype)
 
-  def keep(self, mod, mean_d, variance_d):
-    """Gives out new running averages, if the caller of `apply` asks for them."""
+  def update_averages(self, mod, mean_d, variance_d):
+    """Returns updated running averages, if `batch_stats` is mutable in `apply`."""
     for name, value_d in (("mean", mean_d), ("variance", variance_d)):
       value_d = jax.lax.stop_gradient(value_d)
       mod.sow(

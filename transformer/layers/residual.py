@@ -1,10 +1,9 @@
-"""How a sublayer joins the stream around it."""
+"""Residual connections around sublayers."""
 
 import dataclasses
 from collections.abc import Callable
 
 from transformer.layers.dropout import dropout
-from transformer.layers.norms import Norm
 
 
 @dataclasses.dataclass(frozen=True)
@@ -13,13 +12,15 @@ class Residual:
   output (§3.1, §5.4)."""
 
   def __call__(
-    self, mod, norm: Norm, x_btd, sublayer: Callable, rate: float, train: bool
+    self, mod, norm: Callable, x_btd, sublayer: Callable, rate: float, train: bool
   ):
-    """Applies `sublayer` to a stream; `mod` holds the norm's parameters."""
-    return norm(mod, x_btd + dropout(mod, sublayer(x_btd), rate, train))
+    """Applies `sublayer(x_btd) -> (y_btd, extra)`; returns the residual stream after it
+    and `extra`. `mod` holds the norm's parameters."""
+    y_btd, extra = sublayer(x_btd)
+    return norm(mod, x_btd + dropout(mod, y_btd, rate, train)), extra
 
-  def last(self, mod, norm: Norm, x_btd):
-    """What a stack does to its output, once, after the last layer."""
+  def final_norm(self, mod, norm: Callable, x_btd):
+    """What a stack applies to its output once, after the last layer."""
     return x_btd
 
 
@@ -29,20 +30,22 @@ class PreNorm(Residual):
   stack (tensor2tensor after the paper; Xiong et al. 2020)."""
 
   def __call__(
-    self, mod, norm: Norm, x_btd, sublayer: Callable, rate: float, train: bool
+    self, mod, norm: Callable, x_btd, sublayer: Callable, rate: float, train: bool
   ):
-    return x_btd + dropout(mod, sublayer(norm(mod, x_btd)), rate, train)
+    y_btd, extra = sublayer(norm(mod, x_btd))
+    return x_btd + dropout(mod, y_btd, rate, train), extra
 
-  def last(self, mod, norm: Norm, x_btd):
+  def final_norm(self, mod, norm: Callable, x_btd):
     return norm(mod, x_btd)
 
 
 @dataclasses.dataclass(frozen=True)
 class NoResidual(Residual):
-  """No way around the sublayer, LayerNorm(Sublayer(x)): what §3.1 is without the
+  """No residual connection, LayerNorm(Sublayer(x)): what is left of §3.1 without the
   connections of He et al. 2016."""
 
   def __call__(
-    self, mod, norm: Norm, x_btd, sublayer: Callable, rate: float, train: bool
+    self, mod, norm: Callable, x_btd, sublayer: Callable, rate: float, train: bool
   ):
-    return norm(mod, dropout(mod, sublayer(x_btd), rate, train))
+    y_btd, extra = sublayer(x_btd)
+    return norm(mod, dropout(mod, y_btd, rate, train)), extra

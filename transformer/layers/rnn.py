@@ -1,8 +1,8 @@
 """Recurrent layers: cells are recipes, and a layer runs one along rows of examples.
 
-A row may hold several examples: the state begins anew with each of them, so none reads
-what stands before it. Here `g` is the axis of a cell's gates, and `k` is `f` where a
-state is read and not written.
+A row may hold several examples: the state is reset at the beginning of each, so none
+depends on the examples before it. Here `g` is the axis of a cell's gates, and `k` is
+`f` where a state is an input.
 """
 
 import dataclasses
@@ -16,14 +16,14 @@ from transformer.layers.linear import glorot, weight
 from transformer.layers.masks import same_segment
 
 State = tuple[Any, ...]
-"""What a cell carries: arrays `[…, f]` in float32, its output first."""
+"""The state of a cell: arrays `[…, f]` in float32, its output first."""
 
 
 @dataclasses.dataclass(frozen=True)
 class Cell:
   """The simple recurrent network, h' = tanh(W x + b + U h) (Elman 1990).
 
-  A cell has `gates` blocks of weights and carries `parts` arrays.
+  A cell has `gates` blocks of weights, and its state has `parts` arrays.
   """
 
   gates: ClassVar[int] = 1
@@ -63,7 +63,8 @@ class LSTM(Cell):
   al. 2000), without peepholes.
 
   i, f and o are sigmoids, c' = f c + i tanh(W x + U h + b), h' = o tanh(c'). `forget`
-  is added inside f, so that at first little is forgotten (Jozefowicz et al. 2015).
+  is added to the input of f, so that little is forgotten at first (Jozefowicz et al.
+  2015).
   """
 
   gates: ClassVar[int] = 4
@@ -99,9 +100,11 @@ class RecurrentLayer(nn.Module):
 
   def setup(self):
     g = self.cell.gates
-    first, again = glorot(self.d, self.f), orthogonal
-    self.w_dgf = weight(self, "w", "dgf", (self.d, g, self.f), first)
-    self.u_kgf = weight(self, "u", "kgf", (self.f, g, self.f), again)
+    input_init, recurrent_init = glorot(self.d, self.f), orthogonal
+    self.w_dgf = weight(self, "w", "dgf", (self.d, g, self.f), input_init, inputs="d")
+    self.u_kgf = weight(
+      self, "u", "kgf", (self.f, g, self.f), recurrent_init, inputs="k"
+    )
     self.b_gf = weight(self, "b", "gf", (g, self.f), nn.initializers.zeros)
 
   def inputs(self, x_btd):
@@ -114,10 +117,10 @@ class RecurrentLayer(nn.Module):
 
     Args:
       x_btd: the tokens.
-      start_bt: where an example begins, from `begins` with the same `reverse`.
-      initial: the state that an example begins with, `[b, t, f]`, read at its first
-        token; zeros if not given.
-      reverse: reads from the right.
+      start_bt: True where an example begins, from `begins` with the same `reverse`.
+      initial: the initial state of each example, `[b, t, f]`, read at its first token;
+        None for zeros.
+      reverse: reads from right to left.
     """
     x_btgf = self.inputs(x_btd)
 
@@ -141,7 +144,7 @@ class RecurrentLayer(nn.Module):
 
 def along_time(advance, state, scanned, reverse: bool = False):
   """`advance(state, now) -> (state, out)` over axis 1 of the arrays in `scanned`; the
-  outputs lie along axis 1 in the same order, whichever way they were made."""
+  outputs are stacked along axis 1 in the order of the inputs, also with `reverse`."""
   scanned = jax.tree.map(lambda leaf: jnp.moveaxis(leaf, 1, 0), scanned)
   _, outs = jax.lax.scan(advance, state, scanned, reverse=reverse)
   return jax.tree.map(lambda leaf: jnp.moveaxis(leaf, 0, 1), outs)
@@ -157,25 +160,25 @@ def restart(start_b, initial: State, state: State) -> State:
 
 
 def begins(seg_bt, reverse: bool = False):
-  """`[b, t]`: True at the first token of every example in the direction of reading.
-  `begins(seg_bt, not reverse)` is then True at its last."""
+  """`[b, t]`: True at the first token of every example in the direction of reading;
+  `begins(seg_bt, not reverse)` is True at its last."""
   edge = jnp.arange(seg_bt.shape[1]) == (seg_bt.shape[1] - 1 if reverse else 0)
   before_bt = jnp.roll(seg_bt, -1 if reverse else 1, axis=1)
   return edge[None, :] | (seg_bt != before_bt)
 
 
 def last_read(seg_bt, source_seg_bs, reverse: bool = False):
-  """Where in its source row, `[b, t]`, that token stands which is read last of the
-  example that a target token belongs to."""
+  """For each target token, the index in the source row of the token that is read last
+  of the same example; `[b, t]`."""
   last_bs = begins(source_seg_bs, not reverse)
   match_bts = same_segment(seg_bt, source_seg_bs) & last_bs[:, None, :]
   return jnp.argmax(match_bts, axis=-1)
 
 
-def pick(state: State, place_bt) -> State:
-  """Of arrays `[b, s, f]`, what stands at `place_bt`; `[b, t, f]`."""
+def pick(state: State, index_bt) -> State:
+  """The entries of arrays `[b, s, f]` at `index_bt`; `[b, t, f]`."""
   return jax.tree.map(
-    lambda leaf: jnp.take_along_axis(leaf, place_bt[:, :, None], axis=1), state
+    lambda leaf: jnp.take_along_axis(leaf, index_bt[:, :, None], axis=1), state
   )
 
 

@@ -1,8 +1,8 @@
 """Additive attention inside a recurrent decoder (Bahdanau et al. 2015, A.1.2).
 
-Every state looks at the source before the next token is read, so queries come one by
-one and the loop over time goes around the attention. `y_bsd` are the source's
-annotations; `k` is the width in which they are compared with a state.
+Every state attends to the source before the next token is read, so queries come one by
+one and the attention is inside the loop over time. `y_bsd` are the annotations of the
+source; `k` is the width in which they are compared with a state.
 """
 
 from typing import NamedTuple
@@ -16,14 +16,15 @@ from transformer.layers.rnn import RecurrentLayer, State, along_time, restart
 
 
 class Annotations(NamedTuple):
-  """A source as a decoder looks at it."""
+  """A source as the decoder attends to it."""
 
   y_bsd: jax.Array  # the annotations
   key_bsk: jax.Array  # U_a h of each, computed once
 
 
 class AlignedLayer(RecurrentLayer):
-  """A cell that reads, beside each token, what its last state finds in the source.
+  """A cell that reads, besides each token, the attention of its last state to the
+  source.
 
   e = v tanh(W s + U h) scores annotation h for state s; the softmax of the scores
   weighs the sum of the annotations, which enters every gate.
@@ -35,19 +36,21 @@ class AlignedLayer(RecurrentLayer):
   def setup(self):
     super().setup()
     d, g, f, k = self.source, self.cell.gates, self.f, self.k
-    self.context_dgf = weight(self, "context", "dgf", (d, g, f), glorot(d, f))
-    self.query_fk = weight(self, "query", "fk", (f, k), glorot(f, k))
-    self.key_dk = weight(self, "key", "dk", (d, k), glorot(d, k))
+    self.context_dgf = weight(
+      self, "context", "dgf", (d, g, f), glorot(d, f), inputs="d"
+    )
+    self.query_fk = weight(self, "query", "fk", (f, k), glorot(f, k), inputs="f")
+    self.key_dk = weight(self, "key", "dk", (d, k), glorot(d, k), inputs="d")
     self.score_k = weight(self, "score", "k", (k,), nn.initializers.normal(k**-0.5))
 
   def annotate(self, y_bsd) -> Annotations:
-    """The source with what every query compares itself to."""
+    """The source with its keys."""
     key_bsk = jnp.einsum("bsd,dk->bsk", y_bsd, self.key_dk.astype(y_bsd.dtype))
     return Annotations(y_bsd, key_bsk)
 
-  def look(self, h_bwf, source: Annotations, mask_bws):
-    """What each state finds in its source, `[b, w, d]`; `mask_bws` is True where it may
-    look, and a row with no True finds the mean of everything."""
+  def attend(self, h_bwf, source: Annotations, mask_bws):
+    """The context of each state, `[b, w, d]`, and its attention weights, `[b, w, s]`.
+    `mask_bws` is True where attention is allowed; a row with no True gives the mean."""
     y_bsd, key_bsk = source
     query_fk, score_k = (w.astype(y_bsd.dtype) for w in (self.query_fk, self.score_k))
     query_bwk = jnp.einsum("bwf,fk->bwk", h_bwf.astype(y_bsd.dtype), query_fk)
@@ -55,27 +58,27 @@ class AlignedLayer(RecurrentLayer):
     score_bws = jnp.einsum(
       "bwsk,k->bws", match_bwsk, score_k, preferred_element_type=jnp.float32
     )
-    worst = jnp.finfo(jnp.float32).min
-    share_bws = jax.nn.softmax(jnp.where(mask_bws, score_bws, worst), axis=-1)
-    self.sow("intermediates", "weights", share_bws)
-    return jnp.einsum("bws,bsd->bwd", share_bws.astype(y_bsd.dtype), y_bsd)
+    lowest = jnp.finfo(jnp.float32).min
+    weight_bws = jax.nn.softmax(jnp.where(mask_bws, score_bws, lowest), axis=-1)
+    context_bwd = jnp.einsum("bws,bsd->bwd", weight_bws.astype(y_bsd.dtype), y_bsd)
+    return context_bwd, weight_bws
 
   def advance(self, x_bwgf, state: State, source: Annotations, mask_bws):
-    """The states after one token whose `inputs` are `x_bwgf`, and the contexts that
-    they read with it, `[b, w, d]`."""
-    context_bwd = self.look(state[0], source, mask_bws)
+    """The states after one token whose `inputs` are `x_bwgf`, the contexts that they
+    read with it, `[b, w, d]`, and their attention weights, `[b, w, s]`."""
+    context_bwd, weight_bws = self.attend(state[0], source, mask_bws)
     context_dgf = self.context_dgf.astype(context_bwd.dtype)
     x_bwgf = x_bwgf + jnp.einsum("bwd,dgf->bwgf", context_bwd, context_dgf)
-    return self.cell(self.u_kgf, x_bwgf, state), context_bwd
+    return self.cell(self.u_kgf, x_bwgf, state), context_bwd, weight_bws
 
   def decode(self, x_btd, start_bt, initial: State, source: Annotations, mask_bts):
     """States, parts `[b, t, f]`, and contexts, `[b, t, d]`, of whole targets; arguments
-    as in `RecurrentLayer` and `look`."""
+    as in `RecurrentLayer` and `attend`."""
     b, t, _ = x_btd.shape
 
-    def onwards(state, now):
+    def advance(state, now):
       x_bwgf, start_b, first, mask_bws = now
-      state, context_bwd = self.advance(
+      state, context_bwd, _ = self.advance(
         x_bwgf, restart(start_b, first, state), source, mask_bws
       )
       return state, (state, context_bwd)
@@ -83,6 +86,8 @@ class AlignedLayer(RecurrentLayer):
     x_btgf = self.inputs(x_btd)
     scanned = jax.tree.map(lambda x: x[:, :, None], (x_btgf, initial, mask_bts))
     x_btwgf, first, mask_btws = scanned
-    found = along_time(onwards, self.zeros(b, 1), (x_btwgf, start_bt, first, mask_btws))
-    states, context_btd = jax.tree.map(lambda x: x[:, :, 0], found)
+    outputs = along_time(
+      advance, self.zeros(b, 1), (x_btwgf, start_bt, first, mask_btws)
+    )
+    states, context_btd = jax.tree.map(lambda x: x[:, :, 0], outputs)
     return states, context_btd

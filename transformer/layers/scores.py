@@ -1,4 +1,4 @@
-"""How well a key answers a query: the compatibility function of attention (§3.2)."""
+"""Compatibility functions of attention: the score of a key for a query (§3.2)."""
 
 import dataclasses
 
@@ -46,7 +46,7 @@ class SharedQueryKey(Score):
   """
 
   def queries(self, mod, x_btd):
-    k_bthk, _ = mod.memory(x_btd)
+    k_bthk, _ = mod.key_value(x_btd)
     return k_bthk
 
 
@@ -74,7 +74,8 @@ class Bilinear(Score):
 
   def __call__(self, mod, q_bthk, k_bshk):
     h, k = q_bthk.shape[2:]
-    w_hkj = weight(mod, "score", "hkj", (h, k, k), glorot(k, k))
+    init = glorot(k, k)
+    w_hkj = weight(mod, "score", "hkj", (h, k, k), init, inputs="k", stacked="h")
     q_bthj = jnp.einsum("bthk,hkj->bthj", q_bthk, w_hkj.astype(q_bthk.dtype))
     return jnp.einsum(
       "bthj,bshj->bhts", q_bthj, k_bshk, preferred_element_type=jnp.float32

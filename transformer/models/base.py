@@ -1,14 +1,16 @@
-"""What every model description offers."""
+"""What all models have in common."""
 
 import abc
 import dataclasses
-from typing import Any
+from typing import Any, ClassVar
 
+import jax
 import jax.numpy as jnp
 import numpy as np
 from flax import linen as nn
 
-from transformer.batch import Pairs, Tokens
+from transformer.batch import BOS, Pairs, Tokens
+from transformer.decoding.state import DecodeState
 
 
 @dataclasses.dataclass(frozen=True)
@@ -16,19 +18,19 @@ class Model(abc.ABC):
   """A description of a model: sizes and recipes, hashable, without the vocabulary,
   which follows from the tokenizer.
 
-  A module whose call gives logits offers its two halves too, so that they need not
-  exist for all tokens at once,
+  A module whose call returns logits also has its two halves as methods, so that the
+  logits need not exist for all tokens at once,
 
     hidden(batch, train)              `[b, t, d]`
     logits(x_btd)                     `[b, t, v]`
 
-  and one that generates, beside its call on a batch,
+  and one that generates has, besides its call on a batch,
 
-    unstack(params)                   parameters laid out for decoding
+    unstack(params)                   the parameters as decoding reads them
     start(unstacked, source, steps)   a `DecodeState` with one hypothesis a sentence
     step(unstacked, token_bw, state)  logits `[b, w, v]` and the state after the token
 
-  What lies in the state, keys and values or a hidden vector, is its own.
+  The contents of the state, keys and values or a hidden vector, are the model's own.
   """
 
   @abc.abstractmethod
@@ -36,8 +38,8 @@ class Model(abc.ABC):
     """The Linen module for a vocabulary, computing in `dtype` on float32 parameters."""
 
   def example(self) -> Any:
-    """The least batch that the module takes, for shapes: `Pairs`, unless a model reads
-    something else."""
+    """The smallest batch that the module takes, for shapes: `Pairs`, unless a model
+    reads something else."""
     tokens = Tokens(*(np.ones((1, 2), np.int32),) * 3)
     return Pairs(tokens, tokens)
 
@@ -50,10 +52,10 @@ class Model(abc.ABC):
 class EncoderDecoder(nn.Module):
   """Logits of every target token given its source and the target tokens before it.
 
-  A member makes in `setup` the layers of `hidden`, and `output` for the logits.
+  A subclass makes the layers of `hidden` in `setup`, and `output` for the logits.
   """
 
-  c: Any
+  c: Any  # the description, a `Model` of the subclass' own type
   vocabulary: int
   dtype: Any = jnp.float32
 
@@ -70,5 +72,48 @@ class EncoderDecoder(nn.Module):
     return self.output(x_btd)
 
   def hidden(self, batch: Pairs, train: bool = False):
-    """What the decoder makes of every token of `batch.target`, `[b, t, d]`."""
+    """The decoder's output for every token of `batch.target`, `[b, t, d]`."""
     raise NotImplementedError
+
+
+class DecodesLayerByLayer:
+  """For modules whose decoder is a stack: decoding reads its layers one by one.
+
+  A search loop would otherwise slice every weight out of its stack at every token. The
+  module has a method `advance(layers, token_bw, state)`, one step inside `apply`.
+  """
+
+  decoder_layers: ClassVar[tuple[str, ...]]
+  """The path of the stacked layers of the decoder in the parameters."""
+
+  def unstack(self, params) -> dict[str, Any]:
+    """Parameters for decoding: `layers`, the decoder's one by one, and `rest`."""
+    return unstacked(params, self.decoder_layers)
+
+  def step(self, params, token_bw, state: DecodeState):
+    """Feeds one token to every hypothesis: logits `[b, w, v]` of the next, and the
+    state after it. The first token is `BOS`. `params` are from `unstack`."""
+    module: Any = self
+    return module.apply(
+      {"params": params["rest"]}, params["layers"], token_bw, state, method="advance"
+    )
+
+
+def unstacked(params, path: tuple[str, ...]) -> dict[str, Any]:
+  """Parameters with the stacked layers at `path` taken out and one by one."""
+  name, *further = path
+  rest = dict(params)
+  if further:
+    inner = unstacked(rest[name], tuple(further))
+    return {"rest": {**rest, name: inner["rest"]}, "layers": inner["layers"]}
+  stacked = rest.pop(name)
+  count = jax.tree.leaves(stacked)[0].shape[0]
+  layers = tuple(jax.tree.map(lambda leaf, i=i: leaf[i], stacked) for i in range(count))
+  return {"rest": rest, "layers": layers}
+
+
+def shift_right(target: Tokens):
+  """The inputs of the decoder, `[b, t]`: each example's tokens one position later,
+  after `BOS` (§3.1)."""
+  before_bt = jnp.roll(target.id_bt, 1, axis=1)
+  return jnp.where(target.pos_bt == 0, BOS, before_bt)

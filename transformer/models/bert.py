@@ -1,5 +1,5 @@
-"""BERT: the encoder alone, over a text that it sees from both sides (Devlin et al.
-2019)."""
+"""BERT: the encoder alone, attending to the text on both sides of every token (Devlin
+et al. 2019)."""
 
 import dataclasses
 from typing import Any
@@ -13,13 +13,14 @@ from transformer.layers.embedding import Embedding, Tying
 from transformer.layers.feedforward import GELU, FeedForward
 from transformer.layers.linear import project, weight
 from transformer.layers.positions import Learned, Position
+from transformer.models.blocks import Stack
 from transformer.models.stack import Encoder
 from transformer.models.transformer import Transformer
 
 
 @dataclasses.dataclass(frozen=True)
 class Bert(Transformer):
-  """The Transformer's encoder with a head that guesses masked tokens; the defaults are
+  """The Transformer's encoder with a head that predicts masked tokens; the defaults are
   BERT base (Devlin et al. 2019, §3).
 
   Texts begin with `BOS`, the paper's [CLS], and end in `EOS`, its [SEP]. Recipes and
@@ -43,15 +44,15 @@ class Bert(Transformer):
 
 @dataclasses.dataclass(frozen=True)
 class BertClassifier(Bert):
-  """BERT with a head that gives each text one of `classes` classes, read from its first
-  token (§3.2 and §4.1 there)."""
+  """BERT with a head that assigns each text one of `classes` classes, from the output
+  for its first token (§3.2 and §4.1 there)."""
 
   classes: int = 2
 
   def __post_init__(self):
     super().__post_init__()
     if self.classes < 2:
-      raise ValueError(f"model.classes: {self.classes} is less than 2")
+      raise ValueError(f"model.classes: expected 2 or more, got {self.classes}")
 
   def module(self, vocabulary: int, dtype=jnp.float32) -> Any:
     return BertClassifierModule(self, vocabulary, dtype)
@@ -63,7 +64,7 @@ class BertClassifier(Bert):
 class MaskedHead(nn.Module):
   """A dense layer, the feed-forward recipe's activation and norm, before the logits."""
 
-  c: Any
+  c: Stack
 
   @nn.compact
   def __call__(self, x_btd, real_bt, train):
@@ -77,14 +78,15 @@ class MaskedHead(nn.Module):
 class ClassHead(nn.Module):
   """A dense layer with tanh, the paper's pooler, and a linear map to the classes."""
 
-  c: Any
+  c: BertClassifier
 
   @nn.compact
   def __call__(self, x_btd):
     """`[b, t, d]` to logits `[b, t, c]` in float32."""
     d, c = x_btd.shape[-1], self.c.classes
     y_btd = nn.tanh(project(self, "pool", "btd,de->bte", x_btd, e=d, bias=True))
-    return project(self, "w", "btd,dc->btc", y_btd, c=c, bias=True).astype(jnp.float32)
+    y_btc = project(self, "w", "btd,dc->btc", y_btd, c=c, bias=True, hidden=False)
+    return y_btc.astype(jnp.float32)
 
 
 class BertModule(nn.Module):
@@ -110,14 +112,14 @@ class BertModule(nn.Module):
     return self.embedding.logits(x_btd) + self.bias_v[None, None, :]
 
   def hidden(self, batch: Tokens, train: bool = False):
-    """What the encoder and the head make of every token, `[b, t, d]`."""
+    """The output of encoder and head for every token, `[b, t, d]`."""
     x_btd = self.embedding(batch.id_bt, self.dtype)
-    x_btd = self.encoder(x_btd, batch.pos_bt, batch.seg_bt, train)
+    x_btd, _ = self.encoder(x_btd, batch.pos_bt, batch.seg_bt, train)
     return self.masked_head(x_btd, batch.seg_bt != 0, train)
 
 
 class BertClassifierModule(nn.Module):
-  """Logits of the classes of every example, of use at its first token alone."""
+  """Logits of the classes of every example, meaningful at its first token only."""
 
   c: BertClassifier
   vocabulary: int
@@ -137,6 +139,7 @@ class BertClassifierModule(nn.Module):
     return self.class_head(x_btd)
 
   def hidden(self, batch: Labelled, train: bool = False):
-    """What the encoder makes of every token, `[b, t, d]`."""
+    """The output of the encoder for every token, `[b, t, d]`."""
     id_bt, pos_bt, seg_bt = batch.tokens
-    return self.encoder(self.embedding(id_bt, self.dtype), pos_bt, seg_bt, train)
+    x_btd = self.embedding(id_bt, self.dtype)
+    return self.encoder(x_btd, pos_bt, seg_bt, train)[0]

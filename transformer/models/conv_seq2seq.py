@@ -1,8 +1,8 @@
 """Convolutions in place of recurrence (Gehring et al. 2017)."""
 
 import dataclasses
+from typing import Any, ClassVar, NamedTuple
 
-import jax
 import jax.numpy as jnp
 from flax import linen as nn
 
@@ -11,16 +11,21 @@ from transformer.decoding.state import DecodeState
 from transformer.layers.convolution import (
   GatedConvolution,
   attend,
+  attention_weights,
   scale_gradient,
-  weigh,
   windows,
 )
 from transformer.layers.dropout import dropout
 from transformer.layers.embedding import Embedding, Logits
 from transformer.layers.linear import project, weight
 from transformer.layers.masks import same_segment
-from transformer.models.base import EncoderDecoder, Model
-from transformer.models.transformer import shift_right
+from transformer.models.base import (
+  DecodesLayerByLayer,
+  EncoderDecoder,
+  Model,
+  shift_right,
+)
+from transformer.models.stack import scanned
 
 HALF = 0.5**0.5
 """Keeps the variance of a sum of two (§3.5)."""
@@ -38,10 +43,10 @@ class ConvSeq2Seq(Model):
     layers: blocks of the encoder, and of the decoder.
     d_model: width of embedded tokens.
     d_hidden: width of the blocks.
-    kernel: places of a window; odd, so that the encoder's has a middle.
-    positions: how many places have a vector of their own; those beyond share the last.
-    dropout: on embeddings, on what a block reads and before the logits.
-    unroll: a speed setting: how many blocks are compiled as one piece.
+    kernel: tokens in a window; odd, so that the encoder's has a middle.
+    positions: how many positions have a vector; later ones share the last.
+    dropout: on embeddings, on the inputs of blocks and before the logits.
+    unroll: a speed setting: how many blocks are compiled as one.
   """
 
   layers: int = 20
@@ -55,11 +60,13 @@ class ConvSeq2Seq(Model):
   def __post_init__(self):
     for name in ("layers", "d_model", "d_hidden", "kernel", "positions", "unroll"):
       if getattr(self, name) < 1:
-        raise ValueError(f"model.{name}: {getattr(self, name)} is less than 1")
+        raise ValueError(f"model.{name}: expected 1 or more, got {getattr(self, name)}")
     if self.kernel % 2 == 0:
-      raise ValueError(f"model.kernel: {self.kernel} is even; windows have a middle")
+      raise ValueError(f"model.kernel: expected an odd number, got {self.kernel}")
     if not 0.0 <= self.dropout < 1.0:
-      raise ValueError(f"model.dropout: {self.dropout} is not in [0, 1)")
+      raise ValueError(
+        f"model.dropout: expected 0 or more and below 1, got {self.dropout}"
+      )
 
   @property
   def width(self) -> int:
@@ -79,8 +86,8 @@ class Dense(nn.Module):
     return project(self, "w", "btd,df->btf", x_btd, f=self.width, bias=True)
 
 
-class Place(nn.Module):
-  """Embedded tokens, and a learned vector for each place, added (§3.1)."""
+class PositionedEmbedding(nn.Module):
+  """Embedded tokens plus a learned vector for each position (§3.1)."""
 
   c: ConvSeq2Seq
   vocabulary: int
@@ -93,10 +100,26 @@ class Place(nn.Module):
 
   def __call__(self, id_bt, pos_bt, dtype, train=False):
     """`[b, t, d]`."""
-    place_bt = jnp.minimum(pos_bt, self.c.positions - 1)
+    index_bt = jnp.minimum(pos_bt, self.c.positions - 1)
     x_btd = EMBEDDED * self.embedding(id_bt, dtype)
-    x_btd = x_btd + jnp.take(self.position_pd, place_bt, axis=0).astype(dtype)
+    x_btd = x_btd + jnp.take(self.position_pd, index_bt, axis=0).astype(dtype)
     return dropout(self, x_btd, self.c.dropout, train)
+
+
+class TargetContext(NamedTuple):
+  """What all blocks of the decoder read besides the activations.
+
+  Attributes:
+    token_btd: the embedded tokens, part of every query.
+    source: keys and values `[b, s, d]`.
+    source_mask_bts: True where attention to the source is allowed.
+    seg_bt: segments of the target, for windows over whole rows.
+  """
+
+  token_btd: Any
+  source: Any
+  source_mask_bts: Any
+  seg_bt: Any = None
 
 
 class EncoderBlock(nn.Module):
@@ -105,8 +128,8 @@ class EncoderBlock(nn.Module):
   c: ConvSeq2Seq
 
   @nn.compact
-  def __call__(self, x_btf, seg_bt, train=False):
-    """One block over `[b, t, f]`; the second result is scan's, and empty."""
+  def __call__(self, x_btf, seg_bt, train: bool = False):
+    """One block over `[b, t, f]`; `nn.scan` asks for a second result."""
     c, reach = self.c, self.c.kernel // 2
     y_btf = dropout(self, x_btf, c.dropout, train)
     y_btnf = windows(y_btf, seg_bt, range(-reach, reach + 1))
@@ -125,143 +148,123 @@ class DecoderBlock(nn.Module):
     self.query = Dense(self.c.d_model)
     self.context = Dense(self.c.d_hidden)
 
-  def __call__(self, x_btf, seg_bt, token_btd, source, mask_bts, train=False):
-    """One block over `[b, t, f]`; the second result is scan's, and empty.
-
-    Args:
-      x_btf: the stream.
-      seg_bt: its segments.
-      token_btd: the embedded tokens, part of every query.
-      source: keys and values `[b, s, d]`.
-      mask_bts: which source tokens each may look at.
-      train: turns dropout on.
-    """
+  def __call__(
+    self,
+    x_btf,
+    target: "TargetContext",
+    train: bool = False,
+    keep_weights: bool = False,
+  ):
+    """One block over `[b, t, f]`, and with `keep_weights` its attention weights
+    `[b, t, s]`, else None: `nn.scan` would stack them for all blocks."""
     y_btf = dropout(self, x_btf, self.c.dropout, train)
-    y_btnf = windows(y_btf, seg_bt, range(1 - self.c.kernel, 1))
-    return self.join(x_btf, y_btnf, token_btd, source, mask_bts), None
+    window_btnf = windows(y_btf, target.seg_bt, range(1 - self.c.kernel, 1))
+    x_btf, weights_bts = self.convolve_and_attend(x_btf, window_btnf, target)
+    return x_btf, weights_bts if keep_weights else None
 
-  def step(self, x_bwf, before_bwnf, token_bwd, source, mask_bws):
-    """One token of every hypothesis, given what the block read before it; the stream,
-    and what the next token is given."""
+  def step(self, x_bwf, before_bwnf, target: "TargetContext"):
+    """One token of every hypothesis after the tokens `before_bwnf` of its window: the
+    output `[b, w, f]`, the window of the next token, and the attention weights."""
     x_bwnf = jnp.concatenate([before_bwnf, x_bwf[:, :, None]], axis=2)
-    y_bwf = self.join(x_bwf, x_bwnf, token_bwd, source, mask_bws)
-    return y_bwf, x_bwnf[:, :, 1:]
+    y_bwf, weights_bws = self.convolve_and_attend(x_bwf, x_bwnf, target)
+    return y_bwf, x_bwnf[:, :, 1:], weights_bws
 
-  def join(self, x_btf, window_btnf, token_btd, source, mask_bts):
-    """The convolution, what its output finds in the source, and the stream (§3.3)."""
-    key_bsd, value_bsd = source
+  def convolve_and_attend(self, x_btf, window_btnf, target: "TargetContext"):
+    """The convolution, its attention to the source, and both residual connections
+    (§3.3): the output `[b, t, f]`, and the attention weights `[b, t, s]`."""
+    key_bsd, value_bsd = target.source
     y_btf = self.convolution(window_btnf)
-    query_btd = HALF * (self.query(y_btf) + token_btd)
-    weights_bts = weigh(query_btd, key_bsd, mask_bts)
-    self.sow("intermediates", "weights", weights_bts)
-    found_btd = attend(weights_bts, value_bsd, mask_bts)
-    y_btf = HALF * (y_btf + self.context(found_btd))
-    return HALF * (x_btf + y_btf)
+    query_btd = HALF * (self.query(y_btf) + target.token_btd)
+    weights_bts = attention_weights(query_btd, key_bsd, target.source_mask_bts)
+    context_btd = attend(weights_bts, value_bsd, target.source_mask_bts)
+    y_btf = HALF * (y_btf + self.context(context_btd))
+    return HALF * (x_btf + y_btf), weights_bts
 
 
-class ConvSeq2SeqModule(EncoderDecoder):
-  """Logits of every target token given its source and its past."""
+class ConvSeq2SeqModule(DecodesLayerByLayer, EncoderDecoder):
+  """Logits of every target token given its source and the target tokens before it."""
 
   c: ConvSeq2Seq
 
+  decoder_layers: ClassVar[tuple[str, ...]] = ("decoder",)
+
   def setup(self):
     c = self.c
-    self.source_place = Place(c, self.vocabulary)
-    self.target_place = Place(c, self.vocabulary)
+    self.source_positioned_embedding = PositionedEmbedding(c, self.vocabulary)
+    self.target_positioned_embedding = PositionedEmbedding(c, self.vocabulary)
     self.encoder_in, self.encoder_out = Dense(c.d_hidden), Dense(c.d_model)
     self.decoder_in, self.decoder_out = Dense(c.d_hidden), Dense(c.d_model)
-    self.encoder = blocks(EncoderBlock, c, 2)(c)
-    self.decoder = blocks(DecoderBlock, c, 5)(c)
+    self.encoder = scanned(EncoderBlock, c)
+    self.decoder = scanned(DecoderBlock, c)
     self.output = Logits(self.vocabulary)
 
   def hidden(self, batch: Pairs, train: bool = False):
-    """What the decoder makes of every token of `batch.target`, `[b, t, d]`."""
+    """The decoder's output for every token of `batch.target`, `[b, t, d]`."""
+    return self.decode(batch, train)[0]
+
+  def source_weights(self, batch: Pairs):
+    """The attention weights of every block when the target is read as a whole,
+    `[l, b, t, s]`."""
+    return self.decode(batch, keep_weights=True)[1]
+
+  def decode(self, batch: Pairs, train: bool = False, keep_weights: bool = False):
+    """The output `[b, t, d]`, and with `keep_weights` the attention weights."""
     source, target = batch
-    read = self.encode(source, train)
-    token_btd = self.target_place(shift_right(target), target.pos_bt, self.dtype, train)
-    mask_bts = same_segment(target.seg_bt, source.seg_bt)
-    x_btf, _ = self.decoder(
-      self.decoder_in(token_btd), target.seg_bt, token_btd, read, mask_bts, train
+    encoded = self.encode(source, train)
+    token_btd = self.target_positioned_embedding(
+      shift_right(target), target.pos_bt, self.dtype, train
     )
-    return self.out(x_btf, train)
+    mask_bts = same_segment(target.seg_bt, source.seg_bt)
+    context = TargetContext(token_btd, encoded, mask_bts, target.seg_bt)
+    x_btf, weights_lbts = self.decoder(
+      self.decoder_in(token_btd), context, train, keep_weights
+    )
+    return self.out(x_btf, train), weights_lbts
 
   def encode(self, source: Tokens, train: bool = False):
     """Keys, and values that also have the embedded tokens, `[b, s, d]` (§3.3).
 
-    All blocks of the decoder read them, so the gradient that comes back to the blocks
-    of the encoder is divided by their number (§3.5).
+    All blocks of the decoder read them, so the gradient of the encoder is divided by
+    their number (§3.5).
     """
-    token_bsd = self.source_place(source.id_bt, source.pos_bt, self.dtype, train)
+    token_bsd = self.source_positioned_embedding(
+      source.id_bt, source.pos_bt, self.dtype, train
+    )
     x_bsf, _ = self.encoder(self.encoder_in(token_bsd), source.seg_bt, train)
     key_bsd = scale_gradient(self.encoder_out(x_bsf), 1.0 / self.c.layers)
     return key_bsd, HALF * (key_bsd + token_bsd)
 
   def out(self, x_btf, train: bool = False):
-    """What the logits are made from, of the decoder's stream (§3.3)."""
+    """The inputs of the logits, from the output of the decoder (§3.3)."""
     y_btd = self.decoder_out(x_btf)
     return dropout(self, y_btd, self.c.dropout, train)
 
   def advance(self, layers, token_bw, state: DecodeState):
     """One decoding step inside `apply`; see `step`."""
-    pos_bw, windows_before = state.cache
-    read, source_seg_bs = state.memory
-    token_bwd = self.target_place(token_bw, pos_bw, self.dtype)
+    encoded, source_seg_bs = state.encoded
+    pos_bw = jnp.broadcast_to(state.index, token_bw.shape)
+    token_bwd = self.target_positioned_embedding(token_bw, pos_bw, self.dtype)
     mask_bws = same_segment(jnp.ones_like(token_bw), source_seg_bs)
+    context = TargetContext(token_bwd, encoded, mask_bws)
     x_bwf, kept = self.decoder_in(token_bwd), []
-    block = DecoderBlock(self.c, parent=None)
-    for params, before in zip(layers, windows_before, strict=True):
-      (x_bwf, after), seen = block.apply(
-        {"params": params}, x_bwf, before, token_bwd, read, mask_bws, method="step",
-        mutable=["intermediates"],
-      )  # fmt: skip
+    block: Any = DecoderBlock(self.c, parent=None)
+    for params, before in zip(layers, state.cache, strict=True):
+      x_bwf, after, weights_bws = block.apply(
+        {"params": params}, x_bwf, before, context, method="step"
+      )
       kept.append(after)
-    (weights_bws,) = seen["intermediates"]["weights"]
-    logits_bwv = self.logits(self.out(x_bwf))
-    return logits_bwv, state.after((pos_bw + 1, tuple(kept)), weights_bws)
+    return self.logits(self.out(x_bwf)), state.after(tuple(kept), weights_bws)
 
   @nn.nowrap
-  def unstack(self, params):
-    """Parameters for decoding: the decoder's blocks one by one instead of stacked."""
-    rest = {name: tree for name, tree in params.items() if name != "decoder"}
-    layers = tuple(
-      jax.tree.map(lambda leaf, i=i: leaf[i], params["decoder"])
-      for i in range(self.c.layers)
-    )
-    return {"rest": rest, "layers": layers}
-
-  @nn.nowrap
-  def start(self, unstacked, source: Tokens, capacity: int) -> DecodeState:
-    """Reads the sources, `[b, s]`, one unpacked example a row.
+  def start(self, params, source: Tokens, capacity: int) -> DecodeState:
+    """Encodes the sources, `[b, s]`, one unpacked example a row.
 
     Returns:
-      The state before the first step: places `[b, 1]` and, of every block, the
-      `kernel - 1` tokens that it read last, `[b, 1, n, f]`; in memory, keys and values
-      `[b, s, d]`. There is no limit to the number of steps.
+      The state before the first step: of every block, the last `kernel - 1` tokens that
+      it has read, `[b, 1, n, f]`; encoded are keys and values `[b, s, d]`. The number
+      of steps is not limited.
     """
     c, b = self.c, source.id_bt.shape[0]
-    read = self.apply({"params": unstacked["rest"]}, source, method="encode")
-    nothing_bwnf = jnp.zeros((b, 1, c.kernel - 1, c.d_hidden), self.dtype)
-    cache = (jnp.zeros((b, 1), jnp.int32), (nothing_bwnf,) * c.layers)
-    return DecodeState(cache, (read, source.seg_bt))
-
-  @nn.nowrap
-  def step(self, unstacked, token_bw, state: DecodeState):
-    """Feeds one token to every hypothesis: logits `[b, w, v]` of the next, and the
-    state after it. The first token is `BOS`."""
-    return self.apply(
-      {"params": unstacked["rest"]}, unstacked["layers"], token_bw, state,
-      method="advance",
-    )  # fmt: skip
-
-
-def blocks(block, c: ConvSeq2Seq, broadcasts: int):
-  """`block` repeated `c.layers` times, its parameters stacked along axis `l`."""
-  return nn.scan(
-    block,
-    variable_axes={"params": 0, "intermediates": 0},
-    split_rngs={"params": True, "dropout": True},
-    in_axes=(nn.broadcast,) * broadcasts,
-    length=c.layers,
-    unroll=min(c.unroll, c.layers),
-    metadata_params={nn.PARTITION_NAME: "l"},
-  )
+    encoded = self.apply({"params": params["rest"]}, source, method="encode")
+    empty_bwnf = jnp.zeros((b, 1, c.kernel - 1, c.d_hidden), self.dtype)
+    return DecodeState((empty_bwnf,) * c.layers, (encoded, source.seg_bt))

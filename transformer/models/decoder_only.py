@@ -12,17 +12,18 @@ from flax import linen as nn
 from transformer.axes import constrain_sharding
 from transformer.batch import Tokens
 from transformer.decoding.state import DecodeState
+from transformer.layers.attention import TokenContext, self_context
 from transformer.layers.embedding import Embedding
-from transformer.layers.masks import causal, same_segment
-from transformer.models.stack import (
-  Bias,
-  EncoderLayer,
-  Last,
-  Place,
-  feed_forward,
-  scanned,
+from transformer.layers.masks import causal
+from transformer.models.base import DecodesLayerByLayer, shift_right
+from transformer.models.blocks import (
+  FinalNorm,
+  PositionBias,
+  PositionEncoding,
+  SelfAttentionLayer,
 )
-from transformer.models.transformer import Transformer, shift_right
+from transformer.models.stack import scanned
+from transformer.models.transformer import Transformer
 
 
 @dataclasses.dataclass(frozen=True)
@@ -33,66 +34,72 @@ class DecoderOnly(Transformer):
   def module(self, vocabulary: int, dtype=jnp.float32) -> Any:
     return DecoderOnlyModule(self, vocabulary, dtype)
 
-  def example(self) -> Tokens:
+  def example(self) -> Any:
     return Tokens(*(np.ones((1, 2), np.int32),) * 3)
 
 
-class CausalLayer(EncoderLayer):
-  """A layer of self-attention and feed-forward that can go on token by token."""
+class CausalLayer(SelfAttentionLayer):
+  """Causal self-attention and feed-forward, over whole texts or token by token."""
 
   causal: ClassVar[bool] = True
 
-  def step(self, x_bwd, cache, pos_bw, bias_bhts):
+  def step(self, x_bwd, cache, tokens: TokenContext, index):
     """One token of every hypothesis.
 
     Args:
       x_bwd: the newest token of `w` hypotheses of each of `b` texts.
       cache: keys and values `[b, w, s, h, k]` of each hypothesis' own tokens.
-      pos_bw: where the newest token stands, the same for all.
-      bias_bhts: position bias with `b = b·w` and `t = 1`, or None.
+      tokens: the context, with `b = b·w` and `t = 1`.
+      index: the number of the step, where the cache is written.
 
     Returns:
       `[b, w, d]`, and the cache with this token in it.
     """
     b, w, d = x_bwd.shape
-    pos_nt, written = pos_bw.reshape(b * w, 1), []
 
-    def attend(x_bwd):
+    def self_attention(x_bwd):
       x_ntd = x_bwd.reshape(b * w, 1, d)
-      k_nshk, v_nshk = self.self_memory(x_ntd)
-      k_nshk = self.c.position.rotate(k_nshk, pos_nt)
-      for old, new in zip(cache, (k_nshk, v_nshk), strict=True):
-        start = (0, 0, pos_bw[0, 0], 0, 0)
-        new = new.reshape(b, w, 1, *new.shape[2:])
-        written.append(jax.lax.dynamic_update_slice(old, new, start))
-      keys, values = (leaf.reshape(b * w, *leaf.shape[2:]) for leaf in written)
-      slot_ns = jnp.broadcast_to(jnp.arange(keys.shape[1]), keys.shape[:2])
-      y_ntd = self.self_attention(
-        x_ntd, keys, values, causal(pos_nt, slot_ns), bias_bhts, pos_nt, slot_ns
+      written = tuple(
+        jax.lax.dynamic_update_slice(
+          old, new.reshape(b, w, 1, *new.shape[2:]), (0, 0, index, 0, 0)
+        )
+        for old, new in zip(
+          cache, self.keys_and_values(x_ntd, tokens.q_pos_bt), strict=True
+        )
       )
-      return y_ntd.reshape(b, w, d)
+      keys, values = (leaf.reshape(b * w, *leaf.shape[2:]) for leaf in written)
+      y_ntd, _ = self.self_attention(x_ntd, keys, values, tokens)
+      return y_ntd.reshape(b, w, d), written
 
-    x_bwd = self.self_join(x_bwd, attend)
-    return feed_forward(self, x_bwd, False, None), tuple(written)
+    x_bwd, written = self.self_sublayer(x_bwd, self_attention)
+    return self.feed_forward_block(x_bwd), written
 
 
-class DecoderOnlyModule(nn.Module):
+class DecoderOnlyModule(DecodesLayerByLayer, nn.Module):
   """Logits of every token of a text given those before it."""
 
-  c: Any  # DecoderOnly
+  c: DecoderOnly
   vocabulary: int
   dtype: Any = jnp.float32
 
+  decoder_layers: ClassVar[tuple[str, ...]] = ("layers",)
+
   def setup(self):
     self.embedding = Embedding(self.vocabulary, self.c.d_model, self.c.tying)
-    self.place = Place(self.c)
-    self.bias = Bias(self.c, causal=True)
-    self.layers = scanned(CausalLayer, self.c, 5)(self.c)
-    self.last = Last(self.c)
+    self.position_encoding = PositionEncoding(self.c)
+    self.position_bias = PositionBias(self.c, causal=True)
+    self.layers = self.stack()
+    self.final_norm = FinalNorm(self.c)
 
-  def __call__(self, batch: Tokens, train: bool = False):
-    """Logits `[b, t, v]` in float32 for every token, each computed from the tokens of
-    its own example before it; an example begins after `BOS`.
+  @nn.nowrap
+  def stack(self) -> Any:
+    """The layers."""
+    return scanned(CausalLayer, self.c, self.c.remat)
+
+  def __call__(self, batch: Any, train: bool = False):
+    """Logits `[b, t, v]` in float32 for every token of `batch`, which are `Tokens`,
+    each computed from the tokens of its own example before it; an example begins after
+    `BOS`.
 
     With `train`, draws from the stream `dropout`.
     """
@@ -102,64 +109,45 @@ class DecoderOnlyModule(nn.Module):
     """The logits of hidden states `[b, t, d]`."""
     return self.embedding.logits(x_btd)
 
-  def hidden(self, batch: Tokens, train: bool = False):
-    """What the layers make of every token, `[b, t, d]`."""
+  def hidden(self, batch: Any, train: bool = False):
+    """The output of the layers for every token, `[b, t, d]`."""
     pos_bt, seg_bt = batch.pos_bt, batch.seg_bt
-    x_btd = self.place(self.embedding(shift_right(batch), self.dtype), pos_bt, train)
-    mask_bts = causal(pos_bt, pos_bt) & same_segment(seg_bt, seg_bt)
-    bias_bhts = self.bias(pos_bt, pos_bt)
-    x_btd, _ = self.layers(
-      constrain_sharding("btd", x_btd), pos_bt, seg_bt, mask_bts, bias_bhts, train
+    x_btd = self.position_encoding(
+      self.embedding(shift_right(batch), self.dtype), pos_bt, train
     )
-    return self.last(x_btd, seg_bt != 0, train)
+    tokens = self_context(
+      pos_bt, seg_bt, self.position_bias(pos_bt, pos_bt), is_causal=True
+    )
+    x_btd, _ = self.layers(constrain_sharding("btd", x_btd), tokens, train)
+    return self.final_norm(x_btd, tokens.real_bt, train)
 
   def advance(self, layers, token_bw, state: DecodeState):
     """One decoding step inside `apply`; see `step`."""
-    pos_bw, caches = state.cache
     b, w = token_bw.shape
-    x_bwd = self.place(self.embedding(token_bw, self.dtype), pos_bw)
-    slots = caches[0][0].shape[2]
-    slot_ns = jnp.broadcast_to(jnp.arange(slots), (b * w, slots))
-    bias_bhts = self.bias(pos_bw.reshape(b * w, 1), slot_ns)
+    pos_bw = jnp.broadcast_to(state.index, (b, w))
+    x_bwd = self.position_encoding(self.embedding(token_bw, self.dtype), pos_bw)
+    steps = state.cache[0][0].shape[2]
+    pos_nt, pos_ns = pos_bw.reshape(b * w, 1), jnp.arange(steps)
+    pos_ns = jnp.broadcast_to(pos_ns, (b * w, steps))
+    bias_bhts = self.position_bias(pos_nt, pos_ns)
+    tokens = TokenContext(causal(pos_nt, pos_ns), bias_bhts, pos_nt, pos_ns)
     layer, written = CausalLayer(self.c, parent=None), []
-    for params, cache in zip(layers, caches, strict=True):
+    for params, cache in zip(layers, state.cache, strict=True):
       x_bwd, cache = layer.apply(
-        {"params": params}, x_bwd, cache, pos_bw, bias_bhts, method="step"
+        {"params": params}, x_bwd, cache, tokens, state.index, method="step"
       )
       written.append(cache)
-    logits_bwv = self.embedding.logits(self.last(x_bwd))
-    return logits_bwv, DecodeState((pos_bw + 1, tuple(written)), state.memory)
+    return self.embedding.logits(self.final_norm(x_bwd)), state.after(tuple(written))
 
   @nn.nowrap
-  def unstack(self, params):
-    """Parameters for decoding: the layers one by one instead of stacked."""
-    rest = {name: tree for name, tree in params.items() if name != "layers"}
-    layers = tuple(
-      jax.tree.map(lambda leaf, i=i: leaf[i], params["layers"])
-      for i in range(self.c.layers)
-    )
-    return {"rest": rest, "layers": layers}
-
-  @nn.nowrap
-  def start(self, unstacked, rows: int, capacity: int) -> DecodeState:
+  def start(self, params, rows: int, capacity: int) -> DecodeState:
     """The state before the first token of `rows` texts; `capacity` is the largest
     number of steps that will follow.
 
-    Its cache leaves are `[b, 1, …]`: positions, and keys and values `[b, 1, s, h, k]`
-    of every layer. There is no memory.
+    Its cache has keys and values `[b, 1, s, h, k]` of every layer; nothing is encoded.
     """
     cache = tuple(
       jnp.zeros((rows, 1, capacity, self.c.heads, width), self.dtype)
       for width in (self.c.key_width, self.c.value_width)
     )
-    pos_bw = jnp.zeros((rows, 1), jnp.int32)
-    return DecodeState((pos_bw, (cache,) * self.c.layers), None)
-
-  @nn.nowrap
-  def step(self, unstacked, token_bw, state: DecodeState):
-    """Feeds one token to every hypothesis: logits `[b, w, v]` of the next, and the
-    state after it. The first token is `BOS`."""
-    return self.apply(
-      {"params": unstacked["rest"]}, unstacked["layers"], token_bw, state,
-      method="advance",
-    )  # fmt: skip
+    return DecodeState((cache,) * self.c.layers, None)

@@ -9,31 +9,32 @@ from flax import linen as nn
 
 from transformer.batch import Questions
 from transformer.layers.linear import weight
-from transformer.layers.memory_hops import Bag, Places, hop
+from transformer.layers.memory_hops import BagOfWords, PositionWeighted, hop
 from transformer.models.base import Model
 
 
 @dataclasses.dataclass(frozen=True)
 class MemoryNetwork(Model):
-  """A question that goes over the sentences of a story `hops` times, its matrices tied
-  from hop to hop ("adjacent", §2.2); the sizes are those of §4.4 for single tasks.
+  """Answers a question by reading the sentences of a story `hops` times, with matrices
+  tied from hop to hop ("adjacent", §2.2); the sizes are those of §4.4 for single tasks.
 
   Attributes:
     hops: how often the memory is read.
-    d_model: of all vectors.
+    d_model: width of all vectors.
     sentence: how words become a sentence.
-    memories: how many ages of sentences are told apart; all older ones are one.
+    memory_size: number of ages of sentences with a vector of their own; all older
+      sentences share the last.
   """
 
   hops: int = 3
   d_model: int = 20
-  sentence: Bag = Places()
-  memories: int = 50
+  sentence: BagOfWords = PositionWeighted()
+  memory_size: int = 50
 
   def __post_init__(self):
-    for name in ("hops", "d_model", "memories"):
+    for name in ("hops", "d_model", "memory_size"):
       if getattr(self, name) < 1:
-        raise ValueError(f"model.{name}: {getattr(self, name)} is less than 1")
+        raise ValueError(f"model.{name}: expected 1 or more, got {getattr(self, name)}")
 
   @property
   def width(self) -> int:
@@ -60,27 +61,30 @@ class MemoryNetworkModule(nn.Module):
     """Logits `[b, v]` in float32.
 
     A^1 is B, the question's matrix; A^{k+1} is C^k, and the last C is W, the answer's
-    (§2.2): K + 1 matrices for words and, told apart by age, as many for time (§4.1).
+    (§2.2): K + 1 matrices for words and as many for time, one row an age (§4.1).
     """
     c, start = self.c, nn.initializers.normal(0.1)  # §4.2
     shape = c.hops + 1, self.vocabulary, c.d_model
-    words_lvd = weight(self, "words", "lvd", shape, start).astype(self.dtype)
-    times = c.hops + 1, c.memories, c.d_model
-    time_lsd = weight(self, "time", "lsd", times, start).astype(self.dtype)
+    words_lvd = weight(
+      self, "words", "lvd", shape, start, inputs="d", stacked="l", hidden=False
+    ).astype(self.dtype)
+    times = c.hops + 1, c.memory_size, c.d_model
+    time_lsd = weight(self, "time", "lsd", times, start, stacked="l")
+    time_lsd = time_lsd.astype(self.dtype)
 
-    def say(l, id_bst):
+    def embed(l, id_bst):
       x_bstd = jnp.take(words_lvd[l], jnp.maximum(id_bst, 0), axis=0)
       return c.sentence(x_bstd, id_bst >= 0)
 
     real_bs = jnp.any(batch.id_bst >= 0, axis=2)
-    age_bs = jnp.minimum(batch.age_bs, c.memories - 1)
-    told = [
-      say(l, batch.id_bst) + jnp.take(time_lsd[l], age_bs, axis=0)
+    age_bs = jnp.minimum(batch.age_bs, c.memory_size - 1)
+    memory = [
+      embed(l, batch.id_bst) + jnp.take(time_lsd[l], age_bs, axis=0)
       for l in range(c.hops + 1)
     ]
-    u_bd = say(0, batch.question_bt[:, None])[:, 0]
+    u_bd = embed(0, batch.question_bt[:, None])[:, 0]
     for l in range(c.hops):
-      u_bd = hop(u_bd, told[l], told[l + 1], real_bs)
+      u_bd = hop(u_bd, memory[l], memory[l + 1], real_bs)
     return jnp.einsum(
       "bd,vd->bv", u_bd, words_lvd[-1], preferred_element_type=jnp.float32
     )

@@ -24,8 +24,8 @@ class Block:
   """Two convolutions of 3 x 3 (Figure 5, left)."""
 
   def __call__(self, unit: Callable, x_byxd, channels: int, stride: int):
-    """What is added to the stream; `unit(name, x, size, channels, stride)` is a
-    convolution with its norm."""
+    """The residual function F; `unit(name, x, size, channels, stride)` is a convolution
+    with its norm."""
     x_byxd = nn.relu(unit("first", x_byxd, 3, channels, stride))
     return unit("second", x_byxd, 3, channels, 1)
 
@@ -43,7 +43,7 @@ class Bottleneck(Block):
 
 @dataclasses.dataclass(frozen=True)
 class Stem:
-  """How an image becomes the stream: 3 x 3, at full size, as for CIFAR-10 (§4.2)."""
+  """The first convolution: 3 x 3, at full size, as for CIFAR-10 (§4.2)."""
 
   def __call__(self, unit: Callable, x_byxd, channels: int):
     """`unit` is as in `Block`."""
@@ -52,7 +52,7 @@ class Stem:
 
 @dataclasses.dataclass(frozen=True)
 class Shrinking(Stem):
-  """7 x 7 and the largest of 3 x 3, each at half the size, for ImageNet (Table 1)."""
+  """7 x 7 and a max pool of 3 x 3, each halving the size, for ImageNet (Table 1)."""
 
   def __call__(self, unit: Callable, x_byxd, channels: int):
     return max_pool(nn.relu(unit("stem", x_byxd, 7, channels, 2)), 3, 2)
@@ -64,10 +64,11 @@ class ResNet(Model):
   the one before; the defaults are ResNet-50 (Table 1).
 
   Attributes:
-    stages: how many blocks each stage has.
-    base_channels: of the first stage; a bottleneck's stream has four times as many.
-    block: what a block adds to the stream.
-    stem: what comes before the first stage.
+    stages: the number of blocks of each stage.
+    base_channels: of the first stage; the output of a bottleneck has four times as
+      many.
+    block: the residual function.
+    stem: the layers before the first stage.
     norm: after every convolution.
     channels: of the images.
   """
@@ -81,10 +82,12 @@ class ResNet(Model):
 
   def __post_init__(self):
     if not self.stages or min(self.stages) < 1:
-      raise ValueError(f"model.stages: {self.stages}; each has a block or more")
+      raise ValueError(
+        f"model.stages: expected 1 or more blocks each, got {self.stages}"
+      )
     for name in ("base_channels", "channels"):
       if getattr(self, name) < 1:
-        raise ValueError(f"model.{name}: {getattr(self, name)} is less than 1")
+        raise ValueError(f"model.{name}: expected 1 or more, got {getattr(self, name)}")
 
   @property
   def width(self) -> int:
@@ -105,12 +108,13 @@ class Unit(nn.Module):
   size: int
   channels: int
   stride: int
+  hidden: bool = True  # False for the first, which reads pixels
 
   @nn.compact
   def __call__(self, x_byxd, real_b, train: bool):
-    x_byxd = Convolution(self.size, self.channels, self.stride, name="convolution")(
-      x_byxd
-    )
+    x_byxd = Convolution(
+      self.size, self.channels, self.stride, self.hidden, name="convolution"
+    )(x_byxd)
     b, rows, columns, d = x_byxd.shape
     x_btd = x_byxd.reshape(b, rows * columns, d)
     real_bt = jnp.broadcast_to(real_b[:, None] != 0, x_btd.shape[:2])
@@ -118,8 +122,8 @@ class Unit(nn.Module):
 
 
 class ResidualBlock(nn.Module):
-  """max(0, F(x) + x) (eq. 1); where sizes change, x goes through a convolution of 1 x 1
-  (eq. 2; option B of §4.1)."""
+  """max(0, F(x) + x) (eq. 1); where sizes change, the shortcut is a convolution of 1 x
+  1 (eq. 2; option B of §4.1)."""
 
   c: ResNet
   channels: int
@@ -145,14 +149,15 @@ class ResidualNetwork(nn.Module):
 
   @nn.compact
   def __call__(self, batch: Images, train: bool = False):
-    """Logits `[b, v]` in float32, of the mean over all places of the last stage.
+    """Logits `[b, v]` in float32, of the mean over all pixels of the last stage.
 
-    With `train`, batch norm looks at the whole batch, empty rows left out.
+    With `train`, batch norm uses the statistics of the batch, without empty rows.
     """
     c, real_b = self.c, batch.real_b
 
-    def unit(name, x_byxd, *sizes):
-      return Unit(c, *sizes, name=name)(x_byxd, real_b, train)
+    def unit(name, x_byxd, size, channels, stride):
+      convolution = Unit(c, size, channels, stride, hidden=False, name=name)
+      return convolution(x_byxd, real_b, train)
 
     x_byxd = normalise_pixels(batch.image_byxc, c.channels, self.dtype)
     x_byxd = c.stem(unit, x_byxd, c.base_channels)

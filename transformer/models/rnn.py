@@ -18,18 +18,17 @@ from transformer.layers.rnn import (
   last_read,
   pick,
 )
-from transformer.models.base import EncoderDecoder, Model
-from transformer.models.transformer import shift_right
+from transformer.models.base import EncoderDecoder, Model, shift_right
 
 
 @dataclasses.dataclass(frozen=True)
 class RNNSeq2Seq(Model):
   """The encoder-decoder of Sutskever et al. 2014; the defaults are its sizes (§3.4).
 
-  All that the decoder knows of a source is the encoder's last state, layer by layer.
-  `reverse` reads the source from its end (§3.3). `dropout` is on what goes up from
-  layer to layer, never on what goes on in time (Zaremba et al. 2015); the paper has
-  none.
+  The decoder of each layer begins with the encoder's last state of that layer, and has
+  no other access to the source. `reverse` reads the source from its end (§3.3).
+  `dropout` is applied between layers, never between time steps (Zaremba et al. 2015);
+  the paper has none.
   """
 
   layers: int = 4
@@ -41,9 +40,11 @@ class RNNSeq2Seq(Model):
   def __post_init__(self):
     for name in ("layers", "d_model"):
       if getattr(self, name) < 1:
-        raise ValueError(f"model.{name}: {getattr(self, name)} is less than 1")
+        raise ValueError(f"model.{name}: expected 1 or more, got {getattr(self, name)}")
     if not 0.0 <= self.dropout < 1.0:
-      raise ValueError(f"model.dropout: {self.dropout} is not in [0, 1)")
+      raise ValueError(
+        f"model.dropout: expected 0 or more and below 1, got {self.dropout}"
+      )
 
   @property
   def width(self) -> int:
@@ -71,45 +72,45 @@ class RNNSeq2SeqModule(EncoderDecoder):
     self.output = Logits(self.vocabulary)
 
   def hidden(self, batch: Pairs, train: bool = False):
-    """What the decoder makes of every token of `batch.target`, `[b, t, d]`."""
+    """The decoder's output for every token of `batch.target`, `[b, t, d]`."""
     source, target = batch
-    place_bt = last_read(target.seg_bt, source.seg_bt, self.c.reverse)
+    last_bt = last_read(target.seg_bt, source.seg_bt, self.c.reverse)
     x_btd = self.target_embedding(shift_right(target), self.dtype)
     start_bt = begins(target.seg_bt)
     for layer, states in zip(self.decoder, self.encode(source, train), strict=True):
       x_btd = self.drop(x_btd, train)
-      x_btd = layer(x_btd, start_bt, pick(states, place_bt))[0].astype(self.dtype)
+      x_btd = layer(x_btd, start_bt, pick(states, last_bt))[0].astype(self.dtype)
     return self.drop(x_btd, train)
 
   def encode(self, source: Tokens, train: bool = False) -> list[State]:
     """Each layer's state after every source token, parts `[b, s, f]`."""
     x_bsd = self.source_embedding(source.id_bt, self.dtype)
     start_bs = begins(source.seg_bt, self.c.reverse)
-    found = []
+    states = []
     for layer in self.encoder:
       x_bsd = self.drop(x_bsd, train)
-      found.append(layer(x_bsd, start_bs, reverse=self.c.reverse))
-      x_bsd = found[-1][0].astype(self.dtype)
-    return found
+      states.append(layer(x_bsd, start_bs, reverse=self.c.reverse))
+      x_bsd = states[-1][0].astype(self.dtype)
+    return states
 
   def drop(self, x_btd, train: bool):
     """Dropout between layers."""
     return dropout(self, x_btd, self.c.dropout, train)
 
   def vectors(self, source: Tokens) -> list[State]:
-    """What the decoder begins with, one unpacked example a row: parts `[b, 1, f]`."""
+    """The initial states of the decoder, parts `[b, 1, f]`; one example a row."""
     one_b1 = jnp.ones_like(source.seg_bt[:, :1])
-    place_b1 = last_read(one_b1, source.seg_bt, self.c.reverse)
-    return [pick(states, place_b1) for states in self.encode(source)]
+    last_b1 = last_read(one_b1, source.seg_bt, self.c.reverse)
+    return [pick(states, last_b1) for states in self.encode(source)]
 
   def advance(self, token_bw, state: DecodeState):
     """One decoding step inside `apply`; see `step`."""
     x_bwd = self.target_embedding(token_bw, self.dtype)
-    found = []
+    states = []
     for layer, old in zip(self.decoder, state.cache, strict=True):
-      found.append(layer.step(x_bwd, old))
-      x_bwd = found[-1][0].astype(self.dtype)
-    return self.output(x_bwd), DecodeState(found, state.memory)
+      states.append(layer.step(x_bwd, old))
+      x_bwd = states[-1][0].astype(self.dtype)
+    return self.output(x_bwd), state.after(states)
 
   @nn.nowrap
   def unstack(self, params):
@@ -121,8 +122,8 @@ class RNNSeq2SeqModule(EncoderDecoder):
     """Reads the sources, `[b, s]`, one unpacked example a row.
 
     Returns:
-      The state before the first step: each layer's, `[b, 1, f]`. There is no memory,
-      and no limit to the number of steps.
+      The state before the first step: each layer's, `[b, 1, f]`. Nothing is encoded
+      besides, and the number of steps is not limited.
     """
     vectors = self.apply({"params": params}, source, method="vectors")
     return DecodeState(vectors, None)

@@ -22,8 +22,7 @@ from transformer.layers.rnn import (
   pick,
 )
 from transformer.layers.rnn_attention import AlignedLayer
-from transformer.models.base import EncoderDecoder, Model
-from transformer.models.transformer import shift_right
+from transformer.models.base import EncoderDecoder, Model, shift_right
 
 
 @dataclasses.dataclass(frozen=True)
@@ -49,9 +48,11 @@ class RNNSearch(Model):
   def __post_init__(self):
     for name in ("d_model", "d_state", "d_alignment", "d_output"):
       if getattr(self, name) < 1:
-        raise ValueError(f"model.{name}: {getattr(self, name)} is less than 1")
+        raise ValueError(f"model.{name}: expected 1 or more, got {getattr(self, name)}")
     if not 0.0 <= self.dropout < 1.0:
-      raise ValueError(f"model.dropout: {self.dropout} is not in [0, 1)")
+      raise ValueError(
+        f"model.dropout: expected 0 or more and below 1, got {self.dropout}"
+      )
 
   @property
   def width(self) -> int:
@@ -63,7 +64,7 @@ class RNNSearch(Model):
 
 class RNNSearchModule(EncoderDecoder):
   """Logits of every target token given the tokens before it and a source that each
-  state looks at."""
+  state attends to."""
 
   c: RNNSearch
 
@@ -73,7 +74,7 @@ class RNNSearchModule(EncoderDecoder):
     self.target_embedding = Embedding(self.vocabulary, c.d_model)
     self.forwards = RecurrentLayer(c.cell, c.d_model, c.d_state)
     self.backwards = RecurrentLayer(c.cell, c.d_model, c.d_state)
-    self.first = First(c.d_state)
+    self.initial_state = InitialState(c.d_state)
     self.decoder = AlignedLayer(
       c.cell, c.d_model, c.d_state, 2 * c.d_state, c.d_alignment
     )
@@ -81,7 +82,7 @@ class RNNSearchModule(EncoderDecoder):
     self.output = Logits(self.vocabulary)
 
   def hidden(self, batch: Pairs, train: bool = False):
-    """What the decoder makes of every token of `batch.target`, `[b, t, d]`."""
+    """The decoder's output for every token of `batch.target`, `[b, t, d]`."""
     source, target = batch
     y_bsd = self.encode(source, train)
     x_btd = self.target_embedding(shift_right(target), self.dtype)
@@ -96,26 +97,26 @@ class RNNSearchModule(EncoderDecoder):
     return self.mix(states, x_btd, context_btd, train)
 
   def encode(self, source: Tokens, train: bool = False):
-    """The annotations, `[b, s, d]`: for every token, the states of one network that has
-    read up to it and of one that has read back to it (§3.2)."""
+    """The annotations, `[b, s, d]`: for every token, the states of a forward and of a
+    backward network (§3.2)."""
     x_bsd = self.source_embedding(source.id_bt, self.dtype)
     x_bsd = dropout(self, x_bsd, self.c.dropout, train)
-    forth = self.forwards(x_bsd, begins(source.seg_bt))
+    forward = self.forwards(x_bsd, begins(source.seg_bt))
     start_bs = begins(source.seg_bt, reverse=True)
-    back = self.backwards(x_bsd, start_bs, reverse=True)
-    return jnp.concatenate([forth[0], back[0]], axis=-1).astype(self.dtype)
+    backward = self.backwards(x_bsd, start_bs, reverse=True)
+    return jnp.concatenate([forward[0], backward[0]], axis=-1).astype(self.dtype)
 
   def initial(self, y_bsd, source_seg_bs, seg_bt) -> State:
-    """The state that each target token's example begins with, `[b, t, f]`: from what
-    the backward network made of the whole source (A.2.2)."""
+    """The initial state of each target token's example, `[b, t, f]`: from the last
+    state of the backward network (A.2.2)."""
     (back_btd,) = pick(
       (y_bsd[:, :, self.c.d_state :],), last_read(seg_bt, source_seg_bs, reverse=True)
     )
     rest = self.decoder.zeros(*seg_bt.shape)[1:]
-    return (self.first(back_btd).astype(jnp.float32), *rest)
+    return (self.initial_state(back_btd).astype(jnp.float32), *rest)
 
   def mix(self, state: State, x_btd, context_btd, train: bool = False):
-    """What the logits are made from: the state, the token that led to it and its
+    """The inputs of the logits: from the state, the token that led to it and its
     context (A.2.2)."""
     y_btf = self.maxout(state[0].astype(self.dtype), x_btd, context_btd)
     return dropout(self, y_btf, self.c.dropout, train)
@@ -129,16 +130,16 @@ class RNNSearchModule(EncoderDecoder):
 
   def advance(self, token_bw, state: DecodeState):
     """One decoding step inside `apply`; see `step`."""
-    annotations, source_seg_bs = state.memory
+    annotations, source_seg_bs = state.encoded
     x_bwd = self.target_embedding(token_bw, self.dtype)
-    found, context_bwd = self.decoder.advance(
+    states, context_bwd, weight_bws = self.decoder.advance(
       self.decoder.inputs(x_bwd),
       state.cache,
       annotations,
       same_segment(jnp.ones_like(token_bw), source_seg_bs),
     )
-    logits_bwv = self.logits(self.mix(found, x_bwd, context_bwd))
-    return logits_bwv, found
+    logits_bwv = self.logits(self.mix(states, x_bwd, context_bwd))
+    return logits_bwv, state.after(states, weight_bws)
 
   @nn.nowrap
   def unstack(self, params):
@@ -150,8 +151,8 @@ class RNNSearchModule(EncoderDecoder):
     """Reads the sources, `[b, s]`, one unpacked example a row.
 
     Returns:
-      The state before the first step: the cell's `[b, 1, f]`, and in memory the
-      annotations `[b, s, d]`. There is no limit to the number of steps.
+      The state before the first step: the cell's `[b, 1, f]`; encoded are the
+      annotations `[b, s, d]`. The number of steps is not limited.
     """
     state: Any = self.apply({"params": params}, source, method="read")
     return state
@@ -160,14 +161,10 @@ class RNNSearchModule(EncoderDecoder):
   def step(self, params, token_bw, state: DecodeState):
     """Feeds one token to every hypothesis: logits `[b, w, v]` of the next, and the
     state after it. The first token is `BOS`."""
-    (logits_bwv, cache), seen = self.apply(
-      {"params": params}, token_bw, state, method="advance", mutable=["intermediates"]
-    )
-    (weight_bws,) = seen["intermediates"]["decoder"]["weights"]
-    return logits_bwv, state.after(cache, weight_bws)
+    return self.apply({"params": params}, token_bw, state, method="advance")
 
 
-class First(nn.Module):
+class InitialState(nn.Module):
   """s_0 = tanh(W h), h the backward network's last state (A.2.2)."""
 
   f: int

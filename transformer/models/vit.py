@@ -13,12 +13,13 @@ from transformer.layers.feedforward import GELU, FeedForward
 from transformer.layers.images import ClassLogits, ClassToken, Patches, normalise_pixels
 from transformer.layers.positions import Learned, Position
 from transformer.layers.residual import PreNorm, Residual
-from transformer.models.stack import Encoder, Stack
+from transformer.models.blocks import Stack
+from transformer.models.stack import Encoder
 
 
 @dataclasses.dataclass(frozen=True)
 class VisionTransformer(Stack):
-  """Patches of `patch` x `patch` pixels with `colours` colours as tokens of the
+  """Patches of `patch` x `patch` pixels with `channels` channels as tokens of the
   Transformer's encoder; the defaults are ViT-B/16 on images of 224 x 224 (Table 1)."""
 
   layers: int = 12
@@ -35,7 +36,7 @@ class VisionTransformer(Stack):
     super().__post_init__()
     for name in ("patch", "channels"):
       if getattr(self, name) < 1:
-        raise ValueError(f"model.{name}: {getattr(self, name)} is less than 1")
+        raise ValueError(f"model.{name}: expected 1 or more, got {getattr(self, name)}")
 
   def module(self, vocabulary: int, dtype=jnp.float32) -> "VisionTransformerModule":
     return VisionTransformerModule(self, vocabulary, dtype)
@@ -59,7 +60,7 @@ class VisionTransformerModule(nn.Module):
     self.head = ClassLogits(self.vocabulary)
 
   def __call__(self, batch: Images, train: bool = False):
-    """Logits `[b, v]` in float32, read at the class token, whose place is 0.
+    """Logits `[b, v]` in float32, read at the class token, whose position is 0.
 
     With `train`, draws from the stream `dropout`.
     """
@@ -67,4 +68,5 @@ class VisionTransformerModule(nn.Module):
     x_btd = self.token(self.patches(x_byxc))
     pos_bt = jnp.broadcast_to(jnp.arange(x_btd.shape[1]), x_btd.shape[:2])
     seg_bt = jnp.broadcast_to(batch.real_b[:, None], x_btd.shape[:2])
-    return self.head(self.encoder(x_btd, pos_bt, seg_bt, train)[:, 0])
+    y_btd, _ = self.encoder(x_btd, pos_bt, seg_bt, train)
+    return self.head(y_btd[:, 0])

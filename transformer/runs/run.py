@@ -132,7 +132,7 @@ class Run:
     self.check_vocabulary(note)
     if not int8:
       return params
-    return quantise(params, nn.get_partition_spec(self.boxed_params()))
+    return quantise(params, self.boxed_params())
 
   def check_vocabulary(self, note: dict[str, Any]) -> None:
     """Raises ValueError if a checkpoint was trained with another vocabulary."""

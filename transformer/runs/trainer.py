@@ -20,6 +20,7 @@ from transformer.training.mesh import batch_sharding, check_batches, own_rows, p
 from transformer.training.state import (
   TrainState,
   abstract_state,
+  abstract_weights,
   create_state,
   init_state,
 )
@@ -134,7 +135,8 @@ class Training:
       self.training_data = self._features()
     init_key, self.seed_key = jax.random.split(jax.random.key(config.seed))
     self.origin: dict[str, str] | None = None
-    optimizer = config.gradient_transformation()
+    weights = abstract_weights(self.module, self.training_data.example)
+    optimizer = config.gradient_transformation(weights)
     self.init = init_state(
       self.module, self.training_data.example, optimizer, init_key, config.ema
     )

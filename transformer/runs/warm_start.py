@@ -8,7 +8,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from transformer import tree
-from transformer.training.optimizers import below
+from transformer.training.optimizers import begins_with
 from transformer.training.state import TrainState
 
 
@@ -64,7 +64,7 @@ def check_frozen(own: Any, prefixes: tuple[str, ...]) -> None:
   """Raises ValueError where a prefix names no parameter, or all together name all."""
   paths = list(tree.paths(own))
   for prefix in prefixes:
-    if not any(below(path.split("/"), (prefix,)) for path in paths):
+    if not any(begins_with(tuple(path.split("/")), (prefix,)) for path in paths):
       known = sorted({"/".join(p.split("/")[:n]) for p in paths for n in (1, 2, 3)})
       near = difflib.get_close_matches(prefix, known, n=1)
       hint = f"; did you mean {near[0]}?" if near else ""
@@ -72,7 +72,7 @@ def check_frozen(own: Any, prefixes: tuple[str, ...]) -> None:
         f"--config.freeze: no parameter's path begins with {prefix!r}{hint} (there "
         f"are: {', '.join(dict.fromkeys(p.split('/')[0] for p in paths))})"
       )
-  if prefixes and all(below(path.split("/"), prefixes) for path in paths):
+  if prefixes and all(begins_with(tuple(path.split("/")), prefixes) for path in paths):
     raise ValueError(
       f"--config.freeze: {prefixes!r} names every parameter, and leaves none to train"
     )

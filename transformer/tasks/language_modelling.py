@@ -35,7 +35,8 @@ class LanguageModelling(TextTask):
   Attributes:
     context: tokens of a piece.
     smoothing: label smoothing in training.
-    cross_entropy: from what the model makes of the tokens to the loss; speed and memory.
+    cross_entropy: from what the model makes of the tokens to the loss; speed and
+      memory.
     generation: how evaluation goes on with the beginnings of held-out texts.
   """
 

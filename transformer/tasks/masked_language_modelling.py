@@ -48,7 +48,8 @@ class MaskedLanguageModelling(TextTask):
   Attributes:
     context: tokens of a piece.
     chosen: the share of tokens that are to be told.
-    cross_entropy: from what the model makes of the tokens to the loss; speed and memory.
+    cross_entropy: from what the model makes of the tokens to the loss; speed and
+      memory.
   """
 
   verb: ClassVar[str] = "fill"

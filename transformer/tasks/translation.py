@@ -27,8 +27,8 @@ class Translation(Task):
   """One text in, another out.
 
   `smoothing` is epsilon_ls of §5.4. `search` is how held-out text is decoded while
-  training; greedy, because it is quick. `cross_entropy` is a memory setting: how much of the
-  logits exists at a time.
+  training; greedy, because it is quick. `cross_entropy` is a memory setting: how much
+  of the logits exists at a time.
   """
 
   scores = ("loss", "exact_match", "bleu", "chrf")

@@ -1,104 +1,115 @@
-"""Weights as the matrices they are, for rules that look at a parameter as one or as a
-whole.
+"""Update rules that treat a parameter as a matrix, or look at all of its numbers.
 
-The layers of a stack lie in one leaf, `[l, …]`, and heads have axes of their own. Which
-axes are which follows from the parameter's path, so that depth and heads change nothing
-of what a rule does to a weight.
+The layers of a stack are one leaf, `[l, …]`, and heads have axes of their own. Which
+axes of a weight are its inputs and which are stacked is recorded in its `axes.Weight`,
+so that neither depth nor heads change what a rule does to a weight. `weights` is the
+tree of these boxes, from `state.abstract_weights`.
 """
 
 import math
 from collections.abc import Callable
+from typing import Any
 
 import jax
 import optax
 from flax import linen as nn
 from optax import contrib
 
+from transformer.axes import Weight
 from transformer.tree import merge
 
-STACK = "layers"
-"""In a path: the axis in front is that of the layers."""
 
-INPUTS = {"q": 1, "k": 1, "v": 1, "o": 2, "w1": 1, "w2": 1, "relative": 1}
-"""How many axes of a layer's weight, by its name, are inputs; the rest are outputs."""
-
-
-def names(path) -> list[str]:
+def names(path) -> tuple[str, ...]:
   """The names along a path of a tree of parameters, boxed or not."""
-  return [key.key for key in path if isinstance(key, jax.tree_util.DictKey)]
+  return tuple(key.key for key in path if isinstance(key, jax.tree_util.DictKey))
 
 
-def is_matrix(found: list[str]) -> bool:
-  """Whether a parameter, by its names, is a weight of a layer that maps vectors to
-  vectors."""
-  return STACK in found and found[-1] in INPUTS
+def weight_at(weights: Any, path: tuple[str, ...]) -> Weight:
+  """The box of the parameter with these names."""
+  for name in path:
+    weights = weights[name]
+  return weights
 
 
-def apart(
+def partition(
   rule: optax.GradientTransformation,
   other: optax.GradientTransformation,
-  chosen: Callable[[list[str]], bool] = is_matrix,
+  selects: Callable[[tuple[str, ...]], bool],
 ) -> optax.GradientTransformation:
-  """`rule` for the parameters that `chosen` names, the weights of layers, and `other`
-  for all else, each on a tree that has nothing but its own."""
+  """`rule` for the parameters whose names `selects` accepts, and `other` for the rest;
+  each sees a tree of its own parameters alone."""
 
   def split(params, above=()):
-    own, rest = {}, {}
+    selected, rest = {}, {}
     for name, part in params.items():
-      found = [*above, name]
+      path = (*above, name)
       if isinstance(part, dict):
-        own[name], rest[name] = split(part, found)
+        selected[name], rest[name] = split(part, path)
       else:
-        (own if chosen(found) else rest)[name] = part
-    return own, rest
+        (selected if selects(path) else rest)[name] = part
+    return selected, rest
 
   def init(params):
-    own, rest = split(params)
-    return rule.init(own), other.init(rest)
+    selected, rest = split(params)
+    return rule.init(selected), other.init(rest)
 
   def update(updates, state, params):
     trees = zip((rule, other), split(updates), state, split(params), strict=True)
-    (own, rest), states = zip(*(r.update(*given) for r, *given in trees), strict=True)
-    return merge(own, rest), states
+    (selected, rest), states = zip(
+      *(r.update(*args) for r, *args in trees), strict=True
+    )
+    return merge(selected, rest), states
 
   return optax.GradientTransformation(init, update)
 
 
-def dimensions(params):
-  """The input and output axes of weights of layers."""
+def is_hidden(weights: Any) -> Callable[[tuple[str, ...]], bool]:
+  """Whether a parameter, by its names, is a matrix between hidden vectors."""
+  return lambda path: weight_at(weights, path).hidden
+
+
+def matrix_axes(weights: Any) -> Callable[[Any], Any]:
+  """For Muon: a function from matrices to their input and output axes. Axes that are
+  neither are those of stacked weights."""
 
   def of(path, leaf):
-    middle = 1 + INPUTS[names(path)[-1]]
-    inputs, outputs = range(1, middle), range(middle, leaf.ndim)
-    return contrib.MuonDimensionNumbers(tuple(inputs), tuple(outputs))
+    weight = weight_at(weights, names(path))
+    inputs, stacked = weight.where(weight.inputs), weight.where(weight.stacked)
+    outputs = (i for i in range(leaf.ndim) if i not in (*inputs, *stacked))
+    return contrib.MuonDimensionNumbers(inputs, tuple(outputs))
 
-  return jax.tree_util.tree_map_with_path(of, params)
+  return lambda params: jax.tree_util.tree_map_with_path(of, params)
 
 
-def widen(updates, _):
-  """Updates of weights of layers times 0.2 · sqrt(max(inputs, outputs))."""
+def scale_by_larger_side(weights: Any) -> optax.GradientTransformation:
+  """Updates of matrices times 0.2 · sqrt(max(inputs, outputs))."""
 
-  def of(leaf, axes):
+  def scale(leaf, axes):
     sides = (math.prod(leaf.shape[axis] for axis in side) for side in axes)
     return leaf * (0.2 * max(sides) ** 0.5)
 
-  return jax.tree.map(of, updates, dimensions(updates))
+  return optax.stateless(
+    lambda updates, _: jax.tree.map(scale, updates, matrix_axes(weights)(updates))
+  )
 
 
-def each_alone(rule: optax.GradientTransformation) -> optax.GradientTransformation:
-  """`rule` for each weight of each layer by itself, as a matrix `[inputs, outputs]`;
-  other parameters keep their shape."""
-
-  def shape(path, leaf):
-    layers = leaf.shape[:1] if STACK in names(path) else (1,)
-    own = leaf.shape[1:] if STACK in names(path) else leaf.shape
-    if is_matrix(names(path)):
-      middle = INPUTS[names(path)[-1]]
-      own = math.prod(own[:middle]), math.prod(own[middle:])
-    return layers + own
+def per_weight(
+  rule: optax.GradientTransformation, weights: Any
+) -> optax.GradientTransformation:
+  """`rule` for each of the weights stacked in a parameter by itself: a matrix as
+  `[inputs, outputs]`, or the other way round where its outputs come first; anything
+  else in its own shape."""
 
   def fold(path, leaf):
-    return leaf.reshape(shape(path, leaf))
+    weight = weight_at(weights, names(path))
+    stacked, inputs = weight.where(weight.stacked), weight.where(weight.inputs)
+    own = tuple(i for i in range(leaf.ndim) if i not in stacked)
+    shape = tuple(leaf.shape[i] for i in own)
+    if inputs:
+      inputs_first = own[: len(inputs)] == inputs
+      border = len(inputs) if inputs_first else len(own) - len(inputs)
+      shape = math.prod(shape[:border]), math.prod(shape[border:])
+    return leaf.reshape(math.prod(leaf.shape[i] for i in stacked), *shape)
 
   def init(params):
     return jax.tree_util.tree_map_with_path(

@@ -3,11 +3,18 @@
 import abc
 import dataclasses
 from collections.abc import Callable
+from typing import Any
 
 import optax
 from optax import contrib
 
-from transformer.training.matrices import apart, dimensions, each_alone, widen
+from transformer.training.matrices import (
+  is_hidden,
+  matrix_axes,
+  partition,
+  per_weight,
+  scale_by_larger_side,
+)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -15,15 +22,26 @@ class Optimizer(abc.ABC):
   """A description of an update rule."""
 
   @abc.abstractmethod
-  def transform(self, rate: Callable) -> optax.GradientTransformation:
-    """The rule at the learning rate `rate(updates so far)`."""
+  def transform(
+    self, rate: Callable, weights: Any = None
+  ) -> optax.GradientTransformation:
+    """The rule at the learning rate `rate(updates so far)`.
+
+    Args:
+      rate: from the number of updates so far to the learning rate.
+      weights: the tree of `axes.Weight`s of the parameters, from
+        `state.abstract_weights`; only rules that treat a parameter as a matrix
+        (Adafactor, Muon) read it.
+    """
 
 
 @dataclasses.dataclass(frozen=True)
 class SGD(Optimizer):
   """Plain gradient descent."""
 
-  def transform(self, rate: Callable) -> optax.GradientTransformation:
+  def transform(
+    self, rate: Callable, weights: Any = None
+  ) -> optax.GradientTransformation:
     return optax.sgd(rate)
 
 
@@ -31,9 +49,9 @@ class SGD(Optimizer):
 class Adam(Optimizer):
   """Adam (Kingma and Ba 2015) with the paper's constants (§5.3).
 
-  `clip` bounds the norm of the gradient, over all parameters, before the update; 0
-  does not. `decay` is decoupled weight decay (Loshchilov and Hutter 2019). The paper
-  has neither.
+  `clip` bounds the global norm of the gradient before the update; 0 turns clipping off.
+  `decay` is decoupled weight decay (Loshchilov and Hutter 2019). The paper uses
+  neither.
   """
 
   beta1: float = 0.9
@@ -42,16 +60,18 @@ class Adam(Optimizer):
   clip: float = 0.0
   decay: float = 0.0
 
-  def transform(self, rate: Callable) -> optax.GradientTransformation:
+  def transform(
+    self, rate: Callable, weights: Any = None
+  ) -> optax.GradientTransformation:
     rule = optax.scale_by_adam(self.beta1, self.beta2, self.epsilon)
-    return whole(rule, rate, self.clip, self.decay)
+    return with_clip_and_decay(rule, rate, self.clip, self.decay)
 
 
 @dataclasses.dataclass(frozen=True)
 class AdamW(Adam):
-  """Adam with decoupled weight decay, rate · decay · parameter at every update, of all
-  parameters (Loshchilov and Hutter 2019, algorithm 2), and the constants of Kingma and
-  Ba 2015."""
+  """Adam with decoupled weight decay of all parameters, rate · decay · parameter at
+  every update (Loshchilov and Hutter 2019, algorithm 2), and the constants of Kingma
+  and Ba 2015."""
 
   beta2: float = 0.999
   epsilon: float = 1e-8
@@ -61,17 +81,19 @@ class AdamW(Adam):
 @dataclasses.dataclass(frozen=True)
 class Lion(Optimizer):
   """The sign of a mean of gradients (Chen et al. 2023, algorithm 2); `clip` and `decay`
-  as in Adam. Wants a rate 3 to 10 times smaller, and as much more decay (§5)."""
+  as in Adam. Its rate should be 3 to 10 times smaller than Adam's, and its decay larger
+  by the same factor (§5)."""
 
   beta1: float = 0.9
   beta2: float = 0.99
   clip: float = 0.0
   decay: float = 0.0
 
-  def transform(self, rate: Callable) -> optax.GradientTransformation:
-    return whole(
-      optax.scale_by_lion(self.beta1, self.beta2), rate, self.clip, self.decay
-    )
+  def transform(
+    self, rate: Callable, weights: Any = None
+  ) -> optax.GradientTransformation:
+    rule = optax.scale_by_lion(self.beta1, self.beta2)
+    return with_clip_and_decay(rule, rate, self.clip, self.decay)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -80,15 +102,17 @@ class Adafactor(Optimizer):
   scaled by that of the parameter (Shazeer and Stern 2018, §9; no momentum).
 
   Each weight of each layer is one matrix, its heads side by side. A matrix is factored
-  if both sides have `factored` rows or more. What is kept of it is small and whole on
-  every device. The rate is relative, 1e-2 say, or `InverseRoot`.
+  if both of its sides are `factored` or longer. The state is small and replicated on
+  every device. The rate is relative, for example 1e-2 or `InverseRoot`.
   """
 
   power: float = 0.8
   clip: float = 1.0
   factored: int = 128
 
-  def transform(self, rate: Callable) -> optax.GradientTransformation:
+  def transform(
+    self, rate: Callable, weights: Any = None
+  ) -> optax.GradientTransformation:
     rule = optax.chain(
       optax.scale_by_factored_rms(
         decay_rate=self.power, min_dim_size_to_factor=self.factored
@@ -96,18 +120,19 @@ class Adafactor(Optimizer):
       optax.clip_by_block_rms(self.clip),
       optax.scale_by_param_block_rms(),
     )
-    return optax.chain(each_alone(rule), optax.scale_by_learning_rate(rate))
+    return optax.chain(per_weight(rule, weights), optax.scale_by_learning_rate(rate))
 
 
 @dataclasses.dataclass(frozen=True)
 class Muon(Optimizer):
-  """Momentum made orthogonal, for the weights of layers, and Adam for the rest (Jordan
-  et al. 2024, "Muon").
+  """Orthogonalised momentum for matrices between hidden vectors, and Adam for the rest
+  (Jordan et al. 2024, "Muon").
 
   Each weight of each layer is one matrix, its heads side by side. Its update is scaled
-  to 0.2 · sqrt(max(inputs, outputs)), so that one rate, and one `decay`, serve both
-  rules (Liu et al. 2025, §2.2). Embeddings, position tables, norms, biases and weights
-  of a name that is not in `matrices.INPUTS` are Adam's.
+  by 0.2 · sqrt(max(inputs, outputs)), so that one rate and one `decay` serve both rules
+  (Liu et al. 2025, §2.2). Adam updates every parameter that is not recorded as `hidden`
+  where it is made (`axes.Weight`): embeddings, the maps from pixels and to the logits,
+  tables of positions, norms and biases.
   """
 
   beta: float = 0.95
@@ -117,20 +142,25 @@ class Muon(Optimizer):
   clip: float = 0.0
   decay: float = 0.0
 
-  def transform(self, rate: Callable) -> optax.GradientTransformation:
+  def transform(
+    self, rate: Callable, weights: Any = None
+  ) -> optax.GradientTransformation:
     orthogonal = optax.chain(
-      contrib.scale_by_muon(beta=self.beta, weight_dimension_numbers=dimensions),
-      optax.stateless(widen),
+      contrib.scale_by_muon(
+        beta=self.beta, weight_dimension_numbers=matrix_axes(weights)
+      ),
+      scale_by_larger_side(weights),
     )
     adam = optax.scale_by_adam(self.beta1, self.beta2, self.epsilon)
-    return whole(apart(orthogonal, adam), rate, self.clip, self.decay)
+    rule = partition(orthogonal, adam, is_hidden(weights))
+    return with_clip_and_decay(rule, rate, self.clip, self.decay)
 
 
-def whole(
+def with_clip_and_decay(
   rule: optax.GradientTransformation, rate: Callable, clip: float, decay: float
 ) -> optax.GradientTransformation:
-  """`rule` between the clipping of the gradient and weight decay, if any, and the
-  rate."""
+  """Clipping of the gradient, `rule`, weight decay and the learning rate, in this
+  order; a `clip` or `decay` of 0 leaves its part out."""
   parts = [optax.clip_by_global_norm(clip)] if clip else []
   parts.append(rule)
   if decay:
@@ -142,15 +172,16 @@ def whole(
 def frozen(
   rule: optax.GradientTransformation, prefixes: tuple[str, ...]
 ) -> optax.GradientTransformation:
-  """`rule` for all parameters but those whose path begins with one of `prefixes`, such
-  as `encoder/layers`: these get no update and have no state, and neither clipping nor
-  decay sees them. Averages of batch norm are no parameters, and go on."""
+  """`rule` for all parameters except those whose path begins with one of `prefixes`,
+  such as `encoder/layers`: these get no update and have no state, and neither clipping
+  nor decay includes them. The running averages of batch norm are not parameters, and
+  are still updated."""
   if not prefixes:
     return rule
-  return apart(optax.set_to_zero(), rule, lambda names: below(names, prefixes))
+  return partition(optax.set_to_zero(), rule, lambda path: begins_with(path, prefixes))
 
 
-def below(names: list[str], prefixes: tuple[str, ...]) -> bool:
+def begins_with(path: tuple[str, ...], prefixes: tuple[str, ...]) -> bool:
   """Whether the names along a path begin with those of one of `prefixes`."""
-  starts = (prefix.strip("/").split("/") for prefix in prefixes)
-  return any(names[: len(start)] == start for start in starts)
+  starts = (tuple(prefix.strip("/").split("/")) for prefix in prefixes)
+  return any(path[: len(start)] == start for start in starts)

@@ -1,4 +1,4 @@
-"""What the model computes in; parameters, softmax, norms and loss stay float32."""
+"""The dtype of the computation; parameters, softmax, norms and loss stay float32."""
 
 import dataclasses
 
@@ -16,7 +16,7 @@ class Precision:
     return self.on(jax.default_backend())
 
   def on(self, platform: str):
-    """The same on `cpu`, `gpu` or `tpu`."""
+    """The dtype on `cpu`, `gpu` or `tpu`."""
     return jnp.float32 if platform == "cpu" else jnp.bfloat16
 
 

@@ -80,6 +80,14 @@ def init_state(
   return init
 
 
+def abstract_weights(module: nn.Module, batch) -> Any:
+  """The `axes.Weight` of every parameter, with its shape; computes nothing.
+
+  `batch` is one batch, or its shapes.
+  """
+  return jax.eval_shape(module.init, jax.random.key(0), batch)["params"]
+
+
 def abstract_state(init: Callable, mesh: jax.sharding.Mesh) -> TrainState:
   """Shapes, dtypes and shardings of the state on a mesh; computes nothing."""
   boxed = jax.eval_shape(init)

@@ -1,4 +1,4 @@
-"""Where a token stands: `base` has the hooks, each other file one kind of scheme."""
+"""Position schemes: `base` has the hooks, each other file one kind of scheme."""
 
 from transformer.layers.positions.absolute import (
   Axial,

@@ -1,4 +1,4 @@
-"""Schemes that tell each token its own place, once, on the embeddings."""
+"""Absolute positions, added once to the embeddings."""
 
 import dataclasses
 
@@ -17,7 +17,9 @@ def waves(pos_bt, d: int, base: float):
     ValueError: `d` is odd.
   """
   if d % 2:
-    raise ValueError(f"position: width {d} is odd; sines and cosines come in pairs")
+    raise ValueError(
+      f"position: expected an even width, for sines and cosines, got {d} (odd)"
+    )
   rate = base ** (-jnp.arange(0, d, 2, dtype=jnp.float32) / d)
   angle = pos_bt[:, :, None].astype(jnp.float32) * rate[None, None, :]
   return jnp.sin(angle), jnp.cos(angle)
@@ -46,38 +48,37 @@ class Sinusoid(Position):
 
 @dataclasses.dataclass(frozen=True)
 class Learned(Position):
-  """One learned vector for each place, added to the embeddings (Gehring et al. 2017,
+  """One learned vector for each position, added to the embeddings (Gehring et al. 2017,
   §3.1; row E of Vaswani et al. 2017, Table 3).
 
-  There are `length` places; the last vector also serves every place after them, for
-  which the table knows nothing. Each stack has a table of its own, drawn from
-  N(0, 1/d) like the paper's embeddings are before their factor.
+  There are `length` positions; later ones share the last vector. Each stack has its own
+  table, initialised from N(0, 1/d) like the paper's embeddings before scaling.
   """
 
   length: int = 1024
 
   def __post_init__(self):
     if self.length < 1:
-      raise ValueError(f"position: length {self.length} is less than 1")
+      raise ValueError(f"position: expected a length of 1 or more, got {self.length}")
 
   def embed(self, mod, x_btd, pos_bt):
     d = x_btd.shape[-1]
-    table_td = weight(mod, "position", "td", (self.length, d), self.start(d))
-    place_btd = jnp.take(table_td, jnp.minimum(pos_bt, self.length - 1), axis=0)
-    return x_btd + place_btd.astype(x_btd.dtype)
+    table_td = weight(mod, "position", "td", (self.length, d), self.initialiser(d))
+    position_btd = jnp.take(table_td, jnp.minimum(pos_bt, self.length - 1), axis=0)
+    return x_btd + position_btd.astype(x_btd.dtype)
 
-  def start(self, d: int):
+  def initialiser(self, d: int):
     """The initialiser of a table of width `d`."""
     return nn.initializers.normal(d**-0.5)
 
 
 @dataclasses.dataclass(frozen=True)
 class LearnedSinusoid(Learned):
-  """A learned table that starts as the sinusoids of §3.5."""
+  """A learned table, initialised to the sinusoids of §3.5."""
 
   base: float = 10000.0
 
-  def start(self, d: int):
+  def initialiser(self, d: int):
     def init(key, shape, dtype=jnp.float32):
       sine, cosine = waves(jnp.arange(shape[0])[None], d, self.base)
       return interleave(sine, cosine)[0].astype(dtype)
@@ -87,12 +88,12 @@ class LearnedSinusoid(Learned):
 
 @dataclasses.dataclass(frozen=True)
 class Axial(Position):
-  """A place as row and column of a grid: one learned vector for each row and one for
+  """A position as row and column of a grid: one learned vector for each row and one for
   each column, concatenated and added to the embeddings (Kitaev et al. 2020, axial
   position embeddings, after Ho et al. 2019).
 
-  rows + columns vectors of half the width serve rows x columns places; the last place
-  also serves all after it. An odd width gives the column the larger half.
+  rows + columns vectors of half the width encode rows x columns positions; later ones
+  share the last. With an odd width, columns have the larger half.
   """
 
   rows: int = 32
@@ -100,15 +101,18 @@ class Axial(Position):
 
   def __post_init__(self):
     if self.rows < 1 or self.columns < 1:
-      raise ValueError(f"position: a grid of {self.rows} x {self.columns} has no place")
+      raise ValueError(
+        "position: expected 1 or more rows and columns, got "
+        f"{self.rows} x {self.columns}"
+      )
 
   def embed(self, mod, x_btd, pos_bt):
     d = x_btd.shape[-1]
-    place_bt = jnp.minimum(pos_bt, self.rows * self.columns - 1)
+    clipped_bt = jnp.minimum(pos_bt, self.rows * self.columns - 1)
     parts = []
     for name, size, width, index_bt in (
-      ("row", self.rows, d // 2, place_bt // self.columns),
-      ("column", self.columns, d - d // 2, place_bt % self.columns),
+      ("row", self.rows, d // 2, clipped_bt // self.columns),
+      ("column", self.columns, d - d // 2, clipped_bt % self.columns),
     ):
       init = nn.initializers.normal(d**-0.5)
       table_td = weight(mod, name, "td", (size, width), init)

@@ -5,7 +5,7 @@ from typing import Any, NamedTuple
 
 
 class Relation(NamedTuple):
-  """What the places of query and key add to one layer's self-attention."""
+  """What the positions of query and key add to one layer's self-attention."""
 
   bias_bhts: Any = None  # added to the scores, float32
   value_btsk: Any = None  # added to the value that query t reads at key s, every head
@@ -20,13 +20,13 @@ class Position:
     return x_btd
 
   def rotate(self, x_bthk, pos_bt):
-    """In every layer, on the queries and keys of self-attention; keys are kept
-    rotated by the decoding cache."""
+    """In every layer, on the queries and keys of self-attention; the decoding cache
+    holds rotated keys."""
     return x_bthk
 
   def bias(self, mod, heads: int, q_pos_bt, k_pos_bs, causal: bool):
     """Once per stack, added to the self-attention scores of all layers; `[b, h, t, s]`
-    in float32 or None. `causal` says that no key after its query is ever read."""
+    in float32 or None. `causal` states that no query attends to a later key."""
     return None
 
   def relate(self, mod, q_bthk, k_bshk, v_bshk, q_pos_bt, k_pos_bs) -> Relation:

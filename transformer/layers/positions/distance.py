@@ -1,5 +1,5 @@
-"""Schemes that add to every score a number that depends on the distance alone; computed
-once and shared by all layers of a stack."""
+"""Position biases: numbers added to the scores that depend on the distance alone,
+computed once and shared by all layers of a stack."""
 
 import dataclasses
 import math
@@ -11,7 +11,7 @@ from transformer.layers.positions.base import Position
 
 
 def distance(q_pos_bt, k_pos_bs):
-  """Place of the query minus place of the key, `[b, t, s]`: how far back it looks."""
+  """Position of the query minus position of the key, `[b, t, s]`."""
   return q_pos_bt[:, :, None] - k_pos_bs[:, None, :]
 
 
@@ -19,8 +19,8 @@ def distance(q_pos_bt, k_pos_bs):
 class Alibi(Position):
   """Linear distance penalty, one slope per head (Press et al. 2022, §3); no parameters.
 
-  Slopes are 2^(-8/n), 2^(-16/n), … for n heads, whatever n. The paper's models look
-  back only; where a query also sees what follows it, as in an encoder, the penalty is
+  Slopes are 2^(-8/n), 2^(-16/n), … for n heads, for any n. The paper's models are
+  causal; where a query also attends to later keys, as in an encoder, the penalty is
   symmetric, slope x |distance|.
   """
 
@@ -35,8 +35,8 @@ class T5Bias(Position):
   """A learned number per head and bucket of distances (Raffel et al. 2020, §2.1).
 
   Near distances have a bucket each; farther ones share buckets whose edges grow
-  geometrically up to `farthest`, beyond which all share the last. Where queries also
-  see what follows them, half of the buckets are for that.
+  geometrically up to `farthest`, beyond which all share the last. In a stack that is
+  not causal, half of the buckets are for later keys.
   """
 
   buckets: int = 32
@@ -44,11 +44,13 @@ class T5Bias(Position):
 
   def __post_init__(self):
     if self.buckets < 4 or self.buckets % 4:
-      raise ValueError(f"position: {self.buckets} buckets; take a multiple of 4")
+      raise ValueError(
+        f"position: expected buckets to be a positive multiple of 4, got {self.buckets}"
+      )
     if self.farthest <= self.buckets // 2:
       raise ValueError(
-        f"position: farthest {self.farthest} is not beyond the {self.buckets // 2} "
-        "near distances of a causal stack, which have a bucket each"
+        f"position: expected farthest above {self.buckets // 2}, the near distances of "
+        f"a causal stack (buckets / 2), got {self.farthest}"
       )
 
   def bias(self, mod, heads, q_pos_bt, k_pos_bs, causal):
@@ -68,7 +70,7 @@ class T5Bias(Position):
     from count/2 on at count/2 · (2 · farthest / count)^(2i/count - 1)."""
     near = count // 2
     growth = (self.farthest / near) ** (1.0 / (count - near))
-    # Rounded up to whole distances; exact powers must not be lost to a last bit.
+    # Rounded up to whole distances; exact powers must survive rounding errors.
     edges = [*range(1, near + 1)]
     edges += [math.ceil(near * growth**i - 1e-9) for i in range(1, count - near)]
     return jnp.searchsorted(jnp.asarray(edges), gap_bts, side="right")

@@ -1,4 +1,4 @@
-"""Schemes in which the distance meets the queries and keys of every layer."""
+"""Relative positions that act on the queries and keys of every layer."""
 
 import dataclasses
 
@@ -13,10 +13,10 @@ from transformer.layers.positions.distance import distance
 
 @dataclasses.dataclass(frozen=True)
 class Rope(Position):
-  """Queries and keys turned by angles that grow with their place, so that q·k depends
-  on the distance (Su et al. 2021, §3.2.2, eq. 34); no parameters.
+  """Queries and keys rotated by angles proportional to their position, so that q·k
+  depends on the distance (Su et al. 2021, §3.2.2, eq. 34); no parameters.
 
-  Channels 2i and 2i+1 of a head are one plane, turned by pos / base^(2i/k). `k` must
+  Channels 2i and 2i+1 of a head are one plane, rotated by pos / base^(2i/k). `k` must
   be even.
   """
 
@@ -26,8 +26,8 @@ class Rope(Position):
     sine, cosine = waves(pos_bt, x_bthk.shape[-1], self.base)
     sine, cosine = sine[:, :, None, :], cosine[:, :, None, :]
     x, y = (x_bthk[..., i::2].astype(jnp.float32) for i in (0, 1))
-    turned = jnp.stack([x * cosine - y * sine, x * sine + y * cosine], axis=-1)
-    return turned.reshape(x_bthk.shape).astype(x_bthk.dtype)
+    rotated = jnp.stack([x * cosine - y * sine, x * sine + y * cosine], axis=-1)
+    return rotated.reshape(x_bthk.shape).astype(x_bthk.dtype)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -35,17 +35,17 @@ class Shaw(Position):
   """A learned vector for each distance, added to the keys and to the values (Shaw et
   al. 2018, eq. 3 and 4).
 
-  Distances beyond `clip` either way share the vectors of `clip`. The vectors are
-  shared by the heads of a layer (§3.3) and each layer has its own. Their term is
-  scaled by 1/sqrt(d_k) whatever the score recipe does. The values' part takes
-  b·t·s·k numbers.
+  Distances beyond `clip` in either direction share the vectors of `clip`. The vectors
+  are shared by the heads of a layer (§3.3) and each layer has its own. Their term is
+  scaled by 1/sqrt(d_k) with every score recipe. The term of the values takes b·t·s·k
+  numbers.
   """
 
   clip: int = 16
 
   def __post_init__(self):
     if self.clip < 1:
-      raise ValueError(f"position: clip {self.clip} is less than 1")
+      raise ValueError(f"position: expected a clip of 1 or more, got {self.clip}")
 
   def relate(self, mod, q_bthk, k_bshk, v_bshk, q_pos_bt, k_pos_bs):
     ahead_bts = -distance(q_pos_bt, k_pos_bs)
@@ -68,8 +68,8 @@ class Shaw(Position):
 
 @dataclasses.dataclass(frozen=True)
 class TransformerXLPosition(Position):
-  """Scores of content and of distance, each with a bias of its own in the place of
-  the query's position (Dai et al. 2019, §3.3).
+  """Scores of content and of distance, each with a bias of its own instead of the
+  query's position (Dai et al. 2019, §3.3).
 
   (q + u)·k + (q + v)·W_R R(distance), all over sqrt(d_k); R are the sinusoids of
   §3.5 at the distance, W_R, u and v belong to each layer and head. R has as many
@@ -81,7 +81,7 @@ class TransformerXLPosition(Position):
   def relate(self, mod, q_bthk, k_bshk, v_bshk, q_pos_bt, k_pos_bs):
     h, k = q_bthk.shape[2:]
     d = h * k
-    w_rhk = weight(mod, "relative", "rhk", (d, h, k), glorot(d, d))
+    w_rhk = weight(mod, "relative", "rhk", (d, h, k), glorot(d, d), inputs="r")
     u_hk, v_hk = (
       weight(mod, name, "hk", (h, k), nn.initializers.zeros).astype(q_bthk.dtype)
       for name in ("content_bias", "distance_bias")
@@ -89,19 +89,19 @@ class TransformerXLPosition(Position):
     content_bhs = jnp.einsum(
       "hk,bshk->bhs", u_hk, k_bshk, preferred_element_type=jnp.float32
     )
-    # sin(i - j) and cos(i - j) by the addition theorems: what the query wants of each
-    # wave is turned to its place i, and meets the waves at j. No table of distances is
-    # made, and places may be any.
+    # sin(i - j) and cos(i - j) by the addition theorems: the query's coefficients of
+    # each wave are rotated to its position i and multiplied with the waves at j. No
+    # table of distances is needed, and positions may be any.
     p_bthr = jnp.einsum(
       "bthk,rhk->bthr", q_bthk + v_hk[None, None], w_rhk.astype(q_bthk.dtype),
       preferred_element_type=jnp.float32,
     )  # fmt: skip
     of_sine, of_cosine = jnp.split(p_bthr, 2, axis=-1)
     sine, cosine = (x[:, :, None, :] for x in waves(q_pos_bt, d, self.base))
-    turned_bthd = jnp.concatenate(
+    rotated_bthd = jnp.concatenate(
       [of_cosine * sine - of_sine * cosine, of_sine * sine + of_cosine * cosine],
       axis=-1,
     )
     wave_bsd = jnp.concatenate(waves(k_pos_bs, d, self.base), axis=-1)
-    bias_bhts = jnp.einsum("bthd,bsd->bhts", turned_bthd, wave_bsd)
+    bias_bhts = jnp.einsum("bthd,bsd->bhts", rotated_bthd, wave_bsd)
     return Relation((bias_bhts + content_bhs[:, :, None, :]) * k**-0.5)
