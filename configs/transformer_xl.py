@@ -32,7 +32,8 @@ def get_config() -> Config:
       layers=2, d_model=128, d_ff=512, heads=4, dropout=0.1, residual=PreNorm()
     ),
     task=SegmentLanguageModelling(
-      context=63, before=64, memory=64, generation=Generation(max_length=24)
+      context=63, memory_length=64, eval_memory_length=64,
+      generation=Generation(max_length=24)
     ),
     tokenizer=SentencePiece(vocabulary=1000, whitespace=True),
     batching=Packed(tokens=1024, length=64),

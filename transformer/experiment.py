@@ -149,7 +149,8 @@ class Config:
 MAY_CHANGE = frozenset(
   (
     *("steps", "log_every", "eval_every", "save_every", "keep", "patience"),
-    *("max_consecutive_skips", "mesh", "accumulate", "data.directory", "task.memory"),
+    *("max_consecutive_skips", "mesh", "accumulate", "data.directory"),
+    "task.eval_memory_length",
   )
 )
 """Settings that may differ when a run is gone on with: they do not change what a step

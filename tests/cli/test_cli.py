@@ -80,7 +80,7 @@ def test_bad_text_gets_one_line_and_leaves_no_file(run, capsys, tmp_path):
   "words, message",
   [
     (["translate", "{tmp}", "x"], "not a run"),
-    (["translate", "{run}", "--beam", "0", "x"], "beam: 0 is less than 1"),
+    (["translate", "{run}", "--beam", "0", "x"], "beam: expected 1 or more, got 0"),
     (["translate", "{run}", "--input", "{tmp}/none"], "none: cannot be read"),
     (["translate", "{run}", "--input", "{tmp}/none", "x"], "not both"),
     (["translate", "{run}", "--step", "5", "x"], "no checkpoint of step 5; there are"),
@@ -98,7 +98,7 @@ def test_bad_text_gets_one_line_and_leaves_no_file(run, capsys, tmp_path):
     (["translate", "{run}", "--suppress", "QXQ", "x"], "--suppress: 'QXQ' is no piece"),
     (["translate", "{run}", "--output", "{tmp}/no/out", "x"], "cannot be written"),
     (["evaluate", "{run}", "--name", "a/b"], "no plain file name"),
-    (["evaluate", "{run}", "--split", "dev"], "none of train, val, test"),
+    (["evaluate", "{run}", "--split", "dev"], "expected one of train, val, test"),
     (["evaluate", "{run}", "--source", "x"], "given together"),
     (["average", "{run}", "--last", "9"], "there are 3 checkpoints"),
     (["average", "{run}", "--last", "2", "--output", "{tmp}"], "already exists"),

@@ -41,7 +41,7 @@ def measure(name, meshes, updates):
   from tests.models.test_transformer import example, tokens
   from transformer import config as configs
   from transformer import tree
-  from transformer.batch import Continued, Labelled, Pairs, Tokens
+  from transformer.batch import Segments, Labelled, Pairs, Tokens
   from transformer.models.base import Model
   from transformer.tasks.image_classification import ImageClassification
   from transformer.tasks.language_modelling import LanguageModelling
@@ -63,13 +63,13 @@ def measure(name, meshes, updates):
     model = dataclasses.replace(model, dropout=0.1)
   module, task = model.module(32), Translation()
   if name == "Bert":
-    batch, task = batch.target, MaskedLanguageModelling(chosen=0.4)
+    batch, task = batch.target, MaskedLanguageModelling(mask_rate=0.4)
   elif name == "BertClassifier":
     first_bt = np.where(batch.target.pos_bt == 0, batch.target.id_bt % 7, -1)
     batch = Labelled(batch.target, np.where(batch.target.seg_bt == 0, -1, first_bt))
     task = TextClassification(tuple("abcdefg"))
   elif name == "TransformerXL":
-    batch, task = Continued(*batch), SegmentLanguageModelling()
+    batch, task = Segments(*batch), SegmentLanguageModelling()
   elif isinstance(model.example(), Tokens):
     batch, task = batch.target, LanguageModelling()
   elif not isinstance(model.example(), Pairs):

@@ -104,11 +104,14 @@ def translated(arguments, run, data, split: str):
 def scored(arguments, run, data, split: str):
   """The scores of a run of another task; the outputs that its evaluation shows, and
   what was wanted."""
+  from transformer.tasks.base import EvaluationInputs
+
   data.open(split)
   params = run.params(arguments.step, arguments.weights == "int8")
-  record, samples = run.config.task.evaluate(
+  inputs = EvaluationInputs(
     run.module(), params, data, run.vocabulary, split, run.cache, sys.stderr.isatty()
   )
+  record, samples = run.config.task.evaluate(inputs)
   return (
     dict(record),
     [row[1] for row in samples.rows],

@@ -34,7 +34,7 @@ def fill(arguments) -> None:
   a line: number of the mask, probability and piece, with tabs between them. Each mask
   is filled by itself.
   """
-  from transformer.runs.filler import open_run
+  from transformer.runs.filler import Filler
 
   if arguments.texts and arguments.input:
     raise ValueError("give texts or --input, not both")
@@ -45,7 +45,7 @@ def fill(arguments) -> None:
       typed = arguments.input is None and sys.stdin.isatty()
       name = str(arguments.input or "standard input")
       chunks = line_chunks(stream, name, 1) if typed else line_chunks(stream, name)
-    filler = open_run(arguments.run, arguments.step)
+    filler = Filler.open(arguments.run, arguments.step)
     out = stack.enter_context(Output(arguments.output))
     for texts in chunks:
       for source, found in zip(texts, filler.fill(texts, arguments.top), strict=True):

@@ -33,7 +33,7 @@ def generate(arguments) -> None:
   from transformer import config as configs
   from transformer.decoding.sample import Sampler
   from transformer.inference.generate import Generation
-  from transformer.runs.generator import open_run
+  from transformer.runs.generator import Generator
 
   recipe = Generation(
     max_length=arguments.max_length,
@@ -45,13 +45,13 @@ def generate(arguments) -> None:
   if arguments.stream and (len(prompts) > 1 or recipe.samples > 1 or arguments.json):
     raise ValueError("--stream shows one text: give one prompt, and neither --samples "
                      "nor --json")  # fmt: skip
-  continuer = open_run(arguments.run, recipe, arguments.step)
+  generator = Generator.open(arguments.run, recipe, arguments.step)
   if arguments.stream:
-    for text in continuer.stream(prompts[0]):
+    for text in generator.stream(prompts[0]):
       print(text, end="", flush=True)
     print()
     return
-  for prompt, texts in zip(prompts, continuer.texts(prompts), strict=True):
+  for prompt, texts in zip(prompts, generator.texts(prompts), strict=True):
     if arguments.json:
       print(json.dumps({"prompt": prompt, "texts": texts}, ensure_ascii=False))
     else:

@@ -10,7 +10,7 @@ import numpy as np
 from flax import linen as nn
 
 from transformer.axes import constrain_sharding
-from transformer.batch import Continued, Tokens
+from transformer.batch import Segments, Tokens
 from transformer.layers.embedding import Embedding
 from transformer.layers.masks import causal, same_segment
 from transformer.layers.positions import Position, TransformerXLPosition
@@ -34,7 +34,7 @@ class TransformerXL(DecoderOnly):
 
   def example(self) -> Any:
     tokens = Tokens(*(np.ones((1, 2), np.int32),) * 3)
-    return Continued(tokens, tokens)
+    return Segments(tokens, tokens)
 
 
 class Remembered(NamedTuple):
@@ -107,14 +107,14 @@ class TransformerXLModule(DecoderOnlyModule):
 
   def __call__(self, batch: Any, train: bool = False):
     """Logits `[b, t, v]` in float32 of what follows each token of `batch.text`; `batch`
-    is `Continued`."""
+    is `Segments`."""
     return self.logits(self.hidden(batch, train))
 
   def hidden(self, batch: Any, train: bool = False):
     """What the layers make of every token of `batch.text`, `[b, t, d]`; what stands
     before it is read first, in a forward pass of its own, and remembered."""
     nothing = self.nothing(batch.text.id_bt.shape[0])
-    _, memory = self.read(batch.before, nothing, train)
+    _, memory = self.read(batch.context, nothing, train)
     return self.read(batch.text, memory, train)[0]
 
   def nothing(self, rows: int, size: int = 0) -> Remembered:
