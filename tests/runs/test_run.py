@@ -11,7 +11,8 @@ from pathlib import Path
 import pytest
 
 from tests.models.test_family import KINDS, small
-from transformer import trainer, tree
+from transformer import tree
+from transformer.runs import trainer
 from transformer.data.batching import Grouped, Packed
 from transformer.data.sources.dates import Dates
 from transformer.data.sources.parallel_text import ParallelText

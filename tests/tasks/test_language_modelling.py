@@ -215,7 +215,7 @@ def test_evaluate_scores_a_language_model(run, capsys):
   (run / "none").write_text("text\n")
   files = "--source", run / "none", "--reference", run / "none"
   status, _, err = call(capsys, "evaluate", run, *files)
-  assert status == 1 and "expected the task Translation" in err
+  assert status == 1 and "its task is no translation" in err
 
 
 @pytest.mark.parametrize(
