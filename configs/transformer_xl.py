@@ -37,7 +37,10 @@ def get_config() -> Config:
       residual=base.model.residual,
     ),
     task=SegmentLanguageModelling(
-      context=63, before=64, memory=64, generation=Generation(max_length=24)
+      context=63,
+      memory_length=64,
+      eval_memory_length=64,
+      generation=Generation(max_length=24),
     ),
     batching=dataclasses.replace(base.batching, tokens=1024, length=64),
     schedule=dataclasses.replace(base.schedule, warmup=60, steps=600),

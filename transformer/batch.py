@@ -1,4 +1,4 @@
-"""What crosses the border between data and models: plain arrays, named."""
+"""The batches that models read: named plain arrays."""
 
 from typing import Any, NamedTuple
 
@@ -6,15 +6,15 @@ PAD, EOS, BOS, UNK = 0, 1, 2, 3
 """Ids of the special tokens, the same in every vocabulary of this project."""
 
 MASK = UNK
-"""What stands for a token that is to be guessed. A vocabulary that can spell every
-character in bytes needs no other unknown, so any run's vocabulary has a mask."""
+"""Replaces a masked token. A vocabulary with byte fallback never encodes to `UNK`, so
+its id is free to be the mask."""
 
 
 class Tokens(NamedTuple):
-  """Rows of tokens that know where they stand and whose they are; int32, `[b, t]`.
+  """Rows of tokens with their positions and segments; int32, `[b, t]`.
 
-  A row may hold several examples one after another (packing), each with positions
-  of its own. Padding has id `PAD`, position 0 and segment 0.
+  A row may hold several examples one after another (packing), each with its own
+  positions. Padding has id `PAD`, position 0 and segment 0.
   """
 
   id_bt: Any  # token ids
@@ -23,22 +23,22 @@ class Tokens(NamedTuple):
 
 
 class Images(NamedTuple):
-  """Labelled images of one size; a row that is none has `real` 0."""
+  """Labelled images of one size; a row of padding has `real` 0."""
 
   image_byxc: Any  # uint8, 0 is dark
   label_b: Any  # int32: which class
-  real_b: Any  # int32: 1, or 0 in an empty row
+  real_b: Any  # int32: 1, or 0 in a row of padding
 
 
 class Questions(NamedTuple):
-  """Stories with a question, as ids of words, -1 where there is none; a row that is
-  none has `real` 0."""
+  """Stories with a question, as ids of words, -1 at padding; a row of padding has
+  `real` 0."""
 
   id_bst: Any  # int32: the words of every sentence
   age_bs: Any  # int32: 0 for the last sentence, 1 for the one before
   question_bt: Any  # int32
   label_b: Any  # int32: the answer
-  real_b: Any  # int32: 1, or 0 in an empty row
+  real_b: Any  # int32: 1, or 0 in a row of padding
 
 
 class Pairs(NamedTuple):
@@ -56,10 +56,13 @@ class Labelled(NamedTuple):
   class_bt: Any  # int32: at each example's first token its class; elsewhere -1
 
 
-class Continued(NamedTuple):
-  """Rows of texts that go on from what stands before; segment `n` of either row is one
-  example. Each token of `text` is read, and tells the next one of its example; of
-  `before`, every token is read and none told."""
+class TextWithContext(NamedTuple):
+  """TextWithContext of texts and the tokens before each; segment `n` of a context row belongs
+  to segment `n` of the text row.
 
-  before: Tokens
+  Each token of `text` is read, and predicts the next one of its example; the tokens of
+  `context` are read alone, and predict nothing.
+  """
+
+  context: Tokens
   text: Tokens

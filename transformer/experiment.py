@@ -153,7 +153,8 @@ class Config:
 RESUMABLE_CHANGES = frozenset(
   (
     *("steps", "log_every", "eval_every", "save_every", "keep", "patience"),
-    *("max_consecutive_skips", "mesh", "accumulate", "data.directory", "task.memory"),
+    *("max_consecutive_skips", "mesh", "accumulate", "data.directory"),
+    "task.eval_memory_length",
   )
 )
 """Settings that may differ when a run is resumed: they do not change what a step

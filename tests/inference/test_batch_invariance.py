@@ -1,4 +1,4 @@
-"""1,000 real sentences: each has the same output in any company, and no beam's score
+"""1,000 real sentences: each has the same output in any batch, and no beam's score
 is below greedy's."""
 
 import gzip
@@ -12,7 +12,6 @@ import pytest
 from flax import linen as nn
 
 from transformer.batch import EOS, Pairs, Tokens
-from transformer.decoding.constraint import Constraint
 from transformer.inference import search as searching
 from transformer.inference.search import Search, Searcher, find
 from transformer.models.transformer import Transformer
@@ -82,16 +81,16 @@ def searcher_of(params, beam):
 
 @pytest.mark.slow
 @pytest.mark.parametrize("beam", [1, 4])
-def test_real_sentences_are_the_same_in_any_company(sources, params, beam, monkeypatch):
+def test_real_sentences_are_the_same_in_any_batch(sources, params, beam, monkeypatch):
   """Every batch on the device has exactly 1, 7, 64 or 512 rows."""
   searcher = searcher_of(params, beam)
   long = np.append(np.resize(sources[0][:-1], 119), EOS).astype(np.int32)
 
-  def search(calls, company=()):
+  def search(calls, others=()):
     """The outputs of all sentences that the calls name."""
     found = {}
     for call in calls:
-      outputs = searcher.outputs([*(sources[i] for i in call), *company])
+      outputs = searcher.outputs([*(sources[i] for i in call), *others])
       found |= {
         call[k]: tuple(ids[ids > 0].tolist()) for k, ids in outputs if k < len(call)
       }
@@ -123,14 +122,16 @@ def test_no_beam_scores_below_greedy_and_search_errors_fall(sources, params):
   scores = {}
   for beam in (1, 4, 12):
     searcher, score_n = searcher_of(params, beam), np.full(1000, np.nan)
-    for length, rows, chosen in searcher.batches(list(np.argsort(sizes)), sizes):
-      source, limit_b = searcher.pad([sources[i] for i in chosen], rows, length)
+    for length, rows, indices in searcher.groups(sizes):
+      source, constraint, _ = searcher.batch(
+        [sources[i] for i in indices], [], rows, length
+      )
       output = find(
-        MODULE, searcher.search, searcher.params, source, Constraint(limit_b),
+        MODULE, searcher.search, searcher.params, source, constraint,
         length + EXTRA + 1,
       )  # fmt: skip
       score_b = penalty.normalise(output.logprob_bw[:, 0], output.length_bw[:, 0])
-      score_n[chosen] = score_b[: len(chosen)]
+      score_n[indices] = score_b[: len(indices)]
     scores[beam] = score_n
   rounding = 1e-5 * np.abs(scores[1])
   assert (scores[4] >= scores[1] - rounding).all()

@@ -81,7 +81,7 @@ def test_200_sentences_decode_alike_where_this_package_is_not(run, tmp_path):
   ]
   assert len(rows) == 200
   lengths = set()
-  for i, output in searcher.found(given):
+  for i, output in searcher.search_all(given):
     tokens, scores = rows[i]
     assert len(tokens) == len(scores) == 2
     for w in range(2):

@@ -9,12 +9,11 @@ from flax import linen as nn
 
 from transformer.batch import EOS, Pairs, Tokens
 from transformer.inference.search import (
-  LENGTHS,
   ROWS,
+  SOURCE_LENGTHS,
   Search,
   Searcher,
   compilations,
-  declared_length,
   declared_shapes,
 )
 from transformer.models.transformer import Transformer
@@ -52,7 +51,7 @@ def outputs(search, tokens, order=None):
 
 
 @pytest.mark.parametrize("search", [Search(beam=1, extra=6), Search(beam=3, extra=6)])
-def test_outputs_are_the_same_in_any_company(search):
+def test_outputs_do_not_depend_on_the_batch(search):
   together = outputs(search, 4096)
   assert len({len(found) for found in together.values()}) > 5
   small = outputs(search, 64)
@@ -75,14 +74,13 @@ def test_every_output_ends_and_stays_within_its_own_limit():
 def test_batches_have_declared_shapes_and_lose_nothing():
   searcher = Searcher(MODEL.module(V), params(), Search(beam=2), 1024)
   sizes = np.array([len(s) for s in sources()])
-  order = [int(i) for i in np.argsort(sizes)]
   seen = []
-  for length, rows, chosen in searcher.batches(order, sizes):
-    assert length in LENGTHS and rows in ROWS and len(chosen) <= rows
+  for length, rows, indices in searcher.groups(sizes):
+    assert length in SOURCE_LENGTHS.declared and rows in ROWS and len(indices) <= rows
     assert rows == 1 or rows * length * 2 <= 1024
-    assert all(declared_length(sizes[i]) == length for i in chosen)
-    seen += chosen
-  assert sorted(seen) == list(range(45))
+    assert all(SOURCE_LENGTHS.round_up(sizes[i]) == length for i in indices)
+    seen += indices
+  assert sorted(seen) == [i for i in range(45) if sizes[i] > 1]
 
 
 def test_nothing_is_compiled_beyond_the_declared_shapes():
@@ -93,9 +91,7 @@ def test_nothing_is_compiled_beyond_the_declared_shapes():
   given = MODEL.module(V), params(), Search(beam=2, extra=3), 512
   searcher, shapes = Searcher(*given), set()
   for part in (many, many[:7], many[3:40], many[5:6]):
-    sizes = np.array([len(ids) for ids in part])
-    order = [int(i) for i in np.argsort(sizes)]
-    shapes |= {(t, b) for t, b, _ in searcher.batches(order, sizes)}
+    shapes |= {(t, b) for t, b, _ in searcher.groups([len(ids) for ids in part])}
     assert len(dict(searcher.outputs(part))) == len(part)
   assert shapes <= declared_shapes(129, 512, 2)
   assert 3 < searcher.compilations == len(shapes)
@@ -108,7 +104,7 @@ def test_nothing_is_compiled_beyond_the_declared_shapes():
 
 
 def test_lengths_beyond_the_declared_ones_are_rounded_up():
-  assert [declared_length(n) for n in (1, 8, 9, 128, 129, 300)] == [
+  assert [SOURCE_LENGTHS.round_up(n) for n in (1, 8, 9, 128, 129, 300)] == [
     8, 8, 16, 128, 256, 384,
   ]  # fmt: skip
 

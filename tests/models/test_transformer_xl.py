@@ -13,7 +13,7 @@ from flax import linen as nn
 from tests.models.test_family import small
 from tests.models.test_transformer import V, example, tokens
 from transformer import tree
-from transformer.batch import BOS, Continued
+from transformer.batch import BOS, TextWithContext
 from transformer.layers import attention
 from transformer.layers.positions import Alibi, Rope, TransformerXLPosition
 from transformer.layers.residual import PreNorm
@@ -35,7 +35,7 @@ MODELS = pytest.mark.parametrize(
 
 @functools.cache
 def variables(model):
-  batch = Continued(tokens([[[4, 5, 6]]]), tokens([[[7, 8]]]))
+  batch = TextWithContext(tokens([[[4, 5, 6]]]), tokens([[[7, 8]]]))
   params = nn.unbox(jax.jit(model.module(V).init)(jax.random.key(0), batch))
   return jax.tree.map(
     lambda leaf: leaf + 0.1 * jax.random.normal(jax.random.key(leaf.size), leaf.shape),
@@ -45,7 +45,7 @@ def variables(model):
 
 def logits(model, before, text):
   apply = jax.jit(model.module(V).apply)
-  return np.asarray(apply(variables(model), Continued(before, text)))
+  return np.asarray(apply(variables(model), TextWithContext(before, text)))
 
 
 def by_segments(model, ids, length, size):
@@ -107,7 +107,7 @@ def test_shape_and_finite_gradient(model):
 
   def loss(params):
     rngs = {"dropout": jax.random.key(3)}
-    batch = Continued(before, text)
+    batch = TextWithContext(before, text)
     y = model.module(V).apply(params, batch, train=True, rngs=rngs)
     assert y.shape == (2, 7, V) and y.dtype == jnp.float32
     return jnp.sum(jnp.square(jax.nn.log_softmax(y)))
@@ -191,7 +191,7 @@ def test_unroll_is_neutral():
   rng = np.random.default_rng(7)
   before, text = tokens([[example(rng, 5)]]), tokens([[example(rng, 6)]])
   unrolled = dataclasses.replace(PLAIN, unroll=2).module(V)
-  found = unrolled.apply(variables(PLAIN), Continued(before, text))
+  found = unrolled.apply(variables(PLAIN), TextWithContext(before, text))
   np.testing.assert_allclose(found, logits(PLAIN, before, text), atol=1e-6)
 
 

@@ -21,7 +21,7 @@ import train as command
 from tests.runs.test_run import ROOT, TINY, Now, digest, losses
 from transformer import cli, trainer
 from transformer import config as configs
-from transformer.data.pipeline import everything
+from transformer.data.pipeline import all_rows
 from transformer.data.sources.parallel_text import ParallelText
 from transformer.runs.run import Run
 from transformer.training import step as training
@@ -383,7 +383,7 @@ def test_examples_of_a_skipped_step_are_named_and_it_goes_on(case):
   for step, named in skipped:
     expected = training_data.examples(int(step) - 1)[:8]
     assert named.removesuffix(", …") == ", ".join(map(str, expected))
-    (_, batch), *_ = training_data.batches(int(step) - 1, int(step), everything)
+    (_, batch), *_ = training_data.batches(int(step) - 1, int(step), all_rows)
     assert batch.source.id_bt[0].sum() % 2 == 0
 
 

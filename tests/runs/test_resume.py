@@ -13,6 +13,7 @@ import pytest
 
 from tests.runs import kill
 from tests.runs.test_run import losses
+from transformer.data.assemble import members, pack_tokens
 from transformer.data.batching import Grouped, Packed
 from transformer.data.pipeline import batches
 from transformer.runs.run import Run
@@ -105,10 +106,10 @@ def test_every_example_comes_once_an_epoch_whoever_reads_it(batching, shares):
   class Numbered:
     """Every token of an example is its number."""
 
-    sides = 2
-
-    def __getitem__(self, i):
-      return [np.full(n, i) for n in lengths_n2[i]]
+    def batch(self, shape, example_bm):
+      rows = members(example_bm)
+      ids = [[np.full(lengths_n2[i, 0], i) for i in row] for row in rows]
+      return pack_tokens(ids, shape.source)
 
   plan = batching.plan(lengths_n2, seed=5)
   count = plan.batches
@@ -120,7 +121,7 @@ def test_every_example_comes_once_an_epoch_whoever_reads_it(batching, shares):
 
     found = 0
     for step, batch in batches(Numbered(), plan, 0, count, own):
-      id_bt, seg_bt = batch.source.id_bt, batch.source.seg_bt
+      id_bt, seg_bt = batch.id_bt, batch.seg_bt
       assert not seg_bt[~own(len(seg_bt))].any()
       for row, segments in zip(id_bt, seg_bt, strict=True):
         mine = [int(row[segments == one][0]) for one in range(1, segments.max() + 1)]

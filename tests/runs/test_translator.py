@@ -70,7 +70,7 @@ def test_a_score_is_the_log_probability_under_the_penalty(opened, lines, penalty
 def test_what_a_search_says_of_its_output_is_what_scoring_says(opened, lines, penalty):
   translator = opened(penalty=penalty)
   sources = translator.run.tokenizer.encode(lines)
-  found = dict(translator.searcher.found(sources))
+  found = dict(translator.searcher.search_all(sources))
   pairs = [(i, w) for i in found for w, n in enumerate(found[i].length_bw) if n]
   assert len(pairs) > 10
   targets = [found[i].token_bwt[w, : found[i].length_bw[w]] for i, w in pairs]
@@ -169,18 +169,18 @@ def test_a_stream_is_the_translation_piece_by_piece(opened, lines, sampler):
     assert "".join(pieces) == text
     several += len(pieces) > 2
   assert several >= 2
-  with pytest.raises(ValueError, match="a beam of 4 cannot be streamed"):
+  with pytest.raises(ValueError, match="expected a beam of 1, got 4"):
     list(opened().stream(lines[1]))
 
 
 @pytest.mark.parametrize(
   "fields, message",
   [
-    ({"beam": 2, "sampler": TopK(3)}, "a beam of 2 does not draw"),
+    ({"beam": 2, "sampler": TopK(3)}, "expected a beam of 1 to sample, got 2"),
     ({"n_best": 5}, "n_best: 5 is more than the beam's 4"),
-    ({"n_best": 0}, "n_best: 0 is less than 1"),
+    ({"n_best": 0}, "n_best: expected 1 or more, got 0"),
     ({"min_length": -1}, "min_length: -1 is negative"),
-    ({"min_length": 4, "max_length": 3}, "max_length: 3 is less than 4"),
+    ({"min_length": 4, "max_length": 3}, "max_length: expected 4 or more, got 3"),
     ({"suppressed": (EOS,)}, "without its end"),
   ],
 )

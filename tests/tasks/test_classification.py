@@ -10,16 +10,18 @@ import pytest
 
 from tests.models.test_vision import RESNET, VIT
 from tests.runs.test_run import Now, digest, losses
-from transformer import cli, trainer
+from transformer import cli
 from transformer.batch import Images
 from transformer.data.batching import Rows
 from transformer.data.images import Augmentation, RandomCrop, RandomResizedCrop
 from transformer.data.sources.dates import Dates
 from transformer.data.sources.images import ImageFolder
 from transformer.experiment import Config
+from transformer.runs import trainer
 from transformer.runs.classifier import Classifier
 from transformer.runs.metrics import Metrics
 from transformer.runs.run import Run
+from transformer.tasks.base import EvaluationInputs
 from transformer.tasks.classification import ROWS
 from transformer.tasks.image_classification import ImageClassification
 
@@ -104,7 +106,9 @@ def test_the_scores_are_those_of_every_image_once(trained, folder):
   task, params = run.config.task, run.params()
   assert ROWS > 9
   scores, samples = task.evaluate(
-    run.module(), params, run.config.data, run.vocabulary, "val", run.cache, False
+    EvaluationInputs(
+      run.module(), params, run.config.data, run.vocabulary, "val", run.cache, False
+    )
   )
   squares = task.examples(run.config.data, "val", run.vocabulary)
   loss, right = 0.0, 0

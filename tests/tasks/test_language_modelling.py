@@ -10,11 +10,11 @@ import pytest
 
 from tests.models.test_family import small
 from tests.runs.test_run import digest, losses
-from transformer import cli, trainer
+from transformer import cli
 from transformer.batch import EOS, Tokens
 from transformer.data.batching import Grouped, Packed
 from transformer.data.corpus import Corpus, Pieces
-from transformer.data.pipeline import assemble, batches
+from transformer.data.pipeline import batches
 from transformer.data.sources.dates import Dates
 from transformer.data.sources.plain_text import PlainText
 from transformer.data.sources.topics import Topics
@@ -23,7 +23,8 @@ from transformer.decoding.sample import Sampler, TopP
 from transformer.experiment import Config
 from transformer.inference.generate import Generation
 from transformer.models.decoder_only import DecoderOnly
-from transformer.runs.generator import open_run
+from transformer.runs import trainer
+from transformer.runs.generator import Generator
 from transformer.runs.metrics import Metrics
 from transformer.tasks.language_modelling import LanguageModelling, unigram_loss
 
@@ -117,7 +118,7 @@ def test_a_batch_is_tokens_and_an_epoch_is_every_piece_once(
       seen += [tuple(ids[seg == n]) for n in range(1, seg.max() + 1)]
   expected = [tuple(pieces[i][0]) for i in range(len(pieces)) if len(pieces[i][0]) > 1]
   assert sorted(seen) == sorted(expected)
-  assert isinstance(assemble(pieces, *plan.batch(0)), Tokens)
+  assert isinstance(pieces.batch(*plan.batch(0)), Tokens)
 
 
 def test_the_run_has_scores_and_begins_near_the_worst(run, config):
@@ -164,7 +165,7 @@ PROMPTS = ["the cat", "a mat and", "", "two   dogs run: after"]
 
 
 def test_texts_are_the_same_in_any_company_and_begin_with_their_prompt(run):
-  continuer = open_run(run, Generation(TopP(0.9), max_length=7, samples=2))
+  continuer = Generator.open(run, Generation(TopP(0.9), max_length=7, samples=2))
   together = continuer.texts(PROMPTS)
   alone = [continuer.texts([prompt])[0] for prompt in PROMPTS]
   assert together == alone
@@ -175,7 +176,7 @@ def test_texts_are_the_same_in_any_company_and_begin_with_their_prompt(run):
 
 def test_the_seed_and_nothing_else_changes_what_is_drawn(run):
   def drawn(**recipe):
-    return open_run(run, Generation(max_length=7, **recipe)).texts(PROMPTS)
+    return Generator.open(run, Generation(max_length=7, **recipe)).texts(PROMPTS)
 
   assert drawn(seed=3) == drawn(seed=3) != drawn(seed=4)
   greedy = drawn(sampler=Sampler(), seed=3)
@@ -184,7 +185,7 @@ def test_the_seed_and_nothing_else_changes_what_is_drawn(run):
 
 @pytest.mark.parametrize("sampler", [Sampler(), TopP(0.9, temperature=1.5)])
 def test_a_stream_is_the_text_bit_by_bit(run, sampler):
-  continuer = open_run(run, Generation(sampler, max_length=9, seed=5))
+  continuer = Generator.open(run, Generation(sampler, max_length=9, seed=5))
   streams = [list(continuer.stream(prompt)) for prompt in PROMPTS]
   assert ["".join(bits) for bits in streams] == [t for (t,) in continuer.texts(PROMPTS)]
   # Bytes that make no character are held back, and this model writes many.
@@ -226,7 +227,7 @@ def test_evaluate_scores_a_language_model(run, capsys):
     ),
     (["--sample", "TopP(2.0)"], "not in (0, 1]"),
     (["--max-length", "0"], "max_length: 0"),
-    (["--max-length", "24"], "was trained on 24 at once"),
+    (["--max-length", "24"], "expected at most 24 tokens"),
     (["--seed", "-1"], "seed: -1"),
     (["--stream", "--samples", "2"], "--stream prints one text"),
   ],

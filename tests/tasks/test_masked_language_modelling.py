@@ -11,7 +11,6 @@ from tests.models.test_family import small
 from tests.models.test_transformer import tokens
 from tests.runs.test_run import Now, digest, losses
 from tests.tasks.test_language_modelling import call, write
-from transformer import trainer
 from transformer.batch import BOS, EOS, MASK, PAD
 from transformer.data.batching import Grouped, Packed
 from transformer.data.sources.dates import Dates
@@ -21,16 +20,17 @@ from transformer.data.tokenizer import SentencePiece
 from transformer.experiment import Config
 from transformer.inference.fill import encode_masked
 from transformer.models.bert import Bert, BertClassifier
-from transformer.runs.filler import open_run
+from transformer.runs import trainer
+from transformer.runs.filler import Filler
 from transformer.runs.metrics import Metrics
 from transformer.runs.run import Run
 from transformer.tasks.masked_language_modelling import (
-  Guesses,
   MaskedLanguageModelling,
+  MaskedTexts,
   mask,
   unigram_scores,
 )
-from transformer.tasks.text_classification import TextClassification, labelled
+from transformer.tasks.text_classification import LabelledTexts, TextClassification
 
 
 @pytest.fixture(scope="module")
@@ -158,8 +158,6 @@ def test_masks_follow_the_paper_and_the_key_alone():
 
 
 class Texts:
-  sides = 1
-
   def __init__(self, *texts):
     self.texts = texts
     self.lengths_n2 = np.array([[len(text)] for text in texts])
@@ -168,47 +166,44 @@ class Texts:
     return len(self.texts)
 
   def __getitem__(self, i):
-    return (np.array(self.texts[i]),)
+    return np.array(self.texts[i])
 
 
 def test_in_evaluation_a_text_is_masked_by_its_number():
   rng = np.random.default_rng(1)
   texts = Texts(*([BOS, *rng.integers(4, 40, n), EOS] for n in (30, 1, 13, 50)))
-  corpus = Guesses(texts, 0.15, 40)
+  corpus = MaskedTexts(texts, 0.15, 40)
   for i, count in enumerate((4, 1, 2, 8)):
     read, wanted = corpus[i]
     assert np.sum(wanted != PAD) == count
-    whole = texts[i][0]
+    whole = texts[i]
     np.testing.assert_array_equal(wanted[wanted != PAD], whole[wanted != PAD])
     np.testing.assert_array_equal(read[wanted == PAD], whole[wanted == PAD])
     np.testing.assert_array_equal(read, corpus[i][0])
-  empty = Guesses(Texts([BOS, EOS]), 0.15, 40)[0]
+  empty = MaskedTexts(Texts([BOS, EOS]), 0.15, 40)[0]
   np.testing.assert_array_equal(empty, [[BOS, EOS], [PAD, PAD]])
 
 
 def test_the_unigram_baseline_is_counted_by_hand():
   train, held_out = Texts([BOS, 4, 4, 5, EOS], [BOS, 4, EOS]), Texts([BOS, 4, EOS])
-  loss, accuracy = unigram_scores(train, Guesses(held_out, 0.15, 8), 8)
+  loss, accuracy = unigram_scores(train, MaskedTexts(held_out, 0.15, 8), 8)
   # Seen 3, 1, 0, 0 of the pieces 4 to 7, and one more of each.
   assert loss == pytest.approx(-np.log(4 / 8)) and accuracy == 1.0
-  other = Guesses(Texts([BOS, 6, EOS]), 0.15, 8)
+  other = MaskedTexts(Texts([BOS, 6, EOS]), 0.15, 8)
   assert unigram_scores(train, other, 8) == (pytest.approx(-np.log(1 / 8)), 0.0)
 
 
 def test_classes_lie_at_first_tokens_alone():
-  from transformer.data.pipeline import assemble
-  from transformer.tasks.text_classification import Classed
-
   texts = Texts([BOS, 7, 8, EOS], [BOS, 9, EOS], [BOS, 5, EOS])
-  corpus = Classed(texts, np.array([2, 0, 1]))
+  corpus = LabelledTexts(texts, np.array([2, 0, 1]))
   plan = Packed(tokens=24, length=12).plan(corpus.lengths_n2[[0, 1, 2] * 3], 0)
   rows = np.array([[0, 2], [1, -1]])
-  batch = labelled(assemble(corpus, plan.batch(0)[0]._replace(rows=2), rows))
+  batch = corpus.batch(plan.batch(0)[0]._replace(rows=2), rows)
   expected = np.full((2, 12), -1)
   expected[0, 0], expected[0, 4], expected[1, 0] = 2, 1, 0
   np.testing.assert_array_equal(batch.class_bt, expected)
-  with pytest.raises(ValueError, match="2 labels for 3 texts"):
-    Classed(texts, np.array([0, 1]))
+  with pytest.raises(ValueError, match="labels: expected 3, got 2"):
+    LabelledTexts(texts, np.array([0, 1]))
 
 
 def test_a_mask_is_one_piece_with_the_space_before_it(run):
@@ -230,7 +225,7 @@ TEXTS = ["the [MASK] sat", "[MASK]", "two dogs [MASK] after a [MASK] and saw a m
 
 
 def test_fillings_are_the_same_in_any_company_and_are_probabilities(run):
-  filler = open_run(run)
+  filler = Filler.open(run)
   together = filler.fill(TEXTS, top=300)
   assert [len(found.masks) for found in together] == [1, 1, 2]
   for text, found in zip(TEXTS, together, strict=True):
@@ -267,8 +262,8 @@ def test_the_verb_prints_texts_and_pieces(run, capsys, tmp_path):
   "words, message",
   [
     (["the cat"], "nothing to fill in; write [MASK]"),
-    (["[MASK] " * 40], "the model was trained on 24 at once"),
-    (["[MASK]", "--top", "0"], "top: 0 is not in 1 to 300"),
+    (["[MASK] " * 40], "expected at most 24 tokens"),
+    (["[MASK]", "--top", "0"], "top: expected 1 to 300, got 0"),
     (["[MASK]", "--input", "x"], "give texts or --input, not both"),
   ],
 )
@@ -286,8 +281,8 @@ def test_other_tasks_and_settings_that_do_not_fit_get_one_line(
   tuned = fine(config, run)
   changes = (
     (dict(tokenizer=SentencePiece(byte_fallback=False)), config, "byte_fallback"),
-    (dict(data=Dates()), config, "Dates gives pairs of texts"),
-    (dict(data=config.data, init=""), tuned, "PlainText gives no labels"),
+    (dict(data=Dates()), config, "expected texts, got Dates"),
+    (dict(data=config.data, init=""), tuned, "PlainText has no labels"),
     (dict(model=small(BertClassifier)), tuned, "classes: 7, but the task has 2 labels"),
     (dict(data=DisplayNames(), init=""), tuned, r"labels: \('de', 'fi'\), but Display"),
     (dict(model=small(Bert)), tuned, "Bert reads Tokens, and the task Text"),

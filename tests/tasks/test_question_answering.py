@@ -6,12 +6,14 @@ import numpy as np
 import pytest
 
 from tests.runs.test_run import Now, digest, losses
-from transformer import cli, trainer
+from transformer import cli
 from transformer.data.batching import Rows
+from transformer.data.sources.base import split_of
 from transformer.data.sources.dates import Dates
-from transformer.data.sources.stories import PLACES, Stories, split_of
+from transformer.data.sources.stories import PLACES, Stories, story_text
 from transformer.experiment import Config
 from transformer.models.memory_network import MemoryNetwork
+from transformer.runs import trainer
 from transformer.runs.metrics import Metrics
 from transformer.runs.run import Run
 from transformer.tasks.question_answering import QuestionAnswering, Story, read_story
@@ -68,7 +70,7 @@ def test_stories_follow_from_the_seed_and_no_split_has_one_of_another():
   assert told["train"] == again.open("train")[:]
   assert told["train"] != dataclasses.replace(data, seed=1).open("train")[:]
   for split, stories in told.items():
-    assert {split_of(story) for story in stories} == {split}
+    assert {split_of(story_text(story)) for story in stories} == {split}
     for other in set(told) - {split}:
       assert not set(stories) & set(told[other])
   assert len({data.fingerprint(split) for split in told}) == 3
@@ -86,10 +88,10 @@ def test_a_batch_is_the_end_of_a_story():
   names = task.vocabulary(task.make_vocabulary(TINY.data, None))
   told = task.examples(TINY.data, "train", names)
   batch, story = told.batch(np.array([7, -1])), TINY.data.open("train")[7]
-  words = [names.names[i] for i in batch.id_bst[0, 0] if i >= 0]
+  words = [names.words[i] for i in batch.id_bst[0, 0] if i >= 0]
   assert " ".join(words) == story.sentences[1].lower().rstrip(".")
   assert batch.age_bs[0].tolist() == [4, 3, 2, 1, 0]
-  assert names.names[batch.label_b[0]] == story.answer == names.names[told.label_n[7]]
+  assert names.words[batch.label_b[0]] == story.answer == names.words[told.label_n[7]]
   assert batch.real_b.tolist() == [1, 0] and np.all(batch.id_bst[1] == -1)
 
 
@@ -118,7 +120,7 @@ def test_classify_answers_stories_in_the_users_words(trained, capsys, monkeypatc
   assert cli.main(["classify", str(trained), story, other]) == 0
   lines = capsys.readouterr().out.splitlines()
   assert [line.split("\t")[0] for line in lines] == [story, other]
-  known = Run.open(trained).vocabulary.names
+  known = Run.open(trained).vocabulary.words
   assert {line.split("\t")[1] for line in lines} <= set(known)
   assert cli.main(["classify", str(trained), other]) == 0
   assert capsys.readouterr().out == lines[1] + "\n"

@@ -11,10 +11,10 @@ from tests.models.test_family import small
 from tests.runs.test_run import Now, digest, losses
 from tests.tasks.test_language_modelling import call, write
 from transformer import experiment
-from transformer.batch import BOS, EOS, Tokens
+from transformer.batch import BOS, Tokens
 from transformer.data.batching import Packed
-from transformer.data.corpus import Continuations, Corpus
-from transformer.data.pipeline import everything
+from transformer.data.corpus import Corpus, TextSegments
+from transformer.data.pipeline import all_rows
 from transformer.data.sources.plain_text import PlainText
 from transformer.data.tokenizer import SentencePiece
 from transformer.experiment import Config
@@ -26,8 +26,8 @@ from transformer.runs.run import Run
 from transformer.studies import by_memory
 from transformer.tasks.segment_language_modelling import (
   SegmentLanguageModelling,
-  following,
-  read_through,
+  next_token_targets,
+  segment_by_segment,
 )
 
 
@@ -40,7 +40,10 @@ def config(tmp_path_factory):
     data=PlainText(train, val),
     model=dataclasses.replace(small(TransformerXL), dropout=0.1),
     task=SegmentLanguageModelling(
-      context=23, before=30, memory=10, generation=Generation(max_length=6)
+      context=23,
+      memory_length=30,
+      eval_memory_length=10,
+      generation=Generation(max_length=6),
     ),
     tokenizer=SentencePiece(vocabulary=300, whitespace=True),
     batching=Packed(tokens=192, length=48),
@@ -62,7 +65,7 @@ def test_continuations_are_the_stream_of_a_text(run, tmp_path):
   opened = Run.open(run)
   data = opened.config.data
   texts = Corpus.build(data, "train", opened.tokenizer, tmp_path, progress=False)
-  pieces = Continuations(texts, 7, 12)
+  pieces = TextSegments(texts, 7, 12)
   at = 0
   for i in range(len(texts)):
     stream = [BOS, *texts[i][0]]
@@ -71,14 +74,14 @@ def test_continuations_are_the_stream_of_a_text(run, tmp_path):
       assert before.tolist() == stream[max(0, start - 12) : start]
       assert text.tolist() == stream[start : start + 8]
       sizes = pieces.lengths_n2[at].tolist()
-      assert sizes == [max(2, len(before)), len(text)]
+      assert sizes == [len(before), len(text)]
       at += 1
   assert at == len(pieces)
 
 
 def test_batches_without_room_for_most_pieces_are_refused(config, tmp_path):
-  task = dataclasses.replace(config.task, before=60)
-  with pytest.raises(ValueError, match=r"has no room for .* of up to 60 tokens"):
+  task = dataclasses.replace(config.task, memory_length=60)
+  with pytest.raises(ValueError, match=r"is too short for .* of up to 60 tokens"):
     trainer.train(dataclasses.replace(config, task=task), tmp_path / "run")
 
 
@@ -89,10 +92,10 @@ def test_every_token_is_told_once_an_epoch(run):
     c.data, opened.tokenizer, c.batching, 0, opened.cache
   )
   told = []
-  for _, batch in training_data.batches(0, training_data.steps_per_epoch, everything):
-    target = jax.tree.map(np.asarray, following(batch.text))
+  for _, batch in training_data.batches(0, training_data.steps_per_epoch, all_rows):
+    target = jax.tree.map(np.asarray, next_token_targets(batch.text))
     told += target.id_bt[target.seg_bt != 0].tolist()
-    assert batch.before.id_bt.shape == batch.text.id_bt.shape == (4, 48)
+    assert batch.context.id_bt.shape == batch.text.id_bt.shape == (4, 48)
   texts = Corpus.build(c.data, "train", opened.tokenizer, opened.cache, progress=False)
   assert sorted(told) == sorted(n for i in range(len(texts)) for n in texts[i][0])
 
@@ -101,7 +104,7 @@ def test_a_token_tells_the_next_of_its_example():
   ids = np.array([[5, 6, 7, 8, 9, 0], [4, 5, 6, 7, 8, 9]])
   pos = np.array([[0, 1, 0, 1, 2, 0], [0, 1, 2, 3, 4, 5]])
   seg = np.array([[1, 1, 2, 2, 2, 0], [1, 1, 1, 1, 1, 1]])
-  found = following(Tokens(ids, pos, seg))
+  found = next_token_targets(Tokens(ids, pos, seg))
   expected = [[1, 0, 2, 2, 0, 0], [1, 1, 1, 1, 1, 0]]
   np.testing.assert_array_equal(found.seg_bt, expected)
   np.testing.assert_array_equal(found.id_bt[:, :-1], ids[:, 1:])
@@ -130,8 +133,8 @@ def test_a_text_is_read_whole_whatever_its_company(run):
     def __getitem__(self, _):
       return texts[self.i]
 
-  together = read_through(*given, texts, 23, 10)
-  apart = [read_through(*given, One(i), 23, 10) for i in range(len(texts))]
+  together = segment_by_segment(*given, texts, 23, 10)
+  apart = [segment_by_segment(*given, One(i), 23, 10) for i in range(len(texts))]
   assert len(apart) == 2
   assert float(together.count) == texts.lengths_n2.sum()
   total = sum(float(one.total) for one in apart)
@@ -142,22 +145,24 @@ def test_a_text_is_read_whole_whatever_its_company(run):
   # Once all is remembered, the length of the segments does not matter.
   most = int(texts.lengths_n2.max())
   for length in (11, most):
-    whole = read_through(*given, texts, length, most)
+    whole = segment_by_segment(*given, texts, length, most)
     assert float(whole.value) == pytest.approx(
-      float(read_through(*given, texts, 40, most).value), rel=1e-5
+      float(segment_by_segment(*given, texts, 40, most).value), rel=1e-5
     )
   assert abs(float(whole.value) - float(together.value)) > 1e-6
 
 
 def test_memory_is_a_setting_of_evaluation(config):
-  task = dataclasses.replace(config.task, memory=99)
+  task = dataclasses.replace(config.task, eval_memory_length=99)
   assert (
     experiment.resume_conflicts(config, dataclasses.replace(config, task=task)) == []
   )
-  task = dataclasses.replace(config.task, before=99)
+  task = dataclasses.replace(config.task, memory_length=99)
   assert experiment.resume_conflicts(config, dataclasses.replace(config, task=task))
-  with pytest.raises(ValueError, match=r"task\.memory: -1 is negative"):
-    SegmentLanguageModelling(memory=-1)
+  with pytest.raises(
+    ValueError, match=r"task\.eval_memory_length: expected 0 or more, got -1"
+  ):
+    SegmentLanguageModelling(eval_memory_length=-1)
 
 
 def test_the_study_of_memory_writes_a_table_and_a_figure(run, tmp_path, capsys):
@@ -180,4 +185,3 @@ def test_it_generates(run, capsys):
   status, out, _ = call(capsys, *words)
   assert status == 0 and out.startswith("the cat")
   assert call(capsys, *words, "--stream")[1] == out
-  assert EOS == 1

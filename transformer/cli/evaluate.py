@@ -123,11 +123,14 @@ def evaluate_translation(arguments, run, data, split: str):
 def evaluate_task(arguments, run, data, split: str):
   """`(record, outputs, references)` of a run of another task; outputs and references
   are those of its evaluation's samples."""
+  from transformer.tasks.base import EvaluationInputs
+
   data.open(split)
   params = run.params(arguments.step, arguments.weights == "int8")
-  record, samples = run.config.task.evaluate(
+  inputs = EvaluationInputs(
     run.module(), params, data, run.vocabulary, split, run.cache, sys.stderr.isatty()
   )
+  record, samples = run.config.task.evaluate(inputs)
   return (
     dict(record),
     [row[1] for row in samples.rows],

@@ -42,12 +42,12 @@ def run(arguments) -> None:
   tabs. Each mask is predicted independently of the others.
   """
   from transformer import config as configs
-  from transformer.runs.filler import open_run
+  from transformer.runs.filler import Filler
 
   configs.check_at_least("--top", arguments.top, 1)
   with contextlib.ExitStack() as stack:
     chunks = input_chunks(stack, arguments.texts, arguments.input)
-    filler = open_run(arguments.run_path, arguments.step)
+    filler = Filler.open(arguments.run_path, arguments.step)
     output = stack.enter_context(Output(arguments.output))
     for texts in chunks:
       results = filler.fill(texts, arguments.top)

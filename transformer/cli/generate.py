@@ -40,7 +40,7 @@ def run(arguments) -> None:
   from transformer import config as configs
   from transformer.decoding.sample import Sampler
   from transformer.inference.generate import Generation
-  from transformer.runs.generator import open_run
+  from transformer.runs.generator import Generator
 
   configs.check_at_least("--max-length", arguments.max_length, 1)
   configs.check_at_least("--samples", arguments.samples, 1)
@@ -55,7 +55,7 @@ def run(arguments) -> None:
     seed=arguments.seed,
     sampler=configs.parse(arguments.sample, Sampler, "--sample"),
   )
-  generator = open_run(arguments.run_path, recipe, arguments.step)
+  generator = Generator.open(arguments.run_path, recipe, arguments.step)
   if arguments.stream:
     for text in generator.stream(prompts[0]):
       print(text, end="", flush=True)

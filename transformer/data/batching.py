@@ -79,11 +79,14 @@ class Batching(abc.ABC):
     """Every shape that a batch may have, whatever the corpus."""
 
   @abc.abstractmethod
-  def plan(self, lengths_n2: np.ndarray, seed: int) -> Plan:
+  def plan(
+    self, lengths_n2: np.ndarray, seed: int, min_lengths: tuple[int, ...] = (2,)
+  ) -> Plan:
     """A plan over examples of these source and target lengths.
 
-    Examples with an empty side, or longer than the longest shape, are left out and
-    counted in `Plan.dropped`.
+    Examples shorter than `min_lengths`, one for each side or one for all, or longer
+    than the longest shape, are left out and counted in `Plan.dropped`. A side of one
+    token is its `EOS` alone.
 
     Raises:
       ValueError: there are fewer examples than rows in one batch.
@@ -111,8 +114,10 @@ class Grouped(Batching):
   def shapes(self) -> tuple[Shape, ...]:
     return tuple(Shape(self.tokens // n, n, n) for n in self.lengths)
 
-  def plan(self, lengths_n2: np.ndarray, seed: int) -> Plan:
-    usable, longest = _usable(lengths_n2, self.lengths[-1])
+  def plan(
+    self, lengths_n2: np.ndarray, seed: int, min_lengths: tuple[int, ...] = (2,)
+  ) -> Plan:
+    usable, longest = _usable(lengths_n2, min_lengths, self.lengths[-1])
     kind = np.searchsorted(self.lengths, longest[usable])
     rows, shapes = [], []
     for k, shape in enumerate(self.shapes):
@@ -141,8 +146,10 @@ class Packed(Batching):
   def shapes(self) -> tuple[Shape, ...]:
     return (Shape(self.tokens // self.length, self.length, self.length),)
 
-  def plan(self, lengths_n2: np.ndarray, seed: int) -> Plan:
-    usable, _ = _usable(lengths_n2, self.length)
+  def plan(
+    self, lengths_n2: np.ndarray, seed: int, min_lengths: tuple[int, ...] = (2,)
+  ) -> Plan:
+    usable, _ = _usable(lengths_n2, min_lengths, self.length)
     (shape,) = self.shapes
     _enough(len(usable), shape.rows, lengths_n2, self)
     order = np.random.default_rng([seed]).permutation(usable)
@@ -166,7 +173,9 @@ class Rows(Batching):
   def shapes(self) -> tuple[Shape, ...]:
     return (Shape(self.tokens, 1, 1),)
 
-  def plan(self, lengths_n2: np.ndarray, seed: int) -> Plan:
+  def plan(
+    self, lengths_n2: np.ndarray, seed: int, min_lengths: tuple[int, ...] = (2,)
+  ) -> Plan:
     _enough(len(lengths_n2), self.tokens, lengths_n2, self)
     return Plan([np.arange(len(lengths_n2))[:, None]], list(self.shapes), seed, 0)
 
@@ -197,10 +206,12 @@ def pack(lengths_n2: np.ndarray, length: int, open_rows: int = 64) -> np.ndarray
   return rows
 
 
-def _usable(lengths_n2: np.ndarray, most: int) -> tuple[np.ndarray, np.ndarray]:
+def _usable(
+  lengths_n2: np.ndarray, min_lengths: tuple[int, ...], max_length: int
+) -> tuple[np.ndarray, np.ndarray]:
   longest = lengths_n2.max(axis=1, initial=0)
-  whole = (lengths_n2.min(axis=1, initial=1 << 30) > 1) & (longest <= most)
-  return np.flatnonzero(whole), longest
+  long_enough = (lengths_n2 >= np.array([min_lengths])).all(axis=1)
+  return np.flatnonzero(long_enough & (longest <= max_length)), longest
 
 
 def _enough(usable: int, rows: int, lengths_n2, recipe: Batching) -> None:

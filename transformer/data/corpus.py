@@ -11,7 +11,9 @@ from pathlib import Path
 import numpy as np
 import tqdm
 
-from transformer.batch import BOS
+from transformer.batch import BOS, Pairs, Segments, Tokens
+from transformer.data.assemble import members, pack_tokens
+from transformer.data.batching import Shape
 from transformer.data.sources.base import Source, TextSource
 from transformer.data.tokenizer import Tokenizer
 
@@ -41,6 +43,20 @@ class Corpus:
     texts, `[n, 1]`."""
     return np.diff(self._offsets).astype(np.int32).reshape(-1, self.sides)
 
+  @property
+  def min_lengths(self) -> tuple[int, ...]:
+    """A text of one token is `EOS` alone."""
+    return (2,) * self.sides
+
+  def batch(self, shape: Shape, example_bm: np.ndarray) -> Pairs | Tokens:
+    """The examples of these numbers, -1 for none: pairs, or texts alone."""
+    rows = [[self[i] for i in row] for row in members(example_bm)]
+    sides = [
+      pack_tokens([[example[side] for example in row] for row in rows], length)
+      for side, length in zip(range(self.sides), shape[1:], strict=False)
+    ]
+    return Pairs(*sides) if self.sides == 2 else sides[0]
+
   @classmethod
   def build(
     cls,
@@ -64,76 +80,99 @@ class Corpus:
         _write(data.open(split), split, tokenizer, scratch, progress)
         os.rename(scratch, directory)
       except OSError:
-        if not directory.is_dir():  # another process may have been quicker
+        if not directory.is_dir():  # another process has written it meanwhile
           raise
       finally:
         shutil.rmtree(scratch, ignore_errors=True)
     return cls(directory, 1 if isinstance(data, TextSource) else 2)
 
 
-class Pieces:
-  """The texts of a corpus cut into pieces of at most `length` tokens, each an example
-  by itself: `pieces[i]` is `(ids,)`. Only the last piece of a text has its `EOS`."""
+class Texts:
+  """Texts with random access, of which each is an example; `texts[i]` is its ids."""
 
-  sides = 1
-
-  def __init__(self, texts: Corpus, length: int):
-    self._texts, self._length = texts, length
-    sizes_n = texts.lengths_n2[:, 0]
-    counts_n = -(-sizes_n // length)
-    self._text = np.repeat(np.arange(len(sizes_n)), counts_n)
-    before = np.repeat(np.cumsum(counts_n) - counts_n, counts_n)
-    self._start = (np.arange(len(self._text)) - before) * length
-    self.lengths_n2 = np.minimum(sizes_n[self._text] - self._start, length)[:, None]
+  min_lengths: tuple[int, ...] = (2,)
+  lengths_n2: np.ndarray
 
   def __len__(self) -> int:
-    return len(self._text)
+    return len(self.lengths_n2)
 
-  def __getitem__(self, i: int) -> tuple[np.ndarray, ...]:
-    (ids,) = self._texts[self._text[i]]
-    return (ids[self._start[i] : self._start[i] + self._length],)
+  def __getitem__(self, i: int) -> np.ndarray:
+    raise NotImplementedError
+
+  def batch(self, shape: Shape, example_bm: np.ndarray) -> Tokens:
+    """The texts of these numbers, -1 for none."""
+    rows = [[self[i] for i in row] for row in members(example_bm)]
+    return pack_tokens(rows, shape.source)
 
 
-class Continuations(Pieces):
-  """Pieces with what stands before them: `continuations[i]` is `(before, text)` of the
-  stream that a text makes after `BOS`, up to `before` tokens and then one more than the
-  piece has, so that each of the piece follows one that is read."""
+class Pieces(Texts):
+  """The texts of a corpus cut into pieces of at most `length` tokens, each an example
+  of its own. Only the last piece of a text has its `EOS`."""
 
-  sides = 2
+  def __init__(self, corpus: Corpus, length: int):
+    self._corpus, self._length = corpus, length
+    sizes_n = corpus.lengths_n2[:, 0]
+    counts_n = -(-sizes_n // length)
+    self._text = np.repeat(np.arange(len(sizes_n)), counts_n)
+    first_n = np.repeat(np.cumsum(counts_n) - counts_n, counts_n)
+    self._start = (np.arange(len(self._text)) - first_n) * length
+    self.lengths_n2 = np.minimum(sizes_n[self._text] - self._start, length)[:, None]
 
-  def __init__(self, texts: Corpus, length: int, before: int):
-    super().__init__(texts, length)
-    self._before = before
-    # A first piece has nothing before it; batching wants two tokens on either side.
-    known_n = np.maximum(np.minimum(self._start, before), 2)
-    self.lengths_n2 = np.stack([known_n, self.lengths_n2[:, 0] + 1], axis=1)
+  def __getitem__(self, i: int) -> np.ndarray:
+    (ids,) = self._corpus[self._text[i]]
+    return ids[self._start[i] : self._start[i] + self._length]
 
-  def __getitem__(self, i: int) -> tuple[np.ndarray, ...]:
-    (ids,) = self._texts[self._text[i]]
-    start = int(self._start[i])
-    first = max(0, start - self._before)
+
+class TextSegments:
+  """Segments of texts with the tokens before them: `segments[i]` is `(context, text)`.
+
+  Both are parts of the stream of a text, which is its tokens after `BOS`: up to
+  `memory_length` tokens, and then one more than the segment has, so that each token of
+  the segment is the next of one that is read. The first segment of a text has no
+  context.
+  """
+
+  min_lengths = (0, 2)
+
+  def __init__(self, corpus: Corpus, length: int, memory_length: int):
+    self._corpus, self._pieces = corpus, Pieces(corpus, length)
+    self._length, self._memory_length = length, memory_length
+    context_n = np.minimum(self._pieces._start, memory_length)
+    text_n = self._pieces.lengths_n2[:, 0] + 1
+    self.lengths_n2 = np.stack([context_n, text_n], axis=1)
+
+  def __len__(self) -> int:
+    return len(self._pieces)
+
+  def __getitem__(self, i: int) -> tuple[np.ndarray, np.ndarray]:
+    (ids,) = self._corpus[self._pieces._text[i]]
+    start = int(self._pieces._start[i])
+    first = max(0, start - self._memory_length)
     stream = ids[max(0, first - 1) : start + self._length]
     if first == 0:
       stream = np.concatenate([np.array([BOS], ids.dtype), stream])
     return stream[: start - first], stream[start - first :]
 
+  def batch(self, shape: Shape, example_bm: np.ndarray) -> Segments:
+    """The segments of these numbers, -1 for none."""
+    rows = [[self[i] for i in row] for row in members(example_bm)]
+    return Segments(
+      pack_tokens([[context for context, _ in row] for row in rows], shape.source),
+      pack_tokens([[text for _, text in row] for row in rows], shape.target),
+    )
 
-class Begun:
-  """The examples of a corpus of texts, each after `BOS` and cut to `most` tokens with
-  it: `begun[i]` is `(ids,)`."""
 
-  sides = 1
+class WithBos(Texts):
+  """Texts after `BOS`, cut to `max_length` tokens, `BOS` counted."""
 
-  def __init__(self, texts: Corpus | Pieces, most: int):
-    self._texts, self._most = texts, most
-    self.lengths_n2 = np.minimum(texts.lengths_n2 + 1, most)
+  def __init__(self, texts: Corpus | Texts, max_length: int):
+    self._texts, self._max_length = texts, max_length
+    self.lengths_n2 = np.minimum(texts.lengths_n2 + 1, max_length)
 
-  def __len__(self) -> int:
-    return len(self._texts)
-
-  def __getitem__(self, i: int) -> tuple[np.ndarray]:
-    (ids,) = self._texts[i]
-    return (np.concatenate([np.array([BOS], ids.dtype), ids])[: self._most],)
+  def __getitem__(self, i: int) -> np.ndarray:
+    example = self._texts[i]
+    ids = example[0] if isinstance(example, tuple) else example
+    return np.concatenate([np.array([BOS], ids.dtype), ids])[: self._max_length]
 
 
 def _write(pairs, split: str, tokenizer: Tokenizer, directory: Path, progress: bool):

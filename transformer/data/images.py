@@ -1,4 +1,4 @@
-"""Images of any size to batches of one shape."""
+"""Images of any size to batches of one shape, with augmentation."""
 
 import dataclasses
 
@@ -8,8 +8,8 @@ from transformer.batch import Images
 from transformer.data.sources.images import Pictures, load_pillow
 
 
-def recolour(image_yxc: np.ndarray, channels: int) -> np.ndarray:
-  """An image of one or three colours as one of `colours`; to grey by ITU-R 601 luma."""
+def convert_channels(image_yxc: np.ndarray, channels: int) -> np.ndarray:
+  """An image of 1 or 3 channels as one of `channels`; to grey by ITU-R 601 luma."""
   if image_yxc.shape[-1] == channels:
     return image_yxc
   if channels == 3:
@@ -18,9 +18,10 @@ def recolour(image_yxc: np.ndarray, channels: int) -> np.ndarray:
   return np.round(grey_yx).astype(np.uint8)[..., None]
 
 
-def cut(image_yxc: np.ndarray, top: int, left: int, height: int, width: int, size: int):
-  """A rectangle of an image as a square of `size`; other sizes are resampled
-  (bilinear, over all that a pixel covers)."""
+def crop_and_resize(
+  image_yxc: np.ndarray, top: int, left: int, height: int, width: int, size: int
+):
+  """A rectangle of an image, resized to a square of `size` (bilinear, antialiased)."""
   part_yxc = image_yxc[top : top + height, left : left + width]
   if part_yxc.shape[:2] == (size, size):
     return part_yxc
@@ -33,72 +34,73 @@ def cut(image_yxc: np.ndarray, top: int, left: int, height: int, width: int, siz
 
 @dataclasses.dataclass(frozen=True)
 class Augmentation:
-  """How training looks at an image: always at its middle, the largest square of it, as
-  evaluation does. Subclasses look at random, so that no two epochs see the same."""
+  """The centre crop: the largest square in the middle of an image, as in evaluation.
+  Subclasses crop at random, another way in every epoch."""
 
   def __call__(self, rng, image_yxc: np.ndarray, size: int) -> np.ndarray:
-    """A square of `size`, `[size, size, c]`; what is random comes from `rng`."""
+    """A square crop, `[size, size, c]`; `rng` is the only source of randomness."""
     height, width, _ = image_yxc.shape
     side = min(height, width)
     top, left = (height - side) // 2, (width - side) // 2
-    return cut(image_yxc, top, left, side, side, size)
+    return crop_and_resize(image_yxc, top, left, side, side, size)
 
 
 @dataclasses.dataclass(frozen=True)
 class RandomCrop(Augmentation):
-  """Moved by up to `pixels` either way, black coming in from the border, and, if
-  `flip`, half of them mirrored (He et al. 2016, §4.2)."""
+  """A crop of the image padded with `pixels` of black on every side, and, if `flip`, a
+  random horizontal flip (He et al. 2016, §4.2)."""
 
   pixels: int = 4
   flip: bool = True
 
   def __call__(self, rng, image_yxc: np.ndarray, size: int) -> np.ndarray:
     image_yxc = super().__call__(rng, image_yxc, size)
-    wide_yxc = np.zeros((*(n + 2 * self.pixels for n in (size, size)),
+    padded_yxc = np.zeros((*(n + 2 * self.pixels for n in (size, size)),
                          image_yxc.shape[-1]), np.uint8)  # fmt: skip
     inside = slice(self.pixels, self.pixels + size)
-    wide_yxc[inside, inside] = image_yxc
+    padded_yxc[inside, inside] = image_yxc
     top, left = rng.integers(2 * self.pixels + 1, size=2)
-    return mirrored(rng, self.flip, wide_yxc[top : top + size, left : left + size])
+    return random_flip(rng, self.flip, padded_yxc[top : top + size, left : left + size])
 
 
 @dataclasses.dataclass(frozen=True)
 class RandomResizedCrop(Augmentation):
-  """A rectangle anywhere, of `least` to all of the image's area and 3:4 to 4:3, and, if
-  `flip`, half of them mirrored (Szegedy et al. 2015, §6)."""
+  """A random rectangle of `min_area` to all of the image's area, of ratio 3:4 to 4:3,
+  resized, and, if `flip`, a random horizontal flip (Szegedy et al. 2015, §6)."""
 
-  least: float = 0.08
+  min_area: float = 0.08
   flip: bool = True
 
   def __post_init__(self):
-    if not 0.0 < self.least <= 1.0:
-      raise ValueError(f"RandomResizedCrop.least: {self.least} is not in (0, 1]")
+    if not 0.0 < self.min_area <= 1.0:
+      raise ValueError(
+        f"RandomResizedCrop.min_area: expected more than 0 and at most 1, got "
+        f"{self.min_area}"
+      )
 
   def __call__(self, rng, image_yxc: np.ndarray, size: int) -> np.ndarray:
     rows, columns, _ = image_yxc.shape
-    area = rows * columns * rng.uniform(self.least, 1.0)
+    area = rows * columns * rng.uniform(self.min_area, 1.0)
     shape = np.exp(rng.uniform(np.log(3 / 4), np.log(4 / 3)))
     height = int(np.clip(round((area / shape) ** 0.5), 1, rows))
     width = int(np.clip(round((area * shape) ** 0.5), 1, columns))
     top, left = rng.integers(rows - height + 1), rng.integers(columns - width + 1)
-    part_yxc = cut(image_yxc, top, left, height, width, size)
-    return mirrored(rng, self.flip, part_yxc)
+    part_yxc = crop_and_resize(image_yxc, top, left, height, width, size)
+    return random_flip(rng, self.flip, part_yxc)
 
 
-def mirrored(rng, flip: bool, image_yxc: np.ndarray) -> np.ndarray:
-  """The image or, if `flip`, half of the time its mirror image."""
+def random_flip(rng, flip: bool, image_yxc: np.ndarray) -> np.ndarray:
+  """The image or, if `flip`, with probability 1/2 its mirror image."""
   return image_yxc[:, ::-1] if flip and rng.random() < 0.5 else image_yxc
 
 
 @dataclasses.dataclass(frozen=True)
-class Squares:
-  """Labelled images as squares of one size and so many channels, with random access to
-  whole batches.
+class ImageExamples:
+  """Labelled images as squares of one size and number of channels, with random access
+  to whole batches.
 
-  `augmentation` is how training looks at them: `batch(members, step)` is a pure
-    function of the
-  seed and the step, and the same whichever other rows a process fills. Without a step
-  it is the middle of each image.
+  `batch(members, step)` is a pure function of the seed and the step, and does not
+  depend on which rows a process fills. Without a step it has the centre crops.
   """
 
   pictures: Pictures
@@ -116,7 +118,7 @@ class Squares:
     return self.pictures.label_n
 
   def name(self, i: int) -> str:
-    """Which image is meant, for a reader."""
+    """The image's name for a reader."""
     return self.pictures.name(i)
 
   def batch(self, member_b: np.ndarray, step: int | None = None) -> Images:
@@ -126,7 +128,7 @@ class Squares:
     label_b, real_b = (np.zeros(rows, np.int32) for _ in range(2))
     for row in np.flatnonzero(member_b >= 0):
       image_yxc, label_b[row] = self.pictures[int(member_b[row])]
-      image_yxc, real_b[row] = recolour(image_yxc, self.channels), 1
+      image_yxc, real_b[row] = convert_channels(image_yxc, self.channels), 1
       if step is None:
         image_byxc[row] = Augmentation()(None, image_yxc, self.size)
       else:

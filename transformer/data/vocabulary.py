@@ -1,5 +1,4 @@
-"""A list of names with ids: the classes of a set of images, the words of a language
-without word parts."""
+"""Vocabularies of whole words: the classes of images, the words of stories."""
 
 import hashlib
 import json
@@ -8,47 +7,49 @@ from typing import Protocol
 
 
 class Vocabulary(Protocol):
-  """What a run keeps so that its task can read inputs and write outputs."""
+  """The vocabulary of a run, by which its task reads inputs and writes outputs."""
 
   model: bytes
-  """All of it, as it lies in the run."""
+  """The contents of its file in the run."""
   sha256: str
   """The digest of `model`."""
 
   @property
   def size(self) -> int:
-    """How many ids there are."""
+    """The number of ids."""
 
 
 class WordVocabulary:
-  """WordVocabulary in order; the id of each is its place."""
+  """Words in order; the id of each is its index."""
 
   def __init__(self, model: bytes):
-    """Opens what `write` gave.
+    """Opens what `write` returned.
 
     Raises:
-      ValueError: these bytes are no such list.
+      ValueError: the bytes are damaged.
     """
     try:
-      names = json.loads(model.decode("utf-8"))
+      words = json.loads(model.decode("utf-8"))
     except ValueError:
-      names = None
-    whole = isinstance(names, list) and all(isinstance(name, str) for name in names)
-    if not whole or len(set(names)) != len(names):
-      raise ValueError("names: the list is damaged")
-    self.model, self.names = model, tuple(names)
+      words = None
+    whole = isinstance(words, list) and all(isinstance(word, str) for word in words)
+    if not whole or len(set(words)) != len(words):
+      raise ValueError(
+        "vocabulary: expected a JSON list of different words; the file is damaged"
+      )
+    self.model, self.words = model, tuple(words)
     self.sha256 = hashlib.sha256(model).hexdigest()
-    self._ids = {name: i for i, name in enumerate(names)}
+    self._ids = {word: i for i, word in enumerate(words)}
 
   @staticmethod
-  def write(names: Iterable[str]) -> bytes:
-    """The names as bytes for `WordVocabulary`."""
-    return json.dumps(list(names), ensure_ascii=False).encode()
+  def write(words: Iterable[str]) -> bytes:
+    """The words as bytes for `WordVocabulary`."""
+    return json.dumps(list(words), ensure_ascii=False).encode()
 
   @property
   def size(self) -> int:
-    return len(self.names)
+    return len(self.words)
 
-  def id(self, name: str) -> int | None:
-    """The id of a name; None if it is not in the list."""
-    return self._ids.get(name)
+  def id(self, word: str) -> int | None:
+    """The id of a word; None if it is not in the list."""
+    return self._ids.get(word)

@@ -1,7 +1,7 @@
-"""What a masked language model puts into the gaps of a text.
+"""Fills in the masked tokens of texts.
 
-Texts are grouped by declared lengths, always the same number in a batch, so that what
-is found for a text does not depend on the others.
+Texts are padded to declared lengths and a fixed number of rows, so the predictions for
+a text do not depend on the batch that it is in (batch invariance).
 """
 
 import functools
@@ -12,18 +12,18 @@ import jax
 import numpy as np
 
 from transformer.batch import BOS, MASK, Tokens
-from transformer.data.batching import LENGTHS
 from transformer.data.tokenizer import Tokenizer
+from transformer.inference.batches import TEXT_LENGTHS, group, pad_tokens
 
-WORD = "[MASK]"
+MASK_TEXT = "[MASK]"
 """How a mask is written in a text."""
 
 ROWS = 16
 """Texts in a batch."""
 
 
-class Guess(NamedTuple):
-  """A piece of the vocabulary, and how probable the model holds it at a mask."""
+class Prediction(NamedTuple):
+  """A piece of the vocabulary, and its probability at a mask."""
 
   id: int
   piece: str
@@ -31,22 +31,22 @@ class Guess(NamedTuple):
 
 
 class Filled(NamedTuple):
-  """A text and its masks.
+  """A text that was filled in.
 
   Attributes:
-    text: with the most probable piece at every mask, each chosen by itself.
+    text: with the most probable piece at every mask, each predicted by itself.
     masks: for every mask in order, the most probable pieces, best first.
   """
 
   text: str
-  masks: tuple[tuple[Guess, ...], ...]
+  masks: tuple[tuple[Prediction, ...], ...]
 
 
-class MaskFiller:
-  """A model with parameters and a vocabulary."""
+class MaskPredictor:
+  """A masked language model with its parameters and tokenizer."""
 
   def __init__(self, module, params, tokenizer: Tokenizer, context: int):
-    """`context` is the most tokens that the model has seen at once in training."""
+    """`context` is the longest text in training, in tokens."""
     self.module, self.params, self.tokenizer = module, params, tokenizer
     self.context = context
 
@@ -62,71 +62,70 @@ class MaskFiller:
       ValueError: a text has no mask, or is longer than the context.
     """
     if not 1 <= top <= self.tokenizer.size:
-      raise ValueError(f"top: {top} is not in 1 to {self.tokenizer.size:,}")
+      raise ValueError(f"top: expected 1 to {self.tokenizer.size:,}, got {top}")
     sources = [self.encode(text) for text in texts]
     results = []
-    for ids, found in zip(sources, self.guesses(sources, top, progress), strict=True):
-      filled = ids.copy()
-      filled[ids == MASK] = [guesses[0].id for guesses in found]
-      results.append(Filled(with_masks(self.tokenizer, filled), tuple(found)))
+    predictions = self.predict(sources, top, progress)
+    for ids, of_masks in zip(sources, predictions, strict=True):
+      text = with_masks(self.tokenizer, fill_in(ids, of_masks))
+      results.append(Filled(text, tuple(of_masks)))
     return results
 
   def encode(self, text: str) -> np.ndarray:
     """The tokens of a text between `BOS` and `EOS`, `MASK` for every `[MASK]`."""
-    if WORD not in text:
+    if MASK_TEXT not in text:
       raise ValueError(
-        f"{text!r}: nothing to fill in; write {WORD} where a piece lacks"
+        f"{text!r}: nothing to fill in; write {MASK_TEXT} for each missing piece"
       )
     ids = np.concatenate([[BOS], encode_masked(self.tokenizer, text)])
     if len(ids) > self.context:
       raise ValueError(
-        f"{text[:40]!r}…: {len(ids):,} tokens; the model was trained on "
-        f"{self.context:,} at once: shorten the text"
+        f"{text[:40]!r}…: expected at most {self.context:,} tokens, the model's context "
+        f"in training, got {len(ids):,}; shorten the text"
       )
     return ids.astype(np.int32)
 
-  def guesses(
+  def predict(
     self,
     sources: Sequence[np.ndarray],
     top: int,
     progress: Callable[[int], object] | None = None,
-  ) -> list[list[tuple[Guess, ...]]]:
-    """For every sequence of ids, and every `MASK` in it, the most probable pieces."""
-    found: list[list[tuple[Guess, ...]]] = [[] for _ in sources]
-    groups: dict[int, list[int]] = {}
-    for i, ids in enumerate(sources):
-      groups.setdefault(room(len(ids)), []).append(i)
-    for size, members in sorted(groups.items()):
-      for start in range(0, len(members), ROWS):
-        part = members[start : start + ROWS]
-        batch = np.zeros((3, ROWS, size), np.int32)
-        for row, i in enumerate(part):
-          n = len(sources[i])
-          batch[:, row, :n] = sources[i], range(n), [1] * n
-        prob_btn, id_btn = best(self.module, self.params, Tokens(*batch), top)
-        prob_btn, id_btn = np.asarray(prob_btn), np.asarray(id_btn)
-        for row, i in enumerate(part):
-          for t in np.flatnonzero(sources[i] == MASK):
-            pieces = self.tokenizer.pieces(id_btn[row, t])
-            rows = zip(id_btn[row, t], pieces, prob_btn[row, t], strict=True)
-            found[i].append(tuple(Guess(int(n), p, float(q)) for n, p, q in rows))
-          if progress is not None:
-            progress(1)
-    return found
+  ) -> list[list[tuple[Prediction, ...]]]:
+    """For every sequence of ids, and every `MASK` in it, the `top` most probable
+    pieces, best first."""
+    predictions: list[list[tuple[Prediction, ...]]] = [[] for _ in sources]
+    padded = [TEXT_LENGTHS.round_up(len(ids)) for ids in sources]
+    for length, rows, indices in group(padded, lambda _: (ROWS,)):
+      batch = pad_tokens([sources[i] for i in indices], rows, length)
+      prob_btn, id_btn = best(self.module, self.params, batch, top)
+      prob_btn, id_btn = np.asarray(prob_btn), np.asarray(id_btn)
+      for row, i in enumerate(indices):
+        for t in np.flatnonzero(sources[i] == MASK):
+          pieces = self.tokenizer.pieces(id_btn[row, t])
+          ranked = zip(id_btn[row, t], pieces, prob_btn[row, t], strict=True)
+          predictions[i].append(
+            tuple(Prediction(int(n), piece, float(p)) for n, piece, p in ranked)
+          )
+        if progress is not None:
+          progress(1)
+    return predictions
 
 
 @functools.partial(jax.jit, static_argnames=("module", "top"))
 def best(module, params, batch: Tokens, top: int):
-  """The probabilities of the `top` most probable tokens at every slot, and the tokens;
-  `[b, t, top]` each."""
+  """The probabilities of the `top` most probable tokens at every position, and their
+  ids; `[b, t, top]` each."""
   logits_btv = module.apply({"params": params}, batch)
   return jax.lax.top_k(jax.nn.softmax(logits_btv), top)
 
 
-def room(length: int) -> int:
-  """The declared length for a text; beyond the longest, a multiple of it."""
-  fitting = [size for size in LENGTHS if size >= length]
-  return fitting[0] if fitting else -(-length // LENGTHS[-1]) * LENGTHS[-1]
+def fill_in(
+  ids: np.ndarray, predictions: Sequence[tuple[Prediction, ...]]
+) -> np.ndarray:
+  """The ids with the best prediction at every `MASK`."""
+  filled = ids.copy()
+  filled[ids == MASK] = [ranked[0].id for ranked in predictions]
+  return filled
 
 
 def encode_masked(tokenizer: Tokenizer, text: str) -> np.ndarray:
@@ -135,22 +134,22 @@ def encode_masked(tokenizer: Tokenizer, text: str) -> np.ndarray:
   A mask stands for one piece, with the space before it: in `the [MASK] sat` and in
   `sun[MASK] day` it may be `▁cat` and `ny`.
   """
-  # A character for private use takes the place of the mask through the tokenizer, which
-  # knows none and spells it in bytes.
-  sign = next(chr(c) for c in range(0xE000, 0xF8FF) if chr(c) not in text)
-  spelt = [tokenizer.id(f"<0x{byte:02X}>") for byte in sign.encode()]
-  (ids,) = tokenizer.encode([text.replace(WORD, sign)])
-  found: list[int] = []
-  waiting = [int(i) for i in ids]
-  while waiting:
-    if waiting[: len(spelt)] == spelt:
-      if found and tokenizer.pieces(found[-1:]) == ["▁"]:
-        found.pop()
-      found.append(MASK)
-      del waiting[: len(spelt)]
+  # The tokenizer cannot encode a mask, so a private-use character, which it spells in
+  # bytes, goes through it in the mask's place.
+  placeholder = next(chr(c) for c in range(0xE000, 0xF8FF) if chr(c) not in text)
+  placeholder_ids = [tokenizer.id(f"<0x{byte:02X}>") for byte in placeholder.encode()]
+  (ids,) = tokenizer.encode([text.replace(MASK_TEXT, placeholder)])
+  masked: list[int] = []
+  rest = [int(i) for i in ids]
+  while rest:
+    if rest[: len(placeholder_ids)] == placeholder_ids:
+      if masked and tokenizer.pieces(masked[-1:]) == ["▁"]:
+        masked.pop()
+      masked.append(MASK)
+      del rest[: len(placeholder_ids)]
     else:
-      found.append(waiting.pop(0))
-  return np.array(found)
+      masked.append(rest.pop(0))
+  return np.array(masked)
 
 
 def with_masks(tokenizer: Tokenizer, ids: np.ndarray) -> str:
@@ -162,4 +161,4 @@ def with_masks(tokenizer: Tokenizer, ids: np.ndarray) -> str:
     " " + text if first and first[0].startswith("▁") else text
     for text, first in zip(texts, pieces, strict=True)
   ]
-  return WORD.join(spaced).strip()
+  return MASK_TEXT.join(spaced).strip()

@@ -1,7 +1,7 @@
-"""From the beginning of a text to the rest of it.
+"""Continues prompts with a causal language model.
 
-Prompts are grouped by a declared size of their own, so that a sampler is compiled a
-handful of times, and what a prompt becomes does not depend on the others.
+Prompts are padded to declared lengths, so few programs are compiled, and the
+continuation of a prompt does not depend on the batch that it is in (batch invariance).
 """
 
 import dataclasses
@@ -18,23 +18,24 @@ from transformer.data.tokenizer import Tokenizer
 from transformer.decoding.constraint import Constraint
 from transformer.decoding.sample import Sampler, TopP, generate
 from transformer.decoding.state import DecodeState
+from transformer.inference.batches import PaddedLengths, group, pad_ids
 
 ROWS = (1, 8, 32)
 """Declared numbers of prompts in a batch."""
 
-STRIDE = 64
-"""Room for tokens comes in multiples of it."""
+LENGTHS = PaddedLengths((), 64)
+"""Declared lengths of a prompt with its continuation: multiples of 64."""
 
 
 @dataclasses.dataclass(frozen=True)
 class Generation:
-  """How a text goes on.
+  """How prompts are continued.
 
   Attributes:
     sampler: chooses each token; `Sampler()` takes the most probable.
-    max_length: the most tokens added to a prompt.
+    max_length: the most new tokens.
     samples: continuations of every prompt.
-    seed: fixes what is drawn, whatever the other prompts are.
+    seed: of sampling; the samples of a prompt do not depend on the other prompts.
   """
 
   sampler: Sampler = TopP(0.9)
@@ -45,14 +46,14 @@ class Generation:
   def __post_init__(self):
     for name in ("max_length", "samples"):
       if getattr(self, name) < 1:
-        raise ValueError(f"{name}: {getattr(self, name)} is less than 1")
+        raise ValueError(f"{name}: expected 1 or more, got {getattr(self, name)}")
     if not 0 <= self.seed < 2**32:
-      raise ValueError(f"seed: {self.seed} is not in 0 to 2**32 - 1")
+      raise ValueError(f"seed: expected 0 to 2**32 - 1, got {self.seed}")
 
 
 @functools.partial(jax.jit, static_argnames=("module", "recipe", "capacity"))
-def draw(module, recipe: Generation, params, prompt_bt, limit_b, capacity: int):
-  """Continuations of one batch of prompts; see `generate` for what comes out."""
+def sample_batch(module, recipe: Generation, params, prompt_bt, limit_b, capacity: int):
+  """Continuations of one batch of prompts, as `generate` returns them."""
   state = module.start(params, prompt_bt.shape[0], capacity)
   step = functools.partial(module.step, params)
   constraint = Constraint(limit_b, prefix_bt=prompt_bt)
@@ -63,18 +64,20 @@ def draw(module, recipe: Generation, params, prompt_bt, limit_b, capacity: int):
 
 
 @functools.partial(jax.jit, static_argnames=("module", "recipe"))
-def draw_one(module, recipe: Generation, params, prompt_bt, limit_b, t, last_bw, cache):
-  """The token that `draw` puts at place `t` after `last_bw`, and the cache with it."""
+def sample_token(
+  module, recipe: Generation, params, prompt_bt, limit_b, t, last_bw, cache
+):
+  """The token that `sample_batch` gives position `t` after `last_bw`, and the cache."""
   logits_bwv, state = module.step(params, last_bw, DecodeState(cache, None, t))
   choice_bwv = Constraint(limit_b, prefix_bt=prompt_bt).restrict(logits_bwv, t)
   key = jax.random.key(recipe.seed)
-  for number in (0, 0, t):  # the seed of the text, the sample, the place
+  for number in (0, 0, t):  # the seed of the text, the sample, the position
     key = jax.random.fold_in(key, number)
   return recipe.sampler(key[None], choice_bwv[:, 0])[:, None], state.cache
 
 
 class TextGenerator:
-  """A model with parameters and a way to go on, compiled once per shape."""
+  """A causal language model with parameters and a sampler, compiled once per shape."""
 
   def __init__(
     self,
@@ -84,7 +87,7 @@ class TextGenerator:
     recipe: Generation,
     context: int,
   ):
-    """`context` is the most tokens that the model has seen at once in training."""
+    """`context` is the longest text in training, in tokens."""
     self.module, self.tokenizer, self.recipe = module, tokenizer, recipe
     self.context = context
     self.params = jax.jit(module.unstack)(params)
@@ -93,67 +96,63 @@ class TextGenerator:
     """`samples` texts for every prompt, in order, each with its prompt.
 
     Raises:
-      ValueError: a prompt and what is asked for do not fit into the context.
+      ValueError: a prompt and its continuation may be longer than the context.
     """
     sources = self.encode(prompts)
-    rooms = [self.room(ids) for ids in sources]
-    found: list[list[str]] = [[] for _ in prompts]
-    order = sorted(range(len(prompts)), key=lambda i: rooms[i])
-    while order:
-      same = [i for i in order[: ROWS[-1]] if rooms[i] == rooms[order[0]]]
-      rows = next(rows for rows in ROWS if rows >= len(same))
-      prompt_bt, limit_b = self.pad([sources[i] for i in same], rows, rooms[same[0]])
-      output = draw(
-        self.module, self.recipe, self.params, prompt_bt, limit_b, rooms[same[0]]
+    texts: list[list[str]] = [[] for _ in prompts]
+    capacities = [self.capacity(ids) for ids in sources]
+    for capacity, rows, indices in group(capacities, lambda _: ROWS):
+      prompt_bt, limit_b = self.pad([sources[i] for i in indices], rows, capacity)
+      output = sample_batch(
+        self.module, self.recipe, self.params, prompt_bt, limit_b, capacity
       )
       token_bwt = np.asarray(output.token_bwt)
-      for row, i in enumerate(same):
-        found[i] = self.tokenizer.decode(token_bwt[row])
-      order = order[len(same) :]
-    return found
+      for row, i in enumerate(indices):
+        texts[i] = self.tokenizer.decode(token_bwt[row])
+    return texts
 
   def stream(self, prompt: str) -> Iterator[str]:
-    """The text of a prompt's first sample bit by bit, the prompt first; together they
-    are what `texts` gives."""
+    """The text of a prompt's first sample as it is decoded, the prompt first; joined,
+    the parts are the first of `texts`."""
     (ids,) = self.encode([prompt])
-    prompt_bt, limit_b = self.pad([ids], 1, self.room(ids))
-    cache = self.module.start(self.params, 1, self.room(ids)).cache
+    prompt_bt, limit_b = self.pad([ids], 1, self.capacity(ids))
+    cache = self.module.start(self.params, 1, self.capacity(ids)).cache
     last_bw = jnp.full((1, 1), BOS, jnp.int32)
-    chosen: list[int] = []
+    ids_so_far: list[int] = []
     shown = ""
-    while not chosen or chosen[-1] != EOS:
-      last_bw, cache = draw_one(
+    while not ids_so_far or ids_so_far[-1] != EOS:
+      last_bw, cache = sample_token(
         self.module, self.recipe, self.params, prompt_bt, limit_b,
-        jnp.int32(len(chosen)), last_bw, cache,
+        jnp.int32(len(ids_so_far)), last_bw, cache,
       )  # fmt: skip
-      chosen.append(int(last_bw[0, 0]))
-      (text,) = self.tokenizer.decode([np.array(chosen)])
-      # A character may take several tokens; until they are all there it is not shown.
-      if len(chosen) >= len(ids) and (chosen[-1] == EOS or not text.endswith("\ufffd")):
+      ids_so_far.append(int(last_bw[0, 0]))
+      (text,) = self.tokenizer.decode([np.array(ids_so_far)])
+      # A character may take several tokens, and is shown once all of them are decoded.
+      if len(ids_so_far) >= len(ids) and (
+        ids_so_far[-1] == EOS or not text.endswith("\ufffd")
+      ):
         yield text[len(shown) :]
         shown = text
 
   def encode(self, prompts: Sequence[str]) -> list[np.ndarray]:
-    """The tokens of every prompt, without an end."""
+    """The tokens of every prompt, without `EOS`."""
     sources = [ids[:-1] for ids in self.tokenizer.encode(list(prompts))]
     for ids in sources:
       if len(ids) + self.recipe.max_length > self.context:
         raise ValueError(
-          f"a prompt of {len(ids):,} tokens and {self.recipe.max_length:,} new ones: "
-          f"the model was trained on {self.context:,} at once; shorten the prompt or "
-          "--max-length"
+          f"prompt: expected at most {self.context:,} tokens with its continuation, the "
+          f"model's context in training, got {len(ids):,} and "
+          f"{self.recipe.max_length:,} new ones; shorten the prompt or --max-length"
         )
     return sources
 
-  def room(self, ids: np.ndarray) -> int:
-    """Declared slots for a prompt, what it becomes, and `EOS`."""
-    return -(-(len(ids) + self.recipe.max_length + 1) // STRIDE) * STRIDE
+  def capacity(self, ids: np.ndarray) -> int:
+    """The padded length of a prompt, its continuation and `EOS`."""
+    return LENGTHS.round_up(len(ids) + self.recipe.max_length + 1)
 
-  def pad(self, sources: Sequence[np.ndarray], rows: int, room: int):
-    """Prompts `[rows, room]`, and how many tokens each may become; a row without a
-    prompt is over before it begins."""
-    prompt_bt, limit_b = np.zeros((rows, room), np.int32), np.zeros(rows, np.int32)
-    for row, ids in enumerate(sources):
-      prompt_bt[row, : len(ids)] = ids
-      limit_b[row] = len(ids) + self.recipe.max_length
-    return jnp.asarray(prompt_bt), jnp.asarray(limit_b)
+  def pad(self, prompts: Sequence[np.ndarray], rows: int, capacity: int):
+    """Prompts `[rows, capacity]`, and the longest text of each in tokens, 0 for a row
+    of padding."""
+    limit_b = np.zeros(rows, np.int32)
+    limit_b[: len(prompts)] = [len(ids) + self.recipe.max_length for ids in prompts]
+    return jnp.asarray(pad_ids(prompts, rows, capacity)), jnp.asarray(limit_b)

@@ -1,7 +1,6 @@
-"""How probable given outputs are, for many sentences at a time."""
+"""Log-probabilities of given outputs, batch by batch."""
 
 import functools
-import itertools
 from collections.abc import Iterator, Sequence
 
 import jax
@@ -11,14 +10,15 @@ import numpy as np
 from transformer.batch import PAD
 from transformer.decoding import teacher_forcing as force
 from transformer.decoding.penalty import LengthPenalty
-from transformer.inference.search import ROWS, Searcher, begin, declared_length
+from transformer.inference.batches import affordable, group, pad_ids, pad_tokens
+from transformer.inference.search import ROWS, SOURCE_LENGTHS, Searcher, start_search
 
 
 @functools.partial(jax.jit, static_argnames=("module", "penalty"))
 def score(module, penalty: LengthPenalty, params, source, target_bt):
-  """Log-probabilities `[b, t]` of one batch, see `decoding.force.score`, and scores
-  `[b]` under a penalty."""
-  state = begin(module, penalty, params, source, target_bt.shape[1])
+  """Log-probabilities `[b, t]` of one batch, as `decoding.teacher_forcing.score` returns
+  them, and scores `[b]` under a penalty."""
+  state = start_search(module, penalty, params, source, target_bt.shape[1])
   step = functools.partial(module.step, params)
   token_logprob_bt, coverage_bws = force.score(step, state, target_bt)
   n_b = jnp.maximum(jnp.sum(target_bt != PAD, axis=1), 1)
@@ -28,13 +28,13 @@ def score(module, penalty: LengthPenalty, params, source, target_bt):
   )
 
 
-def forced(
+def score_targets(
   searcher: Searcher, sources: Sequence[np.ndarray], targets: Sequence[np.ndarray]
 ) -> Iterator[tuple[int, np.ndarray, np.ndarray]]:
   """Log-probabilities in nats of the tokens of given outputs, and their scores.
 
-  They are computed by the steps of the searcher's model under its search's penalty, and
-  so are what its search would have said of them; its limits do not count.
+  They come from the decoding steps of the searcher's model under its search's penalty,
+  so they are those that its search computes for the same outputs; limits do not apply.
 
   Args:
     searcher: model and parameters.
@@ -45,27 +45,24 @@ def forced(
     `(index, log-probabilities [t], score)`, batch by batch, not in order.
 
   Raises:
-    ValueError: the penalty watches, and the model does not say what it attends to.
+    ValueError: the penalty needs attention weights, and the model has none.
   """
+  shapes = [
+    (SOURCE_LENGTHS.round_up(len(source)), SOURCE_LENGTHS.round_up(len(target)))
+    for source, target in zip(sources, targets, strict=True)
+  ]
 
-  def shape(i: int) -> tuple[int, int]:
-    return declared_length(len(sources[i])), declared_length(len(targets[i]))
+  def row_counts(shape: tuple[int, int]) -> Sequence[int]:
+    return affordable(ROWS, searcher.tokens, max(shape))
 
-  order = sorted(range(len(sources)), key=shape)
-  for (length, steps), group in itertools.groupby(order, shape):
-    alike = list(group)
-    room = max(searcher.tokens // max(length, steps), 1)
-    most = max(rows for rows in ROWS if rows <= room)
-    for start in range(0, len(alike), most):
-      chosen = alike[start : start + most]
-      rows = next(rows for rows in ROWS if rows >= len(chosen))
-      source, _ = searcher.pad([sources[i] for i in chosen], rows, length)
-      target_bt = np.zeros((rows, steps), np.int32)
-      for row, i in enumerate(chosen):
-        target_bt[row, : len(targets[i])] = targets[i]
-      found = score(
+  for (source_length, target_length), rows, indices in group(shapes, row_counts):
+    source = pad_tokens([sources[i] for i in indices], rows, source_length)
+    target_bt = pad_ids([targets[i] for i in indices], rows, target_length)
+    token_logprob_bt, score_b = map(
+      np.asarray,
+      score(
         searcher.module, searcher.search.penalty, searcher.params, source, target_bt
-      )
-      token_logprob_bt, score_b = map(np.asarray, found)
-      for row, i in enumerate(chosen):
-        yield i, token_logprob_bt[row, : len(targets[i])], score_b[row]
+      ),
+    )
+    for row, i in enumerate(indices):
+      yield i, token_logprob_bt[row, : len(targets[i])], score_b[row]

@@ -1,4 +1,4 @@
-"""One sentence, token by token, each as soon as it is chosen."""
+"""The output of one sentence, token by token as it is decoded."""
 
 import functools
 from collections.abc import Iterator
@@ -9,7 +9,7 @@ import numpy as np
 
 from transformer.batch import BOS, EOS, Tokens
 from transformer.decoding.state import DecodeState
-from transformer.inference.search import Searcher, declared_length
+from transformer.inference.search import SOURCE_LENGTHS, Searcher
 
 
 @functools.partial(jax.jit, static_argnames=("module", "capacity"))
@@ -34,20 +34,20 @@ def advance(module, sampler, params, token_bw, t, cache, encoded, constraint, ke
 def stream(
   searcher: Searcher, source: np.ndarray, prefix: np.ndarray, seed: int = 0
 ) -> Iterator[int]:
-  """The ids of one sentence's output without `EOS`, each when it is known; together
-  they are what `Searcher.found` finds first.
+  """The ids of one sentence's output without `EOS`, each as soon as it is decoded;
+  together they are the first output of `Searcher.search_all`.
 
   Raises:
-    ValueError: the search keeps several hypotheses; which will win is known at the end.
+    ValueError: the search has a beam, whose best output is known only at its end.
   """
   search, module, params = searcher.search, searcher.module, searcher.params
   if search.beam > 1:
-    raise ValueError(f"stream: a beam of {search.beam} cannot be streamed; take beam=1")
+    raise ValueError(f"stream: expected a beam of 1, got {search.beam}")
   if len(source) <= 1:
     return
-  length = declared_length(len(source))
-  tokens, constraint, seed_b = searcher.asked([source], [prefix], 1, length)
-  # As `decoding.sample.generate` draws the first sample of a sentence.
+  length = SOURCE_LENGTHS.round_up(len(source))
+  tokens, constraint, seed_b = searcher.batch([source], [prefix], 1, length)
+  # The key of the first sample of a sentence in `decoding.sample.generate`.
   key_b = jax.random.fold_in(jax.random.fold_in(jax.random.key(seed), seed_b[0]), 0)
   cache, encoded, *_ = start(module, params, tokens, search.limit(length) + 1)
   token_bw = jnp.full((1, 1), BOS, jnp.int32)

@@ -10,7 +10,7 @@ import numpy as np
 from flax import linen as nn
 
 from transformer.axes import constrain_sharding
-from transformer.batch import Continued, Tokens
+from transformer.batch import TextWithContext, Tokens
 from transformer.layers.attention import TokenContext
 from transformer.layers.masks import causal, same_segment
 from transformer.layers.positions import Position, TransformerXLPosition
@@ -34,7 +34,7 @@ class TransformerXL(DecoderOnly):
 
   def example(self) -> Any:
     tokens = Tokens(*(np.ones((1, 2), np.int32),) * 3)
-    return Continued(tokens, tokens)
+    return TextWithContext(tokens, tokens)
 
 
 class SegmentMemory(NamedTuple):
@@ -88,14 +88,14 @@ class TransformerXLModule(DecoderOnlyModule):
 
   def __call__(self, batch: Any, train: bool = False):
     """Logits `[b, t, v]` in float32 of what follows each token of `batch.text`; `batch`
-    is `Continued`."""
+    is `TextWithContext`."""
     return self.logits(self.hidden(batch, train))
 
   def hidden(self, batch: Any, train: bool = False):
     """The output of the layers for every token of `batch.text`, `[b, t, d]`. The tokens
     before it are read first, in a forward pass of their own, and become the memory."""
     nothing = self.nothing(batch.text.id_bt.shape[0])
-    _, memory = self.read(batch.before, nothing, train)
+    _, memory = self.read(batch.context, nothing, train)
     return self.read(batch.text, memory, train)[0]
 
   def nothing(self, rows: int, size: int = 0) -> SegmentMemory:

@@ -1,19 +1,19 @@
-"""A run as something that tells what its inputs are, for programs."""
+"""A run that classifies inputs, for programs."""
 
 from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
 
-if TYPE_CHECKING:
-  from transformer.tasks.classification import Answer
+from transformer.runs.opening import open_run
+from transformer.runs.run import Run
+from transformer.tasks.classification import Classification, Prediction
 
 
 class Classifier:
-  """Parameters, vocabulary and task of a run, opened once and used often."""
+  """The model, parameters and vocabulary of a run."""
 
-  def __init__(self, run, params):
-    """See `open`."""
-    self.run, self.params = run, params
+  def __init__(self, run: Run, task: Classification, params):
+    """Wraps an opened run; see `open`."""
+    self.run, self.task, self.params = run, task, params
 
   @classmethod
   def open(cls, path: Path | str, step: int | None = None) -> "Classifier":
@@ -21,25 +21,17 @@ class Classifier:
 
     Raises:
       FileNotFoundError: it is not a run, or has no such checkpoint.
-      ValueError: it is damaged, or its task is no classification.
+      ValueError: it is damaged, or its task is not classification.
     """
-    from transformer.runs.run import Run
-    from transformer.tasks.classification import Classifying
+    run, task = open_run(path, Classification)
+    return cls(run, task, run.params(step))
 
-    run = Run.open(path)
-    task = run.config.task
-    if not isinstance(task, Classifying):
-      raise ValueError(
-        f"{run.path}: its task is {type(task).__name__}, and knows no classes; use: "
-        f"transformer {task.verb} {run.path}"
-      )
-    return cls(run, run.params(step))
-
-  def classify(self, inputs: Sequence[str]) -> Iterator["Answer"]:
-    """What each input is, in order: an image file, or a text as the task takes it.
+  def classify(self, inputs: Sequence[str]) -> Iterator[Prediction]:
+    """The classes of each input, in order: an image file, or a text as the task reads
+    it.
 
     Raises:
       OSError, ValueError: an input cannot be read.
     """
     run = self.run
-    return run.config.task.classify(run.module(), self.params, run.vocabulary, inputs)
+    return self.task.classify(run.module(), self.params, run.vocabulary, inputs)

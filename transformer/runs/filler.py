@@ -1,28 +1,22 @@
-"""A run as something that fills in gaps, for programs."""
+"""A run that fills in masks, for programs."""
 
 from pathlib import Path
 
+from transformer.inference.fill import MaskPredictor
+from transformer.runs.opening import open_run
+from transformer.tasks.masked_language_modelling import MaskedLanguageModelling
 
-def open_run(path: Path | str, step: int | None = None):
-  """A run's `MaskFiller`.
 
-  Args:
-    path: its directory.
-    step: the checkpoint; the newest if None.
+class Filler(MaskPredictor):
+  """The model, parameters and tokenizer of a run."""
 
-  Raises:
-    FileNotFoundError: it is not a run, or has no such checkpoint.
-    ValueError: it is damaged, or its task is no masked language modelling.
-  """
-  from transformer.runs.run import Run
-  from transformer.inference.fill import MaskFiller
-  from transformer.tasks.masked_language_modelling import MaskedLanguageModelling
+  @classmethod
+  def open(cls, path: Path | str, step: int | None = None) -> "Filler":
+    """Opens a run's directory; `step` is the checkpoint, the newest if None.
 
-  run = Run.open(path)
-  task = run.config.task
-  if not isinstance(task, MaskedLanguageModelling):
-    raise ValueError(
-      f"{run.path}: its task is {type(task).__name__}, which fills nothing in; use: "
-      f"transformer {task.verb} {run.path}"
-    )
-  return MaskFiller(run.module(), run.params(step), run.tokenizer, task.context)
+    Raises:
+      FileNotFoundError: it is not a run, or has no such checkpoint.
+      ValueError: it is damaged, or its task is not masked language modelling.
+    """
+    run, task = open_run(path, MaskedLanguageModelling)
+    return cls(run.module(), run.params(step), run.tokenizer, task.context)

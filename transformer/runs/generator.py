@@ -1,30 +1,30 @@
-"""A run as something that goes on with a text, for programs."""
+"""A run that continues prompts, for programs."""
 
 from pathlib import Path
 
+from transformer.inference.generate import Generation, TextGenerator
+from transformer.runs.opening import open_run
+from transformer.tasks.language_modelling import LanguageModelling
 
-def open_run(path: Path | str, recipe, step: int | None = None):
-  """A run's `TextGenerator`.
 
-  Args:
-    path: its directory.
-    recipe: a `Generation`.
-    step: the checkpoint; the newest if None.
+class Generator(TextGenerator):
+  """The model, parameters and tokenizer of a run, and how prompts are continued."""
 
-  Raises:
-    FileNotFoundError: it is not a run, or has no such checkpoint.
-    ValueError: it is damaged, or its task is no language modelling.
-  """
-  from transformer.runs.run import Run
-  from transformer.inference.generate import TextGenerator
-  from transformer.tasks.language_modelling import LanguageModelling
+  @classmethod
+  def open(
+    cls, path: Path | str, recipe: Generation = Generation(), step: int | None = None
+  ) -> "Generator":
+    """Opens a run.
 
-  run = Run.open(path)
-  task = run.config.task
-  if not isinstance(task, LanguageModelling):
-    raise ValueError(
-      f"{run.path}: its task is {type(task).__name__}, and nothing to generate from; "
-      f"use: transformer {task.verb} {run.path}"
-    )
-  params = run.params(step)
-  return TextGenerator(run.module(), params, run.tokenizer, recipe, task.context)
+    Args:
+      path: its directory.
+      recipe: sampler, number and length of the continuations.
+      step: the checkpoint; the newest if None.
+
+    Raises:
+      FileNotFoundError: it is not a run, or has no such checkpoint.
+      ValueError: it is damaged, or its task is not language modelling.
+    """
+    run, task = open_run(path, LanguageModelling)
+    params = run.params(step)
+    return cls(run.module(), params, run.tokenizer, recipe, task.context)

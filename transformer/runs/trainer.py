@@ -16,6 +16,7 @@ from transformer.experiment import Config
 from transformer.runs.processes import INTERRUPTED, Interrupt, Lock, is_primary, barrier
 from transformer.runs.report import write_report
 from transformer.runs.run import Run, foreign, open_parent, prepare_together
+from transformer.tasks.base import EvaluationInputs
 from transformer.training.mesh import batch_sharding, check_batches, own_rows, put
 from transformer.training.state import (
   TrainState,
@@ -246,10 +247,11 @@ class Training:
     config, run = self.config, self.run
     try:
       with watch.paused(), interrupt.raising():
-        scores, samples = self.task.evaluate(
+        inputs = EvaluationInputs(
           self.module, state.eval_params, config.data, run.vocabulary, "val", run.cache,
           is_primary(),
         )  # fmt: skip
+        scores, samples = self.task.evaluate(inputs)
     except InterruptedError:
       return None, None
     numbers = {k: v for k, v in scores.items() if not isinstance(v, str)}

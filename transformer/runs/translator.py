@@ -1,4 +1,4 @@
-"""A run as something that translates, for programs."""
+"""A run that translates, for programs."""
 
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
@@ -7,10 +7,11 @@ from typing import NamedTuple
 import numpy as np
 
 from transformer.decoding.rerank import distinct, mbr
-from transformer.runs.run import Run
-from transformer.inference.score import forced
+from transformer.inference.score import score_targets
 from transformer.inference.search import Search, Searcher
 from transformer.inference.stream import stream
+from transformer.runs.opening import open_run
+from transformer.runs.run import Run
 from transformer.tasks.translation import Translation
 
 
@@ -33,9 +34,10 @@ class Hypothesis(NamedTuple):
 
 
 class Translator:
-  """Parameters, tokenizer and a way to search, opened once and used often."""
+  """The model, parameters and tokenizer of a run, and a search."""
 
   def __init__(self, run: Run, searcher: Searcher):
+    """Wraps an opened run; see `open`."""
     self.run, self.searcher = run, searcher
 
   @classmethod
@@ -51,22 +53,16 @@ class Translator:
 
     Args:
       path: its directory.
-      search: beam, length penalty, limits, or how to draw; see `Search`.
+      search: beam, length penalty, limits, or sampling; see `Search`.
       step: the checkpoint; the newest if None.
       tokens: source tokens times outputs in one batch; changes speed alone.
-      int8: keeps the matrices in 8 bits; faster, and not quite the same model.
+      int8: quantises the matrices to 8 bits; faster, and slightly less accurate.
 
     Raises:
       FileNotFoundError: it is not a run, or has no such checkpoint.
-      ValueError: it is damaged, or its task is no translation.
+      ValueError: it is damaged, or its task is not translation.
     """
-    run = Run.open(path)
-    task = run.config.task
-    if not isinstance(task, Translation):
-      raise ValueError(
-        f"{run.path}: its task is {type(task).__name__}, and no translation; use: "
-        f"transformer {task.verb} {run.path}"
-      )
+    run, _ = open_run(path, Translation)
     return cls(run, Searcher(run.module(), run.params(step, int8), search, tokens))
 
   def translate(
@@ -80,12 +76,14 @@ class Translator:
   ) -> list[str]:
     """The translation of every text, in order; an empty text gives an empty text.
 
-    The arguments are those of `hypotheses`, of which this is the first; with `by_mbr`
-    the one of them that is most like the others (`decoding.choose.mbr`).
+    The arguments are those of `hypotheses`, of which this is the first, or with `by_mbr`
+    the one of minimum Bayes risk (`decoding.rerank.mbr`).
     """
     return [
-      found[mbr([each.text for each in found]) if by_mbr else 0].text if found else ""
-      for found in self.hypotheses(texts, progress, prefixes=prefixes, seed=seed)
+      ranked[mbr([each.text for each in ranked]) if by_mbr else 0].text
+      if ranked
+      else ""
+      for ranked in self.hypotheses(texts, progress, prefixes=prefixes, seed=seed)
     ]
 
   def hypotheses(
@@ -96,58 +94,58 @@ class Translator:
     prefixes: Sequence[str] | None = None,
     seed: int = 0,
   ) -> list[list[Hypothesis]]:
-    """What the search finds for every text, in order; nothing for an empty text.
+    """The outputs of every text, in order; none for an empty text.
 
-    A beam gives up to `search.n_best` outputs, best first, no two of which differ in
-    case, spaces and punctuation alone; there may be fewer. Drawn outputs are all
-    given, as drawn.
+    A beam has up to `search.n_best` outputs, best first, no two of which differ in
+    case, spaces and punctuation alone; there may be fewer. Samples are all returned.
 
-    What is found for a text, and drawn, does not depend on the others.
+    The outputs of a text do not depend on the other texts (batch invariance).
 
     Args:
       texts: what to translate.
-      progress: if given, called with 1 for every text finished.
-      prefixes: the forced beginning of each text's translation.
-      seed: of what is drawn.
+      progress: if not None, called with 1 for every text finished.
+      prefixes: the first words of each text's translation.
+      seed: of sampling.
     """
     tokenizer, search = self.run.tokenizer, self.searcher.search
-    beginnings = None
+    prefix_ids = None
     if prefixes is not None:
       if len(prefixes) != len(texts):
-        raise ValueError(f"{len(prefixes)} prefixes for {len(texts)} texts")
-      beginnings = [ids[:-1] for ids in tokenizer.encode(list(prefixes))]
+        raise ValueError(f"prefixes: expected {len(texts)}, got {len(prefixes)}")
+      prefix_ids = [ids[:-1] for ids in tokenizer.encode(list(prefixes))]
     sources = tokenizer.encode(list(texts))
     results: list[list[Hypothesis]] = [[] for _ in texts]
-    for i, output in self.searcher.found(sources, beginnings, seed):
-      found = [
+    for i, output in self.searcher.search_all(sources, prefix_ids, seed):
+      hypotheses = [
         self._hypothesis(
           output.token_bwt[w, :n], output.token_logprob_bwt[w, :n], output.score_bw[w]
         )
         for w, n in enumerate(output.length_bw) if n
       ]  # fmt: skip
       if not search.draws:
-        found = [found[w] for w in distinct([f.text for f in found], search.n_best)]
-      results[i] = found
+        kept = distinct([each.text for each in hypotheses], search.n_best)
+        hypotheses = [hypotheses[w] for w in kept]
+      results[i] = hypotheses
       if progress is not None:
         progress(1)
     return results
 
   def stream(self, text: str, prefix: str = "", seed: int = 0) -> Iterator[str]:
-    """The translation of one text piece by piece, each as soon as it is known;
-    together they are what `translate` gives. For a search with a beam of 1."""
+    """The translation of one text part by part as it is decoded; joined, the parts are
+    that of `translate`. For a search with a beam of 1."""
     tokenizer = self.run.tokenizer
-    (source,), (beginning,) = tokenizer.encode([text]), tokenizer.encode([prefix])
+    (source,), (prefix_ids,) = tokenizer.encode([text]), tokenizer.encode([prefix])
     ids: list[int] = []
     shown = ""
-    for token in stream(self.searcher, source, beginning[:-1], seed):
+    for token in stream(self.searcher, source, prefix_ids[:-1], seed):
       ids.append(token)
-      (now,) = tokenizer.decode([ids])
-      # A character spelt in bytes is unknown until its last one.
-      if now.startswith(shown) and not now.endswith("\ufffd"):
-        yield now[len(shown) :]
-        shown = now
-    (now,) = tokenizer.decode([ids])
-    yield now[len(shown) :]
+      (decoded,) = tokenizer.decode([ids])
+      # A character in bytes cannot be decoded before its last byte.
+      if decoded.startswith(shown) and not decoded.endswith("\ufffd"):
+        yield decoded[len(shown) :]
+        shown = decoded
+    (decoded,) = tokenizer.decode([ids])
+    yield decoded[len(shown) :]
 
   def score(
     self,
@@ -155,20 +153,20 @@ class Translator:
     translations: Sequence[str],
     progress: Callable[[int], object] | None = None,
   ) -> list[Hypothesis]:
-    """How probable given translations are under the model, one for every text.
+    """The model's scores of given translations, one for every text.
 
     Raises:
       ValueError: there are not as many translations as texts.
     """
     if len(texts) != len(translations):
-      raise ValueError(f"{len(translations)} translations for {len(texts)} texts")
+      raise ValueError(f"translations: expected {len(texts)}, got {len(translations)}")
     tokenizer = self.run.tokenizer
     sources = tokenizer.encode(list(texts))
     targets = tokenizer.encode(list(translations))
     results: dict[int, Hypothesis] = {}
-    for i, token_logprob_t, score in forced(self.searcher, sources, targets):
-      found = self._hypothesis(targets[i], token_logprob_t, score)
-      results[i] = found._replace(text=translations[i])
+    for i, token_logprob_t, score in score_targets(self.searcher, sources, targets):
+      hypothesis = self._hypothesis(targets[i], token_logprob_t, score)
+      results[i] = hypothesis._replace(text=translations[i])
       if progress is not None:
         progress(1)
     return [results[i] for i in range(len(texts))]
@@ -180,5 +178,5 @@ class Translator:
       float(score),
       float(np.sum(token_logprob_t)),
       tuple(tokenizer.pieces(token_t)),
-      tuple(float(gain) for gain in token_logprob_t),
+      tuple(float(logprob) for logprob in token_logprob_t),
     )

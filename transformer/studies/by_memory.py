@@ -20,7 +20,7 @@ from transformer.studies.figures import UNITS, finish
 from transformer.studies.over_runs import lines, names, parser, write
 from transformer.tasks.segment_language_modelling import (
   SegmentLanguageModelling,
-  read_through,
+  segment_by_segment,
 )
 
 SIZES = (0, 16, 32, 64, 128, 256, 512)
@@ -53,7 +53,7 @@ def study(paths: Sequence[Path], split: str, sizes: Sequence[int]) -> list[Row]:
     module, params, data = run.module(), run.params(), run.config.data
     texts = Corpus.build(data, split, run.tokenizer, run.cache, progress=False)
     for size in sizes:
-      loss = read_through(module, params, texts, task.context, size)
+      loss = segment_by_segment(module, params, texts, task.context, size)
       perplexity = math.exp(float(loss.value))
       rows.append(Row(name, size, perplexity, int(loss.count)))
   return rows

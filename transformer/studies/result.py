@@ -13,6 +13,7 @@ from transformer.experiment import Config
 from transformer.runs.metrics import Metrics, write_whole
 from transformer.runs.run import Run
 from transformer.studies.rows import HeldOut
+from transformer.tasks.base import EvaluationInputs
 
 NAME = "study.json"
 
@@ -68,10 +69,11 @@ def score(path: Path, held_out: Sequence[HeldOut]) -> Result:
   scores: dict[str, float] = {}
   texts: list[tuple[str, str]] = []
   for one in held_out:
-    found, samples = config.task.evaluate(
+    inputs = EvaluationInputs(
       run.module(), params, one.data or config.data, run.vocabulary, one.split,
-      run.cache, False,
+      run.cache, progress=False,
     )  # fmt: skip
+    found, samples = config.task.evaluate(inputs)
     numbers = {k: float(v) for k, v in found.items() if not isinstance(v, str)}
     numbers.setdefault("perplexity", math.exp(min(numbers["loss"], 700.0)))
     scores |= {f"{one.name}/{name}": value for name, value in numbers.items()}

@@ -16,6 +16,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from transformer.data.pipeline import all_rows
 from transformer.experiment import Config
 from transformer.runs.metrics import Metrics, Watch
 from transformer.runs.processes import INTERRUPTED, Interrupt, Lock
@@ -62,7 +63,7 @@ class Together:
 
   def batches(self, start: int) -> Iterator[tuple[int, Any]]:
     """`(step, batch)` from `start` on, each leaf with the seeds as its first axis."""
-    streams = (each.training_data.batches(start, self.config.steps, everything)
+    streams = (each.training_data.batches(start, self.config.steps, all_rows)
                for each in self.trainings)  # fmt: skip
     for parts in zip(*streams, strict=True):
       yield parts[0][0], stack([batch for _, batch in parts], np)
@@ -161,11 +162,6 @@ def opened(experiments: Sequence[Config], paths: Sequence[Path]) -> Iterator[Tog
     yield Together(
       [Training(run, mesh, each) for run, each in zip(found, given, strict=True)]
     )
-
-
-def everything(rows: int) -> np.ndarray:
-  """All rows of a batch."""
-  return np.ones(rows, bool)
 
 
 def stack(trees: Sequence[Any], numpy=jnp) -> Any:

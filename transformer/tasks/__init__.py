@@ -1,1 +1,1 @@
-"""What a model is trained for: the join of data, model, loss and evaluation."""
+"""Tasks: what a model is trained for, and how it is scored."""

@@ -1,20 +1,24 @@
-"""What the one training loop asks of a task."""
+"""The interface of a task to training and evaluation."""
 
 import abc
 import dataclasses
 import functools
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any, ClassVar
 
+import jax
+import jax.numpy as jnp
 import numpy as np
 from flax import linen as nn
 
 from transformer.batch import Tokens
-from transformer.data.batching import Batching, Shape
+from transformer.data.batching import Batching, Grouped, Plan, Shape
+from transformer.data.pipeline import Examples, batches
 from transformer.data.sources.base import Source
 from transformer.data.tokenizer import SentencePiece, Tokenizer
 from transformer.data.vocabulary import Vocabulary
+from transformer.inference.batches import evaluation_batches
 from transformer.models.base import Model
 from transformer.training.losses import CrossEntropy, Mean
 
@@ -23,10 +27,13 @@ from transformer.training.losses import CrossEntropy, Mean
 class TrainingData:
   """Training data of a task, opened and tokenised.
 
-  `batches(start, stop, own)` yields `(step, batch)`, a pure function of the step, with
-  the rows of which `own(rows)` is True; `examples(step)` are the numbers of the
-  examples in a batch, ascending; `example` is one batch, for its shapes;
-  `steps_per_epoch` and `notes` are for the reader.
+  Attributes:
+    batches: `batches(start, stop, own)` yields `(step, batch)`, a pure function of the
+      step, with the rows for which `own(rows)` is True.
+    examples: the numbers of the examples in the batch of a step, ascending.
+    example: one batch, for its shapes.
+    steps_per_epoch: batches in an epoch.
+    notes: lines for the log.
   """
 
   batches: Callable[[int, int, Callable], Iterator[tuple[int, Any]]]
@@ -35,47 +42,62 @@ class TrainingData:
   steps_per_epoch: int
   notes: tuple[str, ...]
 
-  def map(self, form: Callable[[Any], Any]) -> "TrainingData":
-    """The same with every batch in another form."""
-
-    def batches(start: int, stop: int, own: Callable) -> Iterator[tuple[int, Any]]:
-      for step, batch in self.batches(start, stop, own):
-        yield step, form(batch)
-
-    return dataclasses.replace(self, batches=batches, example=form(self.example))
-
 
 @dataclasses.dataclass(frozen=True)
 class Samples:
-  """Rows of texts to look at: what went in, what came out, what was wanted. `example`
-  shows how the task's verb is used; a first text, if it is empty."""
+  """Rows of `(input, output, target)` as texts. `example` shows how the task's verb is
+  used; the first input, if it is empty."""
 
   rows: tuple[tuple[str, str, str], ...]
   example: str = ""
+
+
+Scores = dict[str, float | str]
+"""Scores by name, and what is needed to reproduce them, such as a signature."""
+
+
+@dataclasses.dataclass(frozen=True)
+class EvaluationInputs:
+  """A model with its parameters, and the held-out data to evaluate it on.
+
+  Attributes:
+    module, params: the model.
+    data, split: the held-out examples.
+    vocabulary: the run's, as `Task.vocabulary` returns it.
+    cache: the directory of tokenised text.
+    progress: whether to show a progress bar.
+  """
+
+  module: nn.Module
+  params: Any
+  data: Source
+  vocabulary: Any
+  split: str
+  cache: Path
+  progress: bool = True
 
 
 @dataclasses.dataclass(frozen=True)
 class Task(abc.ABC):
   """The recipe of a task. Subclasses are frozen dataclasses.
 
-  `scores` names the numbers that `evaluate` gives, and `verb` is the command that uses
-  a run of the task. A task reads inputs and writes outputs with a vocabulary that its
-  run keeps in the file `keeps`: a tokenizer, unless it says otherwise.
+  `scores` names the numbers that `evaluate` returns, and `verb` is the command that
+  uses a run of the task. A run keeps the vocabulary of its task in `vocabulary_file`.
   """
 
   scores: ClassVar[tuple[str, ...]]
   verb: ClassVar[str] = "translate"
   vocabulary_file: ClassVar[str] = "tokenizer.model"
 
-  def check(self, model: Model) -> None:  # noqa: B027  most tasks have nothing to say
-    """Raises ValueError where a model's sizes are not those of the task."""
+  def check(self, model: Model) -> None:  # noqa: B027  optional
+    """Raises ValueError if a model's sizes are not those of the task."""
 
   @abc.abstractmethod
   def make_vocabulary(self, data: Source, recipe: SentencePiece) -> bytes:
     """A vocabulary for the training part of `data`, as bytes for `vocabulary`."""
 
   def vocabulary(self, model: bytes) -> Vocabulary:
-    """Opens what `make_vocabulary` gave.
+    """Opens what `make_vocabulary` returned.
 
     Raises:
       ValueError: it is damaged.
@@ -95,29 +117,47 @@ class Task(abc.ABC):
     seed: int,
     cache: Path,
   ) -> TrainingData:
-    """Opens the training data; tokenised text is kept under `cache`."""
+    """Opens the training data; tokenised text is cached under `cache`."""
 
   @abc.abstractmethod
   def example(self, shape: Shape) -> Any:
-    """A batch of a shape with nothing in it: what `loss` takes, without any data."""
+    """A batch of padding, for its structure and shapes."""
 
   @abc.abstractmethod
   def loss(self, module: nn.Module, params, batch, key) -> tuple[Mean, Any]:
-    """The training loss of one batch, and the model's next running averages; `key`
-    drives dropout, None turns training off."""
+    """The training loss of one batch, and the updated batch statistics; `key` is for
+    dropout, None turns training off."""
 
   @abc.abstractmethod
-  def evaluate(
-    self,
-    module: nn.Module,
-    params,
-    data: Source,
-    vocabulary: Any,
-    split: str,
-    cache: Path,
-    progress: bool,
-  ) -> tuple[dict[str, float | str], Samples]:
+  def evaluate(self, inputs: EvaluationInputs) -> tuple[Scores, Samples]:
     """Scores of a held-out split by name, and samples."""
+
+
+def training_data_of(
+  examples: Examples, plan: Plan, notes: Sequence[str]
+) -> TrainingData:
+  """Training data of examples whose batches are the same at every step."""
+  return TrainingData(
+    functools.partial(batches, examples, plan),
+    plan.examples,
+    examples.batch(*plan.batch(0)),
+    plan.batches,
+    tuple(notes),
+  )
+
+
+@functools.partial(jax.jit, static_argnames=("task", "module"))
+def evaluation_loss(task: Task, module, params, batch) -> Mean:
+  """Loss sums of one batch, without smoothing and dropout."""
+  return task.loss(module, params, batch, None)[0]
+
+
+def mean_loss(task: Task, module, params, examples: Examples) -> Mean:
+  """Loss sums of all examples, without smoothing and dropout."""
+  sums = Mean(jnp.zeros(()), jnp.zeros(()))
+  for batch in evaluation_batches(examples, Grouped()):
+    sums = sums + evaluation_loss(task, module, params, batch)
+  return sums
 
 
 def next_tokens(
@@ -129,8 +169,8 @@ def next_tokens(
   smoothing: float,
   key,
 ) -> tuple[Mean, Any]:
-  """The loss of a model that gives each token of `target` a distribution, as
-  `Task.loss` returns it."""
+  """The loss of a model with a distribution over each token of `target`, as `Task.loss`
+  returns it."""
   variables = {"params": params}
   x_btd, changed = module.apply(
     variables,

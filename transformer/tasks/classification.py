@@ -1,4 +1,4 @@
-"""Classification: one label for each example, whatever it is."""
+"""Classification: one label for each example."""
 
 import abc
 import dataclasses
@@ -15,12 +15,13 @@ from transformer.data.batching import Batching, Shape
 from transformer.data.pipeline import steps
 from transformer.data.sources.base import Source
 from transformer.data.vocabulary import Vocabulary, WordVocabulary
-from transformer.tasks.base import Samples, Task, TrainingData
+from transformer.inference.batches import group_rows
+from transformer.tasks.base import EvaluationInputs, Samples, Scores, Task, TrainingData
 from transformer.training.losses import Mean, cross_entropy
 
 ROWS = 128
-"""Examples that are judged at a time: always so many rows, the last batch filled up, so
-that every example goes through one and the same program."""
+"""Examples in a batch of an evaluation, the last one padded, so that there is one
+program."""
 
 
 class Examples(Protocol):
@@ -33,41 +34,33 @@ class Examples(Protocol):
     """The label of each, int32."""
 
   def name(self, i: int) -> str:
-    """Which example is meant, for a reader."""
+    """The example's name for a reader."""
 
   def batch(self, member_b: np.ndarray, step: int | None = None) -> Any:
-    """The arrays of the examples of these numbers, -1 for none: what the model reads,
-    with `label_b` and `real_b`, which is 0 where there is none. With a step, as
-    training sees them then."""
+    """The arrays of the examples of these numbers, -1 for none: the model's inputs,
+    `label_b`, and `real_b`, which is 0 where there is none. With a step, augmented as
+    in training."""
 
 
-class Verdict(NamedTuple):
-  """What a model says of one example."""
+class Prediction(NamedTuple):
+  """The classes of an input by probability, the most probable first."""
 
-  name: str
-  logprob_v: np.ndarray  # float32, of every class
-  label: int  # the right one, where it is known
-
-
-class Answer(NamedTuple):
-  """What an input is: the classes by how probable they are, the likeliest first."""
-
-  name: str
+  name: str  # of the input
   classes: tuple[str, ...]
   probabilities: tuple[float, ...]
 
 
 @dataclasses.dataclass(frozen=True)
-class Classifying(Task):
-  """A task that tells of inputs what they are."""
+class Classification(Task):
+  """A task that predicts the class of an input."""
 
   verb: ClassVar[str] = "classify"
 
   @abc.abstractmethod
   def classify(
     self, module, params, vocabulary: Any, inputs: Sequence[str]
-  ) -> Iterator[Answer]:
-    """What each input is, in order, whatever the others are.
+  ) -> Iterator[Prediction]:
+    """The classes of each input, in order, whatever the others are.
 
     Raises:
       OSError, ValueError: an input cannot be read.
@@ -75,13 +68,12 @@ class Classifying(Task):
 
 
 @dataclasses.dataclass(frozen=True)
-class Classification(Classifying):
-  """One label for each example.
+class ExampleClassification(Classification):
+  """One label for each example, where all examples have one shape.
 
-  The model gives logits `[b, v]`. Held-out scores are the loss in nats an example, the
-  share of right answers, and that share for the answer that is most frequent in
-  training, which is what knowing nothing is worth. `smoothing` is that of labels, in
-  training.
+  The model returns logits `[b, v]`. Held-out scores are the loss in nats an example,
+  accuracy, and the accuracy of always predicting the most frequent label in training.
+  `smoothing` is label smoothing in training.
   """
 
   vocabulary_file: ClassVar[str] = "names.json"
@@ -93,7 +85,7 @@ class Classification(Classifying):
   def examples(
     self, data: Source, split: str, vocabulary: Any, seed: int = 0
   ) -> Examples:
-    """A split of the data; `seed` drives what training draws at random.
+    """A split of the data; `seed` is for augmentation.
 
     Raises:
       ValueError: the source is of another kind; others as in `Source.open`.
@@ -101,14 +93,14 @@ class Classification(Classifying):
 
   @abc.abstractmethod
   def read(self, inputs: Sequence[str], vocabulary: Any) -> Examples:
-    """What a user gives to `transformer classify`, with no labels."""
+    """The inputs of `transformer classify`, without labels."""
 
   def vocabulary(self, model: bytes) -> Vocabulary:
     return WordVocabulary(model)
 
   def classes(self, vocabulary: Any) -> Sequence[str]:
     """The name of every label."""
-    return vocabulary.names
+    return vocabulary.words
 
   def training_data(
     self, data: Source, vocabulary: Any, batching: Batching, seed: int, cache: Path
@@ -145,33 +137,25 @@ class Classification(Classifying):
     sums = cross_entropy(logits_bv[:, None, :], *columns, smoothing)
     return sums, changed.get("batch_stats", {})
 
-  def evaluate(
-    self,
-    module,
-    params,
-    data: Source,
-    vocabulary: Any,
-    split: str,
-    cache: Path,
-    progress: bool = True,
-  ):
+  def evaluate(self, inputs: EvaluationInputs) -> tuple[Scores, Samples]:
+    data, split, vocabulary = inputs.data, inputs.split, inputs.vocabulary
     examples = self.examples(data, split, vocabulary)
     classes, rows = self.classes(vocabulary), []
-    loss, right = 0.0, 0
+    loss, correct = 0.0, 0
     with tqdm.tqdm(
-      total=len(examples), desc=split, leave=False, disable=not progress
+      total=len(examples), desc=split, leave=False, disable=not inputs.progress
     ) as bar:
-      for verdict in self.verdicts(module, params, examples):
-        choice = int(verdict.logprob_v.argmax())
-        loss -= float(verdict.logprob_v[verdict.label])
-        right += choice == verdict.label
-        rows.append((verdict.name, classes[choice], classes[verdict.label]))
+      for i, logprob_v in self.logprobs(inputs.module, inputs.params, examples):
+        predicted, label = int(logprob_v.argmax()), int(examples.label_n[i])
+        loss -= float(logprob_v[label])
+        correct += predicted == label
+        rows.append((examples.name(i), classes[predicted], classes[label]))
         bar.update()
     train = self.examples(data, "train", vocabulary)
     majority = np.bincount(train.label_n).argmax()
-    scores: dict[str, float | str] = {
+    scores: Scores = {
       "loss": loss / len(examples),
-      "accuracy": right / len(examples),
+      "accuracy": correct / len(examples),
       "majority_accuracy": float(np.mean(examples.label_n == majority)),
       "examples": float(len(examples)),
     }
@@ -179,39 +163,40 @@ class Classification(Classifying):
 
   def classify(
     self, module, params, vocabulary: Any, inputs: Sequence[str]
-  ) -> Iterator[Answer]:
+  ) -> Iterator[Prediction]:
     classes, examples = self.classes(vocabulary), self.read(inputs, vocabulary)
-    for verdict in self.verdicts(module, params, examples):
-      yield answer(verdict.name, classes, np.exp(verdict.logprob_v))
+    for i, logprob_v in self.logprobs(module, params, examples):
+      yield ranked(examples.name(i), classes, np.exp(logprob_v))
 
-  def verdicts(self, module, params, examples: Examples) -> Iterator[Verdict]:
-    """What the model says of every example, in order."""
-    for start in range(0, len(examples), ROWS):
-      number_b = np.arange(start, start + ROWS)
-      member_b = np.where(number_b < len(examples), number_b, -1)
-      found_bv = np.asarray(logprobs(module, params, examples.batch(member_b)))
-      for i, row in zip(member_b[member_b >= 0], found_bv, strict=False):
-        yield Verdict(examples.name(int(i)), row, int(examples.label_n[i]))
+  def logprobs(
+    self, module, params, examples: Examples
+  ) -> Iterator[tuple[int, np.ndarray]]:
+    """The number of every example in order, and the log-probability of every class."""
+    for batch in group_rows(range(len(examples)), ROWS):
+      logprob_bv = np.asarray(
+        log_softmax(module, params, examples.batch(batch.index_b))
+      )
+      yield from zip(batch.indices, logprob_bv, strict=False)
 
 
-def answer(name: str, classes: Sequence[str], probability_v: np.ndarray) -> Answer:
-  """The classes of an input by their probabilities; the first of equals first."""
+def ranked(name: str, classes: Sequence[str], probability_v: np.ndarray) -> Prediction:
+  """The classes of an input by probability; of equals the first one first."""
   order = np.argsort(-probability_v, kind="stable")
-  return Answer(
+  return Prediction(
     name, tuple(classes[i] for i in order), tuple(probability_v[order].tolist())
   )
 
 
 def check_rows(shape: Shape) -> None:
-  """Raises ValueError if rows have slots for several examples, or for parts of one."""
+  """Raises ValueError if the rows of a batch are for tokens."""
   if shape.source != 1:
     raise ValueError(
-      f"--config.batching: rows of {shape.source} slots are for texts, and examples of "
-      "one shape need none; take Rows()"
+      f"--config.batching: expected rows of one example, got rows of {shape.source} "
+      "tokens; take Rows()"
     )
 
 
 @functools.partial(jax.jit, static_argnames="module")
-def logprobs(module, params, batch):
-  """The logarithm of every class' probability, `[b, v]`."""
+def log_softmax(module, params, batch):
+  """The log-probability of every class, `[b, v]`."""
   return jax.nn.log_softmax(module.apply({"params": params}, batch))

@@ -1,43 +1,44 @@
 """Language modelling: the next token of a text, perplexity, continuations."""
 
 import dataclasses
-import functools
+import itertools
 import math
 from pathlib import Path
 from typing import Any, ClassVar
 
-import jax
-import jax.numpy as jnp
 import numpy as np
 
-from transformer.data.batching import Grouped
 from transformer.data.corpus import Corpus, Pieces
-from transformer.data.pipeline import evaluation_batches
 from transformer.data.sources.base import Source
 from transformer.data.tokenizer import Tokenizer
 from transformer.inference.generate import Generation, TextGenerator
-from transformer.tasks.base import Samples, next_tokens
+from transformer.tasks.base import (
+  EvaluationInputs,
+  Samples,
+  Scores,
+  mean_loss,
+  next_tokens,
+)
 from transformer.tasks.texts import TextTask, open_texts
 from transformer.training.losses import CrossEntropy, Mean
 
-SHOWN = 3
-"""Continuations of held-out texts that an evaluation writes."""
+NUM_SAMPLES = 3
+"""Held-out texts that an evaluation continues."""
 
 
 @dataclasses.dataclass(frozen=True)
 class LanguageModelling(TextTask):
-  """Each token given those before it, in pieces of texts.
+  """The next token of a text, in pieces of texts.
 
   A text is cut into pieces of at most `context` tokens, each an example of its own: the
   model sees nothing before its piece, in training and in evaluation alike, so the
-  perplexity is that of a model with this much context and less.
+  perplexity is that of a model with at most this much context.
 
   Attributes:
     context: tokens of a piece.
     smoothing: label smoothing in training.
-    cross_entropy: from what the model makes of the tokens to the loss; speed and
-      memory.
-    generation: how evaluation goes on with the beginnings of held-out texts.
+    cross_entropy: how much of the logits exists at a time; memory and speed alone.
+    generation: how evaluation continues the beginnings of held-out texts.
   """
 
   verb: ClassVar[str] = "generate"
@@ -55,7 +56,7 @@ class LanguageModelling(TextTask):
 
   def __post_init__(self):
     if self.context < 2:
-      raise ValueError(f"task.context: {self.context} is less than 2")
+      raise ValueError(f"task.context: expected 2 or more, got {self.context}")
 
   def pieces(
     self, data: Source, split: str, tokenizer: Tokenizer, cache: Path, progress: bool
@@ -67,69 +68,54 @@ class LanguageModelling(TextTask):
     smoothing = 0.0 if key is None else self.smoothing
     return next_tokens(module, params, batch, batch, self.cross_entropy, smoothing, key)
 
-  def evaluate(
-    self,
-    module,
-    params,
-    data: Source,
-    tokenizer: Tokenizer,
-    split: str,
-    cache: Path,
-    progress: bool = True,
-  ):
-    corpus = self.pieces(data, split, tokenizer, cache, progress=False)
-    sums = self.held_out_loss(module, params, data, tokenizer, split, cache)
+  def evaluate(self, inputs: EvaluationInputs) -> tuple[Scores, Samples]:
+    data, split, tokenizer = inputs.data, inputs.split, inputs.vocabulary
+    pieces = self.pieces(data, split, tokenizer, inputs.cache, progress=False)
+    train = self.pieces(data, "train", tokenizer, inputs.cache, progress=False)
+    sums = self.held_out_loss(inputs)
     loss, total = float(sums.value), float(sums.total)
     texts = open_texts(data, split)
     characters = sum(len(texts[i]) for i in range(len(texts)))
-    train = self.pieces(data, "train", tokenizer, cache, progress=False)
-    scores: dict[str, float | str] = {
+    scores: Scores = {
       "loss": loss,
       "perplexity": math.exp(loss),
-      "unigram_perplexity": math.exp(unigram_loss(train, corpus, tokenizer.size)),
+      "unigram_perplexity": math.exp(unigram_loss(train, pieces, tokenizer.size)),
       "bits_per_character": total / math.log(2) / characters,
       "tokens": float(sums.count),
     }
-    return scores, self.samples(module, params, tokenizer, corpus)
+    return scores, self.samples(inputs, pieces)
 
-  def held_out_loss(
-    self, module, params, data: Source, tokenizer: Tokenizer, split: str, cache: Path
-  ) -> Mean:
+  def held_out_loss(self, inputs: EvaluationInputs) -> Mean:
     """Loss sums of a split."""
-    corpus = self.pieces(data, split, tokenizer, cache, progress=False)
-    sums = Mean(jnp.zeros(()), jnp.zeros(()))
-    for batch in evaluation_batches(corpus, Grouped()):
-      sums = sums + plain_loss(self, module, params, batch)
-    return sums
+    pieces = self.pieces(
+      inputs.data, inputs.split, inputs.vocabulary, inputs.cache, progress=False
+    )
+    return mean_loss(self, inputs.module, inputs.params, pieces)
 
-  def samples(self, module, params, tokenizer: Tokenizer, corpus: Pieces) -> Samples:
-    """What the first pieces' first tokens become, beside what they were."""
-    continuer = TextGenerator(module, params, tokenizer, self.generation, self.context)
-    room = self.context - self.generation.max_length
-    shown = [corpus[i][0] for i in range(min(SHOWN, len(corpus)))]
-    prompts = tokenizer.decode([ids[: min(room, len(ids) // 2)] for ids in shown])
-    # Tokenised again, a beginning may take more tokens than it had.
-    fitting = [len(ids) <= room + 1 for ids in tokenizer.encode(prompts)]
-    prompts = [p for p, fits in zip(prompts, fitting, strict=True) if fits]
-    outputs = [texts[0] for texts in continuer.texts(prompts)]
-    wanted = [w for w, f in zip(tokenizer.decode(shown), fitting, strict=True) if f]
-    return Samples(tuple(zip(prompts, outputs, wanted, strict=True)))
-
-
-@functools.partial(jax.jit, static_argnames=("task", "module"))
-def plain_loss(task: LanguageModelling, module, params, batch) -> Mean:
-  """Loss sums of one batch, without smoothing and dropout."""
-  return task.loss(module, params, batch, None)[0]
+  def samples(self, inputs: EvaluationInputs, pieces: Pieces) -> Samples:
+    """Continuations of the first tokens of the first pieces, and the pieces."""
+    tokenizer = inputs.vocabulary
+    generator = TextGenerator(
+      inputs.module, inputs.params, tokenizer, self.generation, self.context
+    )
+    max_prompt = self.context - self.generation.max_length
+    shown = [pieces[i] for i in range(min(NUM_SAMPLES, len(pieces)))]
+    prompts = tokenizer.decode([ids[: min(max_prompt, len(ids) // 2)] for ids in shown])
+    # A decoded prompt may encode to more tokens than it had.
+    fits = [len(ids) <= max_prompt + 1 for ids in tokenizer.encode(prompts)]
+    prompts = list(itertools.compress(prompts, fits))
+    targets = itertools.compress(tokenizer.decode(shown), fits)
+    outputs = [texts[0] for texts in generator.texts(prompts)]
+    return Samples(tuple(zip(prompts, outputs, targets, strict=True)))
 
 
 def unigram_loss(train: Pieces, held_out: Pieces, vocabulary: int) -> float:
-  """Nats a token of the baseline that knows how frequent each token is, one added to
-  every count, and nothing else."""
+  """Nats a token of the unigram model of the training tokens, with add-one smoothing."""
 
   def counts(pieces):
-    ids = np.concatenate([pieces[i][0] for i in range(len(pieces))])
+    ids = np.concatenate([pieces[i] for i in range(len(pieces))])
     return np.bincount(ids, minlength=vocabulary)
 
-  seen_v, wanted_v = counts(train) + 1, counts(held_out)
-  logprob_v = np.log(seen_v / seen_v.sum())
-  return float(-(wanted_v @ logprob_v) / wanted_v.sum())
+  train_v, held_out_v = counts(train) + 1, counts(held_out)
+  logprob_v = np.log(train_v / train_v.sum())
+  return float(-(held_out_v @ logprob_v) / held_out_v.sum())

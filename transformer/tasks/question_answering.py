@@ -14,16 +14,16 @@ from transformer.data.sources.base import Source
 from transformer.data.sources.stories import Story, StorySource
 from transformer.data.tokenizer import SentencePiece
 from transformer.data.vocabulary import WordVocabulary
-from transformer.tasks.classification import Classification, check_rows
+from transformer.tasks.classification import ExampleClassification, check_rows
 
 
 @dataclasses.dataclass(frozen=True)
-class QuestionAnswering(Classification):
-  """One word out of all that the training stories have; words are told apart without
-  regard to capitals.
+class QuestionAnswering(ExampleClassification):
+  """The answer to a question, one of the words of the training stories, in lower case.
 
   Attributes:
-    sentences: the last so many of a story are read (Sukhbaatar et al. 2015, §4.2: 50).
+    sentences: the most of a story that are read, the last ones (Sukhbaatar et al. 2015,
+      §4.2: 50).
     words: the most in a sentence or question.
   """
 
@@ -33,7 +33,7 @@ class QuestionAnswering(Classification):
   def __post_init__(self):
     for name in ("sentences", "words"):
       if getattr(self, name) < 1:
-        raise ValueError(f"task.{name}: {getattr(self, name)} is less than 1")
+        raise ValueError(f"task.{name}: expected 1 or more, got {getattr(self, name)}")
 
   def make_vocabulary(self, data: Source, recipe: SentencePiece) -> bytes:
     found = set()
@@ -47,24 +47,26 @@ class QuestionAnswering(Classification):
 
   def example(self, shape: Shape) -> Questions:
     check_rows(shape)
-    nothing = Told(
+    no_stories = EncodedStories(
       (), WordVocabulary(WordVocabulary.write(())), self.sentences, self.words
     )
-    return nothing.batch(np.full(shape.rows, -1))
+    return no_stories.batch(np.full(shape.rows, -1))
 
   def examples(
     self, data: Source, split: str, vocabulary: Any, seed: int = 0
-  ) -> "Told":
-    return Told(stories_of(data).open(split), vocabulary, self.sentences, self.words)
+  ) -> "EncodedStories":
+    return EncodedStories(
+      stories_of(data).open(split), vocabulary, self.sentences, self.words
+    )
 
-  def read(self, inputs: Sequence[str], vocabulary: Any) -> "Told":
+  def read(self, inputs: Sequence[str], vocabulary: Any) -> "EncodedStories":
     """Each input is a text: sentences, the last of them the question."""
     stories = [read_story(text) for text in inputs]
-    return Told(stories, vocabulary, self.sentences, self.words)
+    return EncodedStories(stories, vocabulary, self.sentences, self.words)
 
 
 @dataclasses.dataclass(frozen=True)
-class Told:
+class EncodedStories:
   """Stories as ids of words, with random access to whole batches."""
 
   stories: Sequence[Story]
@@ -100,10 +102,10 @@ class Told:
       member = int(member_b[row])
       story = self.stories[member]
       last = story.sentences[-self.sentences :]
-      for place, text in enumerate(last):
+      for s, text in enumerate(last):
         ids = self.ids(text)
-        id_bst[row, place, : len(ids)] = ids
-        age_bs[row, place] = len(last) - 1 - place
+        id_bst[row, s, : len(ids)] = ids
+        age_bs[row, s] = len(last) - 1 - s
       ids = self.ids(story.question)
       question_bt[row, : len(ids)] = ids
       label_b[row], real_b[row] = self.label(story), 1
@@ -113,13 +115,13 @@ class Told:
     """The ids of a text's words.
 
     Raises:
-      ValueError: there are too many, or the training stories have not all of them.
+      ValueError: there are too many, or one is not in the vocabulary.
     """
     words = split_words(text)
     if len(words) > self.words:
       raise ValueError(
-        f"{text!r}: {len(words)} words, and task.words is {self.words}; write shorter "
-        "sentences"
+        f"{text!r}: expected at most {self.words} words (task.words), got {len(words)}; "
+        "write shorter sentences"
       )
     found = [self.vocabulary.id(word) for word in words]
     if None in found:
@@ -130,7 +132,7 @@ class Told:
 
 
 def split_words(text: str) -> list[str]:
-  """The words of a text, in small letters, without punctuation."""
+  """The words of a text, in lower case, without punctuation."""
   return re.findall(r"\w+(?:['’-]\w+)*", text.lower())
 
 
@@ -150,14 +152,14 @@ def read_story(text: str) -> Story:
 
 
 def stories_of(data: Source) -> StorySource:
-  """`data`, if it gives stories.
+  """`data`, if it is of stories.
 
   Raises:
-    ValueError: it does not.
+    ValueError: it is not.
   """
   if not isinstance(data, StorySource):
     raise ValueError(
-      f"--config.data: {type(data).__name__} gives no stories with questions; take "
+      f"--config.data: expected stories with questions, got {type(data).__name__}; take "
       "Stories()"
     )
   return data

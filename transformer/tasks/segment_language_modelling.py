@@ -10,14 +10,16 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from transformer.batch import BOS, Continued, Tokens
+from transformer.batch import BOS, TextWithContext, Tokens
+from transformer.data.assemble import empty_tokens
 from transformer.data.batching import Batching, Shape
-from transformer.data.corpus import Continuations, Corpus
+from transformer.data.corpus import Corpus, TextSegments
 from transformer.data.sources.base import Source
 from transformer.data.tokenizer import Tokenizer
-from transformer.tasks.base import TrainingData, next_tokens
+from transformer.inference.batches import group_rows, pad_ids, pad_tokens
+from transformer.tasks.base import EvaluationInputs, TrainingData, next_tokens
 from transformer.tasks.language_modelling import LanguageModelling
-from transformer.tasks.texts import open_texts, text_features
+from transformer.tasks.texts import open_texts, text_training_data
 from transformer.training.losses import Mean, cross_entropy
 
 ROWS = 16
@@ -26,34 +28,34 @@ ROWS = 16
 
 @dataclasses.dataclass(frozen=True)
 class SegmentLanguageModelling(LanguageModelling):
-  """Each token given those before it in its segment of `context` tokens, and what is
-  remembered of the segments before.
+  """The next token of a text, given its segment of `context` tokens and a memory of the
+  segments before.
 
-  In training an example is a segment and up to `before` tokens of the same text before
-  it. These are read first, in the same step and with the same parameters, get no
-  gradient and no loss, and are the segment's memory. So a batch is a function of the
-  step alone, and a run goes on exactly; it costs one more forward pass over them. What
-  the layers remember is always of the newest parameters, and reaches back `before`
-  tokens, where the paper's, of the step before, reaches farther and is stale.
+  In training an example is a segment and up to `memory_length` tokens of the same text
+  before it. These are read first, in the same step and with the same parameters, get no
+  gradient and no loss, and are the segment's memory. So a batch is a pure function of
+  the step, and a run resumes exactly; the cost is one more forward pass over them. The
+  memory always comes from the newest parameters and reaches back `memory_length`
+  tokens; the paper's comes from the step before, so it reaches farther and is stale.
 
-  In evaluation a text is read from its beginning to its end, and `memory` tokens are
-  remembered at each segment, of whatever their layers remembered then.
+  In evaluation a text is read from its beginning to its end, with a memory of
+  `eval_memory_length` tokens, whose own states had a memory in turn.
 
   Attributes:
-    before: tokens before a segment in training.
-    memory: tokens remembered in evaluation; may change when a run goes on.
+    memory_length: tokens before a segment in training.
+    eval_memory_length: tokens of memory in evaluation; may change when a run resumes.
   """
 
   scores: ClassVar = LanguageModelling.scores
 
-  before: int = 128
-  memory: int = 128
+  memory_length: int = 128
+  eval_memory_length: int = 128
 
   def __post_init__(self):
     super().__post_init__()
-    for name in ("before", "memory"):
+    for name in ("memory_length", "eval_memory_length"):
       if getattr(self, name) < 0:
-        raise ValueError(f"task.{name}: {getattr(self, name)} is negative")
+        raise ValueError(f"task.{name}: expected 0 or more, got {getattr(self, name)}")
 
   def training_data(
     self,
@@ -65,68 +67,65 @@ class SegmentLanguageModelling(LanguageModelling):
   ) -> TrainingData:
     open_texts(data, "train")
     texts = Corpus.build(data, "train", tokenizer, cache, progress=True)
-    corpus = Continuations(texts, self.context, self.before)
-    found = text_features(corpus, tokenizer, batching, seed)
-    return found.map(lambda pairs: Continued(*pairs))
+    segments = TextSegments(texts, self.context, self.memory_length)
+    return text_training_data(segments, tokenizer, batching, seed)
 
-  def example(self, shape: Shape) -> Any:
-    def side(slots: int) -> Tokens:
-      return Tokens(*(np.zeros((shape.rows, slots), np.int32),) * 3)
-
-    return Continued(side(shape.source), side(shape.target))
+  def example(self, shape: Shape) -> TextWithContext:
+    return TextWithContext(
+      empty_tokens(shape.rows, shape.source), empty_tokens(shape.rows, shape.target)
+    )
 
   def loss(self, module, params, batch, key) -> tuple[Mean, Any]:
     smoothing = 0.0 if key is None else self.smoothing
-    target = following(batch.text)
+    target = next_token_targets(batch.text)
     return next_tokens(
       module, params, batch, target, self.cross_entropy, smoothing, key
     )
 
-  def held_out_loss(
-    self, module, params, data: Source, tokenizer: Tokenizer, split: str, cache: Path
-  ) -> Mean:
-    open_texts(data, split)
-    texts = Corpus.build(data, split, tokenizer, cache, progress=False)
-    return read_through(module, params, texts, self.context, self.memory)
+  def held_out_loss(self, inputs: EvaluationInputs) -> Mean:
+    open_texts(inputs.data, inputs.split)
+    texts = Corpus.build(
+      inputs.data, inputs.split, inputs.vocabulary, inputs.cache, progress=False
+    )
+    return segment_by_segment(
+      inputs.module, inputs.params, texts, self.context, self.eval_memory_length
+    )
 
 
-def following(text: Tokens) -> Tokens:
-  """What each token tells: the next of its example; nothing at the last."""
+def next_token_targets(text: Tokens) -> Tokens:
+  """The next token of its example at every token; padding at the last."""
   id_bt, pos_bt, seg_bt = (jnp.roll(part, -1, axis=1) for part in text)
-  goes_on_bt = (seg_bt == text.seg_bt) & (pos_bt == text.pos_bt + 1)
-  return Tokens(id_bt, pos_bt, jnp.where(goes_on_bt, text.seg_bt, 0))
+  continues_bt = (seg_bt == text.seg_bt) & (pos_bt == text.pos_bt + 1)
+  return Tokens(id_bt, pos_bt, jnp.where(continues_bt, text.seg_bt, 0))
 
 
-def read_through(module, params, texts: Corpus, length: int, memory: int) -> Mean:
+def segment_by_segment(
+  module, params, texts: Corpus, length: int, memory_length: int
+) -> Mean:
   """Loss sums of whole texts, read in segments of `length` tokens with a memory of
-  `memory`. Every text begins with an empty one, and does not see another."""
+  `memory_length`. Every text begins with an empty memory of its own."""
   order = np.argsort(-texts.lengths_n2[:, 0], kind="stable")
   sums = Mean(jnp.zeros(()), jnp.zeros(()))
-  for first in range(0, len(order), ROWS):
-    streams = [
-      np.concatenate([[BOS], texts[i][0]]) for i in order[first : first + ROWS]
-    ]
+  for _, rows, indices in group_rows(order.tolist(), ROWS):
+    streams = [np.concatenate([[BOS], texts[i][0]]) for i in indices]
     longest = len(streams[0]) - 1
-    known = module.apply({"params": params}, ROWS, memory, method="nothing")
+    memory = module.apply({"params": params}, rows, memory_length, method="nothing")
     for start in range(0, longest, length):
-      batch = np.zeros((4, ROWS, length), np.int32)
-      for row, stream in enumerate(streams):
-        n = min(length, len(stream) - 1 - start)
-        if n > 0:
-          read, told = stream[start : start + n], stream[start + 1 : start + n + 1]
-          batch[:, row, :n] = read, range(n), [1] * n, told
-      more, known = read_segment(
-        module, params, Tokens(*batch[:3]), batch[3], known, memory
+      stop = start + length
+      tokens = pad_tokens([ids[:-1][start:stop] for ids in streams], rows, length)
+      target_bt = pad_ids([ids[1:][start:stop] for ids in streams], rows, length)
+      segment_sums, memory = read_segment(
+        module, params, tokens, target_bt, memory, memory_length
       )
-      sums = sums + more
+      sums = sums + segment_sums
   return sums
 
 
-@functools.partial(jax.jit, static_argnames=("module", "memory"))
-def read_segment(module, params, tokens: Tokens, told_bt, known, memory: int):
-  """Loss sums of one segment of every row, and what is remembered after it."""
+@functools.partial(jax.jit, static_argnames=("module", "memory_length"))
+def read_segment(module, params, tokens: Tokens, target_bt, memory, memory_length: int):
+  """Loss sums of one segment of every row, and the memory after it."""
   variables = {"params": params}
-  x_btd, new = module.apply(variables, tokens, known, method="read")
+  x_btd, new = module.apply(variables, tokens, memory, method="read")
   logits_btv = module.apply(variables, x_btd, method="logits")
-  sums = cross_entropy(logits_btv, told_bt, tokens.seg_bt != 0)
-  return sums, known.then(new, memory)
+  sums = cross_entropy(logits_btv, target_bt, tokens.seg_bt != 0)
+  return sums, memory.then(new, memory_length)

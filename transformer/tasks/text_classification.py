@@ -10,32 +10,49 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from transformer.batch import BOS, Labelled, Pairs, Tokens
+from transformer.batch import BOS, Labelled, Tokens
+from transformer.data.assemble import (
+  empty_tokens,
+  members,
+  pack_tokens,
+  pack_values,
+)
 from transformer.data.batching import Batching, Grouped, Shape
-from transformer.data.corpus import Begun, Corpus
-from transformer.data.pipeline import evaluation_batches
+from transformer.data.corpus import Corpus, Texts, WithBos
 from transformer.data.sources.base import LabelledSource, Source
 from transformer.data.tokenizer import SentencePiece, Tokenizer
-from transformer.inference.fill import ROWS, room
+from transformer.inference.batches import (
+  TEXT_LENGTHS,
+  evaluation_batches,
+  group,
+  pad_tokens,
+)
+from transformer.inference.fill import ROWS
 from transformer.models.base import Model
 from transformer.models.bert import BertClassifier
-from transformer.tasks.base import Samples, TrainingData, next_tokens
-from transformer.tasks.classification import Answer, Classifying, answer
-from transformer.tasks.texts import text_features, train_on_texts
+from transformer.tasks.base import (
+  EvaluationInputs,
+  Samples,
+  Scores,
+  TrainingData,
+  next_tokens,
+)
+from transformer.tasks.classification import Classification, Prediction, ranked
+from transformer.tasks.texts import text_training_data, train_on_texts
 from transformer.training.losses import CrossEntropy, Mean, accuracy, cross_entropy
 
-SHOWN = 8
-"""Held-out texts that an evaluation shows with what they were held for."""
+NUM_SAMPLES = 8
+"""Held-out texts that an evaluation shows with their predicted classes."""
 
 
 @dataclasses.dataclass(frozen=True)
-class TextClassification(Classifying):
-  """The class of a text, read from its first token, `BOS`.
+class TextClassification(Classification):
+  """The class of a text, predicted at its first token, `BOS`.
 
   Attributes:
-    labels: the names of the classes, in the order of their numbers in the data, kept
-      here so that the run says them without its data.
-    context: tokens of a text, `BOS` counted; of a longer one the rest is not read.
+    labels: the names of the classes, in the order of their numbers in the data; here,
+      so that a run does not need its data to name them.
+    context: tokens of a text, `BOS` counted; longer texts are cut.
     smoothing: label smoothing in training.
   """
 
@@ -52,9 +69,11 @@ class TextClassification(Classifying):
 
   def __post_init__(self):
     if self.context < 2:
-      raise ValueError(f"task.context: {self.context} is less than 2")
+      raise ValueError(f"task.context: expected 2 or more, got {self.context}")
     if len(set(self.labels)) < max(2, len(self.labels)):
-      raise ValueError(f"task.labels: {self.labels!r} are not two or more, all unlike")
+      raise ValueError(
+        f"task.labels: expected 2 or more different names, got {self.labels!r}"
+      )
 
   def check(self, model: Model) -> None:
     if isinstance(model, BertClassifier) and model.classes != len(self.labels):
@@ -70,11 +89,11 @@ class TextClassification(Classifying):
     """`data`, if its classes are the task's.
 
     Raises:
-      ValueError: they are others, or it has none.
+      ValueError: it has other classes, or none.
     """
     if not isinstance(data, LabelledSource):
       raise ValueError(
-        f"--config.data: {type(data).__name__} gives no labels; take DisplayNames() or "
+        f"--config.data: {type(data).__name__} has no labels; take DisplayNames() or "
         "TfdsLabelled(...)"
       )
     if data.classes != self.labels:
@@ -93,13 +112,14 @@ class TextClassification(Classifying):
     seed: int,
     cache: Path,
   ) -> TrainingData:
-    corpus = self.corpus(data, "train", tokenizer, cache, progress=True)
-    return text_features(corpus, tokenizer, batching, seed).map(labelled)
+    texts = self.texts(data, "train", tokenizer, cache, progress=True)
+    return text_training_data(texts, tokenizer, batching, seed)
 
-  def corpus(
+  def texts(
     self, data: Source, split: str, tokenizer: Tokenizer, cache: Path, progress: bool
-  ) -> "Classed":
-    """A split, tokenised once and kept under `cache`, with its classes."""
+  ) -> "LabelledTexts":
+    """The texts of a split, tokenised once and cached under `cache`, with their
+    classes."""
     source = self.source(data)
     labels = np.asarray(source.labels(split), np.int32)
     if len(labels) and not 0 <= labels.min() <= labels.max() < len(self.labels):
@@ -108,11 +128,11 @@ class TextClassification(Classifying):
         "take another split"
       )
     texts = Corpus.build(data, split, tokenizer, cache, progress)
-    return Classed(Begun(texts, self.context), labels)
+    return LabelledTexts(WithBos(texts, self.context), labels)
 
   def example(self, shape: Shape) -> Labelled:
-    zeros = np.zeros((shape.rows, shape.source), np.int32)
-    return Labelled(Tokens(zeros, zeros, zeros), zeros - 1)
+    tokens = empty_tokens(shape.rows, shape.source)
+    return Labelled(tokens, np.full_like(tokens.id_bt, -1))
 
   def loss(self, module, params, batch, key) -> tuple[Mean, Any]:
     tokens, class_bt = batch
@@ -122,99 +142,92 @@ class TextClassification(Classifying):
     smoothing = 0.0 if key is None else self.smoothing
     return next_tokens(module, params, batch, target, CrossEntropy(), smoothing, key)
 
-  def evaluate(
-    self,
-    module,
-    params,
-    data: Source,
-    tokenizer: Tokenizer,
-    split: str,
-    cache: Path,
-    progress: bool = True,
-  ):
-    corpus = self.corpus(data, split, tokenizer, cache, progress=False)
+  def evaluate(self, inputs: EvaluationInputs) -> tuple[Scores, Samples]:
+    module, params, tokenizer = inputs.module, inputs.params, inputs.vocabulary
+    data, split = inputs.data, inputs.split
+    examples = self.texts(data, split, tokenizer, inputs.cache, progress=False)
     sums = correct = Mean(jnp.zeros(()), jnp.zeros(()))
-    for batch in evaluation_batches(corpus, Grouped()):
-      more, right = judge(module, params, labelled(batch))
-      sums, correct = sums + more, correct + right
-    train = np.asarray(self.source(data).labels("train"))
-    most = np.argmax(np.bincount(train, minlength=len(self.labels)))
-    scores: dict[str, float | str] = {
+    for batch in evaluation_batches(examples, Grouped()):
+      batch_sums, batch_correct = score_batch(module, params, batch)
+      sums, correct = sums + batch_sums, correct + batch_correct
+    train_labels = np.asarray(self.source(data).labels("train"))
+    majority = np.argmax(np.bincount(train_labels, minlength=len(self.labels)))
+    scores: Scores = {
       "loss": float(sums.value),
       "accuracy": float(correct.value),
-      "majority_accuracy": float(np.mean(corpus.labels == most)),
+      "majority_accuracy": float(np.mean(examples.labels == majority)),
       "texts": float(sums.count),
     }
     texts = self.source(data).open(split)
-    shown = [texts[i] for i in range(min(SHOWN, len(texts)))]
+    shown = [texts[i] for i in range(min(NUM_SAMPLES, len(texts)))]
+    predictions = self.classify(module, params, tokenizer, shown)
     rows = [
       (
-        one.name,
-        f"{one.classes[0]} ({one.probabilities[0]:.2f})",
-        self.labels[corpus.labels[i]],
+        prediction.name,
+        f"{prediction.classes[0]} ({prediction.probabilities[0]:.2f})",
+        self.labels[label],
       )
-      for i, one in enumerate(self.classify(module, params, tokenizer, shown))
+      for prediction, label in zip(predictions, examples.labels, strict=False)
     ]
     return scores, Samples(tuple(rows))
 
   def classify(
     self, module, params, vocabulary: Any, inputs: Sequence[str]
-  ) -> Iterator[Answer]:
+  ) -> Iterator[Prediction]:
     sources = [
       np.concatenate([[BOS], ids])[: self.context] for ids in vocabulary.encode(inputs)
     ]
-    found = np.zeros((len(inputs), len(self.labels)), np.float32)
-    groups: dict[int, list[int]] = {}
-    for i, ids in enumerate(sources):
-      groups.setdefault(room(len(ids)), []).append(i)
-    for size, members in sorted(groups.items()):
-      for start in range(0, len(members), ROWS):
-        part = members[start : start + ROWS]
-        batch = np.zeros((3, ROWS, size), np.int32)
-        for row, i in enumerate(part):
-          n = len(sources[i])
-          batch[:, row, :n] = sources[i], range(n), [1] * n
-        prob_bc = np.asarray(probabilities(module, params, Tokens(*batch)))
-        found[part] = prob_bc[: len(part)]
-    for text, prob_c in zip(inputs, found, strict=True):
-      yield answer(text, self.labels, prob_c)
+    prob_nc = np.zeros((len(inputs), len(self.labels)), np.float32)
+    padded = [TEXT_LENGTHS.round_up(len(ids)) for ids in sources]
+    for length, rows, indices in group(padded, lambda _: (ROWS,)):
+      tokens = pad_tokens([sources[i] for i in indices], rows, length)
+      prob_bc = np.asarray(probabilities(module, params, tokens))
+      prob_nc[indices] = prob_bc[: len(indices)]
+    for text, prob_c in zip(inputs, prob_nc, strict=True):
+      yield ranked(text, self.labels, prob_c)
 
 
-class Classed:
-  """Texts and their classes: `classed[i]` is the ids, and as many numbers, first the
-  class and then -1."""
+class LabelledTexts:
+  """Texts and their classes."""
 
-  sides = 2
+  min_lengths = (2,)
 
-  def __init__(self, texts: Begun, labels: np.ndarray):
-    """Raises ValueError where there are not as many labels as texts."""
+  def __init__(self, texts: Texts, labels: np.ndarray):
+    """Raises ValueError if there are not as many labels as texts."""
     if len(texts) != len(labels):
-      raise ValueError(f"{len(labels):,} labels for {len(texts):,} texts")
+      raise ValueError(f"labels: expected {len(texts):,}, got {len(labels):,}")
     self._texts, self.labels = texts, labels
-    self.lengths_n2 = np.repeat(texts.lengths_n2, 2, axis=1)
+    self.lengths_n2 = texts.lengths_n2
 
   def __len__(self) -> int:
     return len(self._texts)
 
-  def __getitem__(self, i: int) -> tuple[np.ndarray, np.ndarray]:
-    (ids,) = self._texts[i]
-    classes = np.full(len(ids), -1, np.int32)
-    classes[0] = self.labels[i]
-    return ids, classes
-
-
-def labelled(batch: Pairs) -> Labelled:
-  """A batch of `Classed` examples as models read it."""
-  tokens, (class_bt, _, seg_bt) = batch
-  return Labelled(tokens, np.where(seg_bt == 0, -1, class_bt))
+  def batch(self, shape: Shape, example_bm: np.ndarray) -> Labelled:
+    """The texts of these numbers, -1 for none, each with its class at its first
+    token."""
+    rows = list(members(example_bm))
+    texts = [[self._texts[i] for i in row] for row in rows]
+    classes = [
+      [
+        np.append(self.labels[i], np.full(len(ids) - 1, -1))
+        for i, ids in zip(*pair, strict=True)
+      ]
+      for pair in zip(rows, texts, strict=True)
+    ]
+    return Labelled(
+      pack_tokens(texts, shape.source), pack_values(classes, shape.source, -1)
+    )
 
 
 @functools.partial(jax.jit, static_argnames="module")
-def judge(module, params, batch: Labelled) -> tuple[Mean, Mean]:
-  """Nats, and right answers, of the examples of a batch."""
+def score_batch(module, params, batch: Labelled) -> tuple[Mean, Mean]:
+  """Nats, and correct predictions, of the examples of a batch."""
   logits_btv = module.apply({"params": params}, batch)
-  told = jnp.maximum(batch.class_bt, 0), batch.class_bt >= 0
-  return cross_entropy(logits_btv, *told), accuracy(logits_btv, *told)
+  target_bt, weight_bt = jnp.maximum(batch.class_bt, 0), batch.class_bt >= 0
+  return (
+    cross_entropy(logits_btv, target_bt, weight_bt),
+    accuracy(logits_btv, target_bt, weight_bt),
+  )
 
 
 @functools.partial(jax.jit, static_argnames="module")

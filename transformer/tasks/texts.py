@@ -1,25 +1,22 @@
-"""What the tasks over texts alone have in common: their texts, tokenizer, training
-data."""
+"""The base class of tasks on texts alone: their tokenizer and training data."""
 
 import abc
 import dataclasses
-import functools
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-
-from transformer.batch import Tokens
+from transformer.data.assemble import empty_tokens
 from transformer.data.batching import Batching, Shape
-from transformer.data.pipeline import Examples, assemble, batches, fill
+from transformer.data.corpus import Texts
+from transformer.data.pipeline import Examples, fill
 from transformer.data.sources.base import Source, TextSource
 from transformer.data.tokenizer import SentencePiece, Tokenizer
-from transformer.tasks.base import Task, TrainingData
+from transformer.tasks.base import Task, TrainingData, training_data_of
 
 
 @dataclasses.dataclass(frozen=True)
 class TextTask(Task):
-  """A task whose examples are pieces of texts, of at most `context` tokens."""
+  """A task on pieces of texts, of at most `context` tokens."""
 
   context: int = 128
 
@@ -34,34 +31,34 @@ class TextTask(Task):
     seed: int,
     cache: Path,
   ) -> TrainingData:
-    corpus = self.pieces(data, "train", tokenizer, cache, progress=True)
-    return text_features(corpus, tokenizer, batching, seed)
+    pieces = self.pieces(data, "train", tokenizer, cache, progress=True)
+    return text_training_data(pieces, tokenizer, batching, seed)
 
   @abc.abstractmethod
   def pieces(
     self, data: Source, split: str, tokenizer: Tokenizer, cache: Path, progress: bool
-  ) -> Examples:
-    """A split, tokenised once and kept under `cache`, in pieces."""
+  ) -> Texts:
+    """The pieces of a split, tokenised once and cached under `cache`."""
 
   def example(self, shape: Shape) -> Any:
-    return Tokens(*(np.zeros((shape.rows, shape.source), np.int32),) * 3)
+    return empty_tokens(shape.rows, shape.source)
 
 
 def open_texts(data: Source, split: str):
   """The texts of a split.
 
   Raises:
-    ValueError: the source gives no texts; others as in `Source.open`.
+    ValueError: the source is not of texts; others as in `Source.open`.
   """
   return text_source(data).open(split)
 
 
 def text_source(data: Source) -> TextSource:
-  """`data` as a source of texts; raises ValueError if it is none."""
+  """`data` as a source of texts; raises ValueError if it is another."""
   if not isinstance(data, TextSource):
     raise ValueError(
-      f"--config.data: {type(data).__name__} gives pairs of texts, and this task reads "
-      "texts; take Topics(), PlainText(...) or TfdsText(...)"
+      f"--config.data: expected texts, got {type(data).__name__}, which is of pairs; "
+      "take Topics(), PlainText(...) or TfdsText(...)"
     )
   return data
 
@@ -77,36 +74,30 @@ def train_on_texts(data: Source, recipe: SentencePiece) -> bytes:
   return recipe.train(lines())
 
 
-def text_features(
-  corpus: Examples, tokenizer: Tokenizer, batching: Batching, seed: int
+def text_training_data(
+  examples: Examples, tokenizer: Tokenizer, batching: Batching, seed: int
 ) -> TrainingData:
-  """Training data of a corpus, every example of which is a piece of a text.
+  """Training data of pieces of texts.
 
   Raises:
-    ValueError: batches have no room for most of them.
+    ValueError: most of them are longer than the rows of a batch.
   """
-  plan = batching.plan(corpus.lengths_n2, seed)
-  if 2 * plan.dropped > len(corpus):
+  plan = batching.plan(examples.lengths_n2, seed, examples.min_lengths)
+  if 2 * plan.dropped > len(examples):
     raise ValueError(
-      f"--config.batching: {batching} has no room for {plan.dropped:,} of "
-      f"{len(corpus):,} pieces, of up to {corpus.lengths_n2.max():,} tokens; raise its "
-      "length to that, or take shorter pieces (--config.task: context, before)"
+      f"--config.batching: {batching} is too short for {plan.dropped:,} of "
+      f"{len(examples):,} pieces, of up to {examples.lengths_n2.max():,} tokens; raise "
+      "its length to that, or take shorter pieces (--config.task: context, "
+      "memory_length)"
     )
-  shape, rows = plan.batch(0)
   notes = [
-    f"{corpus.lengths_n2[:, 0].sum():,} training tokens in {len(corpus):,} pieces, "
+    f"{examples.lengths_n2[:, 0].sum():,} training tokens in {len(examples):,} pieces, "
     f"vocabulary {tokenizer.size:,}, {plan.batches:,} steps an epoch, "
-    f"{fill(plan, corpus.lengths_n2):.0%} of slots filled"
+    f"{fill(plan, examples.lengths_n2):.0%} of slots filled"
   ]
   if plan.dropped:
     notes.append(
       f"{plan.dropped:,} pieces left out: of a single token, or longer than batching "
       "allows"
     )
-  return TrainingData(
-    functools.partial(batches, corpus, plan),
-    plan.examples,
-    assemble(corpus, shape, rows),
-    plan.batches,
-    tuple(notes),
-  )
+  return training_data_of(examples, plan, notes)

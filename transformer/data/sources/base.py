@@ -1,13 +1,14 @@
-"""What every source of texts offers."""
+"""The interface of data sources."""
 
 import abc
 import dataclasses
+import hashlib
 from collections.abc import Sequence
 from typing import Any, NamedTuple
 
 
 class Pair(NamedTuple):
-  """A text and what it should become."""
+  """A text and its target."""
 
   source: str
   target: str
@@ -43,8 +44,8 @@ class TextSource(Source):
 
 @dataclasses.dataclass(frozen=True)
 class LabelledSource(TextSource):
-  """A recipe for texts that each belong to one of a few classes; read as texts alone
-  where nobody asks for the labels."""
+  """A recipe for texts that each belong to one of a few classes; other tasks read
+  the texts alone."""
 
   @property
   @abc.abstractmethod
@@ -59,4 +60,11 @@ class LabelledSource(TextSource):
 def check_split(split: str, known=("train", "val", "test")) -> None:
   """Raises ValueError unless `split` is one of `known`."""
   if split not in known:
-    raise ValueError(f"split: {split!r} is none of {', '.join(known)}")
+    raise ValueError(f"split: expected one of {', '.join(known)}, got {split!r}")
+
+
+def split_of(key: str) -> str:
+  """The split that an example with this key belongs to, by a hash: a tenth each is val
+  and test, the rest train."""
+  bucket = hashlib.sha256(f"which split? {key}".encode()).digest()[0]
+  return "val" if bucket < 26 else "test" if bucket < 52 else "train"

@@ -8,7 +8,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from transformer.data.sources.base import Source, check_split
+from transformer.data.sources.base import Source, check_split, split_of
 
 PEOPLE = ("Anna", "Ben", "Clara", "David", "Emma", "Felix")
 PLACES = ("garden", "kitchen", "library", "office", "station", "workshop")
@@ -41,7 +41,7 @@ class Stories(StorySource):
   With one supporting fact the question is where a person is, and the last sentence in
   which this person goes somewhere answers it. With two it is where a thing is: who took
   it last, and where they, or the thing if it was left, came to be. Example `i` is made
-  when it is asked for, from (seed, split, i) alone. All stories are divided by a hash
+  when it is subject for, from (seed, split, i) alone. All stories are divided by a hash
   of their text, so none of one split is in another.
 
   Attributes:
@@ -60,37 +60,34 @@ class Stories(StorySource):
 
   def __post_init__(self):
     if self.facts not in (1, 2):
-      raise ValueError(f"Stories.facts: {self.facts} is neither 1 nor 2")
+      raise ValueError(f"Stories.facts: expected 1 or 2, got {self.facts}")
     if self.sentences < 2 * self.facts:
       raise ValueError(
-        f"Stories.sentences: {self.sentences} are too few for {self.facts} facts; take "
-        f"{2 * self.facts} or more"
+        f"Stories.sentences: expected {2 * self.facts} or more for {self.facts} facts, "
+        f"got {self.sentences}"
       )
 
   def open(self, split: str) -> Sequence[Story]:
     check_split(split)
-    return _told(self, split)
+    return _stories(self, split)
 
   def fingerprint(self, split: str) -> str:
     text = f"{self} {split} {PEOPLE} {PLACES} {THINGS} {MOVES} {TAKES} 1"
     return hashlib.sha256(text.encode()).hexdigest()
 
 
-def split_of(story: Story) -> str:
-  """The split that a story belongs to: a fifth is held out, half of it each for val and
-  test."""
-  text = " ".join((*story.sentences, story.question))
-  share = hashlib.sha256(f"which split? {text}".encode()).digest()[0]
-  return "val" if share < 26 else "test" if share < 52 else "train"
+def story_text(story: Story) -> str:
+  """A story with its question, by which it belongs to a split."""
+  return " ".join((*story.sentences, story.question))
 
 
 @functools.lru_cache(maxsize=8)
-def _told(recipe: Stories, split: str) -> "_Told":
+def _stories(recipe: Stories, split: str) -> "_Stories":
   size = recipe.examples if split == "train" else recipe.held_out
-  return _Told(recipe, split, size)
+  return _Stories(recipe, split, size)
 
 
-class _Told(Sequence[Story]):
+class _Stories(Sequence[Story]):
   def __init__(self, recipe: Stories, split: str, size: int):
     self._recipe, self._split, self._size = recipe, split, size
     self._made = functools.cache(self._make)
@@ -109,15 +106,15 @@ class _Told(Sequence[Story]):
     name = ("train", "val", "test").index(self._split)
     rng = np.random.default_rng([self._recipe.seed, name, i])
     while True:
-      story = tell(rng, self._recipe.facts, self._recipe.sentences)
-      if story is not None and split_of(story) == self._split:
+      story = make_story(rng, self._recipe.facts, self._recipe.sentences)
+      if story is not None and split_of(story_text(story)) == self._split:
         return story
 
 
-def tell(rng, facts: int, size: int) -> Story | None:
-  """A story of `size` sentences; None where it gives nothing to ask for."""
+def make_story(rng, facts: int, size: int) -> Story | None:
+  """A story of `size` sentences; None if no question can be asked about it."""
 
-  def one(words):
+  def choose(words):
     return words[rng.integers(len(words))]
 
   place: dict[str, str] = {}  # of people
@@ -125,31 +122,31 @@ def tell(rng, facts: int, size: int) -> Story | None:
   left: dict[str, str] = {}  # the place of things that were put down
   sentences: list[str] = []
   while len(sentences) < size:
-    person = one(PEOPLE)
+    person = choose(PEOPLE)
     carried = [thing for thing, who in holder.items() if who == person]
     free = [thing for thing in THINGS if thing not in holder]
-    # What lies somewhere is taken there alone.
+    # A thing that was put down can be taken only where it lies.
     free = [t for t in free if left.get(t, place.get(person)) == place.get(person)]
     event = rng.random() if facts == 2 and person in place else 1.0
     if event < 0.3 and free:
-      thing = one(free)
+      thing = choose(free)
       holder[thing] = person
       left.pop(thing, None)
-      sentences.append(f"{person} {one(TAKES)} the {thing}.")
+      sentences.append(f"{person} {choose(TAKES)} the {thing}.")
     elif event < 0.45 and carried:
-      thing = one(carried)
+      thing = choose(carried)
       del holder[thing]
       left[thing] = place[person]
       sentences.append(f"{person} puts down the {thing}.")
     else:
-      target = one([p for p in PLACES if p != place.get(person)])
+      target = choose([p for p in PLACES if p != place.get(person)])
       place[person] = target
-      sentences.append(f"{person} {one(MOVES)} the {target}.")
+      sentences.append(f"{person} {choose(MOVES)} the {target}.")
   if facts == 1:
-    asked = one(sorted(place))
-    return Story(tuple(sentences), f"Where is {asked}?", place[asked])
+    subject = choose(sorted(place))
+    return Story(tuple(sentences), f"Where is {subject}?", place[subject])
   where = left | {thing: place[who] for thing, who in holder.items()}
   if not where:
     return None
-  asked = one(sorted(where))
-  return Story(tuple(sentences), f"Where is the {asked}?", where[asked])
+  subject = choose(sorted(where))
+  return Story(tuple(sentences), f"Where is the {subject}?", where[subject])
