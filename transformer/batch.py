@@ -57,7 +57,7 @@ class Labelled(NamedTuple):
 
 
 class TextWithContext(NamedTuple):
-  """TextWithContext of texts and the tokens before each; segment `n` of a context row belongs
+  """Rows of texts and of the tokens before each; segment `n` of a context row belongs
   to segment `n` of the text row.
 
   Each token of `text` is read, and predicts the next one of its example; the tokens of

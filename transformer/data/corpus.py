@@ -11,7 +11,7 @@ from pathlib import Path
 import numpy as np
 import tqdm
 
-from transformer.batch import BOS, Pairs, Segments, Tokens
+from transformer.batch import BOS, Pairs, TextWithContext, Tokens
 from transformer.data.assemble import members, pack_tokens
 from transformer.data.batching import Shape
 from transformer.data.sources.base import Source, TextSource
@@ -124,7 +124,7 @@ class Pieces(Texts):
 
 
 class TextSegments:
-  """Segments of texts with the tokens before them: `segments[i]` is `(context, text)`.
+  """TextWithContext of texts with the tokens before them: `segments[i]` is `(context, text)`.
 
   Both are parts of the stream of a text, which is its tokens after `BOS`: up to
   `memory_length` tokens, and then one more than the segment has, so that each token of
@@ -153,10 +153,10 @@ class TextSegments:
       stream = np.concatenate([np.array([BOS], ids.dtype), stream])
     return stream[: start - first], stream[start - first :]
 
-  def batch(self, shape: Shape, example_bm: np.ndarray) -> Segments:
+  def batch(self, shape: Shape, example_bm: np.ndarray) -> TextWithContext:
     """The segments of these numbers, -1 for none."""
     rows = [[self[i] for i in row] for row in members(example_bm)]
-    return Segments(
+    return TextWithContext(
       pack_tokens([[context for context, _ in row] for row in rows], shape.source),
       pack_tokens([[text for _, text in row] for row in rows], shape.target),
     )
