@@ -62,7 +62,7 @@ def entry() -> None:
   except (ValueError, OSError, MemoryError) as error:
     print(f"error: {error}", file=sys.stderr)
   except KeyboardInterrupt:
-    print("stopped; the same command goes on from the last checkpoint", file=sys.stderr)
+    print("stopped; the same command resumes from the last checkpoint", file=sys.stderr)
     status = 130
   except Exception:
     traceback.print_exc()

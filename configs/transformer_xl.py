@@ -3,7 +3,7 @@
 Claim: what layers remember of earlier segments makes the next tokens more probable, the
 more of it the better, up to what training had.
 Command: python train.py --config configs/transformer_xl.py
-  python -m transformer.studies.by_memory runs/transformer_xl
+  python -m transformer.studies.perplexity_by_memory runs/transformer_xl
 Cost: 1.5 minutes on 2 cores beside a test suite.
 Result: perplexity of test 29.0 without memory, 26.1 with 16 tokens, 25.6 with 64, the
 length in training, and 26.1 with 256: longer than in training it gives nothing here,

@@ -40,7 +40,7 @@ from transformer.tasks.question_answering import QuestionAnswering
 from transformer.tasks.segment_language_modelling import SegmentLanguageModelling
 from transformer.tasks.text_classification import TextClassification
 from transformer.tasks.translation import Translation
-from transformer.training.checkpoint import Keep
+from transformer.training.keep import Keep
 from transformer.training.mesh import Mesh
 from transformer.training.optimizers import Adam, Optimizer, frozen
 from transformer.training.precision import Precision
@@ -127,11 +127,10 @@ class Config:
     ):
       if getattr(self, name) < 1:
         raise ValueError(f"{name}: {getattr(self, name)} is less than 1")
-    if self.metric not in self.task.scores:
-      raise ValueError(
-        f"metric: {self.metric!r} is no held-out score of {type(self.task).__name__}; "
-        f"there are: {', '.join(self.task.scores)}"
-      )
+    try:
+      self.task.metric(self.metric)
+    except ValueError as error:
+      raise ValueError(f"metric: {error}") from None
     for name in ("seed", "patience"):
       if getattr(self, name) < 0:
         raise ValueError(f"{name}: {getattr(self, name)} is negative")

@@ -10,9 +10,10 @@ import optax
 import pytest
 
 from tests.runs.test_run import TINY, Now, digest, losses, train
-from transformer import cli, experiment, trainer, tree
+from transformer import cli, experiment, tree
 from transformer.layers.positions import Learned
 from transformer.models.rnn import RNNSeq2Seq
+from transformer.runs import trainer, warm_start
 from transformer.runs.run import Run
 from transformer.training.optimizers import Adafactor, Adam, Muon, frozen
 from transformer.training.schedules import Schedule
@@ -39,8 +40,8 @@ def test_a_run_begins_with_anothers_parameters_and_says_so(parent, tmp_path, cap
   assert child(tmp_path / "run", parent, **still) == 0
   assert digest(tmp_path / "run") == digest(parent)
   err = capsys.readouterr().err
-  assert f"run: begins with {parent}: " in err and "none new" in err
-  assert "tokenizer: training" not in err
+  assert f"run: starts from {parent}: " in err and "none new" in err
+  assert "made from the training data" not in err
   names = "tokenizer.model"
   assert (tmp_path / "run" / names).read_bytes() == (parent / names).read_bytes()
   assert cli.main(["info", str(tmp_path / "run"), "--json"]) == 0
@@ -157,7 +158,6 @@ def test_another_origin_is_another_run():
 
 
 def test_the_state_is_laid_out_as_it_was(parent):
-  from transformer.runs import warm_start as inherit
   from transformer.training.mesh import Mesh
   from transformer.training.state import abstract_state, create_state, init_state
 
@@ -165,7 +165,7 @@ def test_the_state_is_laid_out_as_it_was(parent):
   rule = run.config.rule()
   init = init_state(run.module(), run.config.model.example(), rule, jax.random.key(5))
   abstract = abstract_state(init, Mesh().build())
-  state = inherit.begin(create_state(init, abstract), run.params())
+  state = warm_start.warm_start(create_state(init, abstract), run.params())
   same = jax.tree.map(lambda a, b: a.sharding == b.sharding, state, abstract)
   assert jax.tree.all(same)
   assert tree.sha256(state.params) == digest(parent)

@@ -18,22 +18,17 @@ def ablate_flags(new: flags.Verb) -> None:
     "--seeds", type=int, nargs="+", metavar="N", help="instead of the study's"
   )
   new.add_argument(
-    "--together", action="store_true",
-    help="the seeds of a row as one vmapped program; the table says what that costs "
-    "against one by one",
-  )  # fmt: skip
-  new.add_argument(
     "--count", action="store_true", help="count parameters and FLOPs; train nothing"
   )
   new.set_defaults(overrides=[])
 
 
 def ablate(arguments) -> int:
-  """Trains the rows of a study with several seeds, or measures its facts, and
-  tabulates them.
+  """Trains the rows of a study with several seeds, or checks its claims, and tabulates
+  the results.
 
   Settings as in train.py, --config.name=value, change the study's base. The same
-  command goes on after any stop. Ends in table.md, table.csv, figure.png and
+  command resumes after any stop. Writes table.md, table.csv, figure.png and
   report.html.
   """
   import dataclasses
@@ -41,15 +36,15 @@ def ablate(arguments) -> int:
   from absl import logging
 
   from transformer.studies.ablate import Ablation
-  from transformer.studies.facts import Facts
+  from transformer.studies.claims import Claims
   from transformer.studies.study import read
 
   # What goes wrong is raised; Orbax would also print it, with the traceback.
   logging.set_verbosity(logging.FATAL)
   study = read(arguments.study, arguments.overrides)
-  if isinstance(study, Facts):
-    return study.go(arguments.workdir)
+  if isinstance(study, Claims):
+    return study.run(arguments.workdir)
   if arguments.seeds:
     study = dataclasses.replace(study, seeds=tuple(arguments.seeds))
-  ablation = Ablation(study, arguments.workdir, arguments.together)
-  return ablation.count() if arguments.count else ablation.go()
+  ablation = Ablation(study, arguments.workdir)
+  return ablation.count() if arguments.count else ablation.run()

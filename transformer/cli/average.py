@@ -25,8 +25,9 @@ def average(arguments) -> None:
   (§6.1)."""
   import shutil
 
+  from transformer import tree
   from transformer.runs.run import Run
-  from transformer.training.checkpoint import Checkpoints, average
+  from transformer.training.checkpoint import Checkpoints
 
   run = Run.open(arguments.run)
   steps = run.steps()
@@ -46,7 +47,7 @@ def average(arguments) -> None:
   if output.exists():
     raise ValueError(f"{output}: already exists; give another --output")
   chosen = sorted(steps[-count:])
-  params = average([run.params(step) for step in chosen])
+  params = tree.average([run.params(step) for step in chosen])
   scratch = output.with_name(f".{output.name}.{os.getpid()}")
   try:
     scratch.mkdir(parents=True)
@@ -66,7 +67,6 @@ def info(arguments) -> None:
   from transformer import config as configs
   from transformer import tree
   from transformer.runs.run import Run
-  from transformer.runs.trainer import sign
 
   run = Run.open(arguments.run)
   params = run.params(arguments.step)
@@ -81,7 +81,9 @@ def info(arguments) -> None:
     {
       "step": step,
       "checkpoints": steps,
-      f"val/{metric}": {one: sign(metric) * rank for one, rank in ranks.items()},
+      f"val/{metric}": {
+        one: run.config.task.metric(metric).rank(rank) for one, rank in ranks.items()
+      },
       "parameters": tree.size(params),
       "parameters_sha256": tree.sha256(params),
       "init": origin,

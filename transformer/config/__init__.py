@@ -1,7 +1,7 @@
 """Frozen dataclasses as configs: overriding by dotted flags, JSON there and back."""
 
-from transformer.config.command import flags, override, parse
-from transformer.config.kinds import annotations, check, members
+from transformer.config.command import flags, override, parse, replace
+from transformer.config.kinds import annotations, check, members, written
 from transformer.config.plain import differences, digest, dump, dumps, load, loads
 
 __all__ = [
@@ -17,4 +17,6 @@ __all__ = [
   "members",
   "override",
   "parse",
+  "replace",
+  "written",
 ]

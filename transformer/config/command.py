@@ -3,6 +3,7 @@ literals, `Noam(warmup=4000)`."""
 
 import ast
 import dataclasses
+from collections.abc import Callable
 from typing import Any
 
 from transformer.config.kinds import (
@@ -57,27 +58,40 @@ def override(config: Any, path: Path, text: str | None) -> Any:
   Raises:
     ValueError: no such field, or not a value of its type.
   """
-  return _override(config, path.split("."), text, path)
-
-
-def _override(config, names: list[str], text: str | None, path: Path):
-  name, rest = names[0], names[1:]
   where = f"--config.{path}"
+
+  def value(kind):
+    if text is None:
+      if not accepts(kind, bool):
+        raise ValueError(f"{where}: no value; write {where}=value")
+      return True
+    return _parse(text, kind, where)
+
+  return _replace(config, path.split("."), value, path, where)
+
+
+def replace(config: Any, path: Path, value: Any) -> Any:
+  """`config` with the field at a dotted path set to a value, checked as by `check`.
+
+  Raises:
+    ValueError: no such field, or not a value of its type.
+  """
+  return _replace(config, path.split("."), lambda kind: value, path, path)
+
+
+def _replace(config, names: list[str], value: Callable, path: Path, where: str):
+  name, rest = names[0], names[1:]
   kinds = annotations(type(config))
   if name not in kinds:
     prefix = path.split(".")[: -len(names)]
     raise ValueError(no_field(where, name, type(config), prefix))
-  value = getattr(config, name)
+  old = getattr(config, name)
   if rest:
-    if not dataclasses.is_dataclass(value):
-      raise ValueError(f"{where}: {name} is {shown(value)} and has no fields")
-    new = _override(value, rest, text, path)
-  elif text is None:
-    if not accepts(kinds[name], bool):
-      raise ValueError(f"{where}: no value; write {where}=value")
-    new = True
+    if not dataclasses.is_dataclass(old):
+      raise ValueError(f"{where}: {name} is {shown(old)} and has no fields")
+    new = _replace(old, rest, value, path, where)
   else:
-    new = _parse(text, kinds[name], where)
+    new = value(kinds[name])
     check_value(new, kinds[name], where, path.count(".") + 1)
   return build(type(config), {**_fields(config), name: new}, where)
 

@@ -245,6 +245,20 @@ def _nearest(name: str, known, prefix=()) -> str:
   return f"; did you mean {'.'.join([*prefix, near[0]])}?" if near else ""
 
 
+def written(value: Any) -> str:
+  """A value as it is written on the command line; a recipe without the fields that have
+  their defaults: `Learned(length=128)`."""
+  if not dataclasses.is_dataclass(value) or isinstance(value, type):
+    return repr(value)
+  values = {f.name: (getattr(value, f.name), f) for f in dataclasses.fields(value)}
+  changed = [
+    f"{name}={written(own)}"
+    for name, (own, field) in values.items()
+    if field.init and (field.default is dataclasses.MISSING or own != field.default)
+  ]
+  return f"{type(value).__name__}({', '.join(changed)})"
+
+
 def short(text: str) -> str:
   """A text on one line of an error message."""
   plain = text if text.isprintable() else ascii(text)

@@ -5,7 +5,7 @@ import dataclasses
 import functools
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import Any, ClassVar
+from typing import Any, ClassVar, NamedTuple
 
 import numpy as np
 from flax import linen as nn
@@ -45,6 +45,22 @@ class TrainingData:
     return dataclasses.replace(self, batches=batches, example=form(self.example))
 
 
+class Metric(NamedTuple):
+  """A held-out score by its name, and whether less of it is better."""
+
+  name: str
+  lower_is_better: bool = False
+
+  def rank(self, value: float) -> float:
+    """The value as a rank, of which higher is better; the rank's rank is the value."""
+    return -value if self.lower_is_better else value
+
+
+LOSS = Metric("loss", lower_is_better=True)
+PERPLEXITY = Metric("perplexity", lower_is_better=True)
+ACCURACY = Metric("accuracy")
+
+
 @dataclasses.dataclass(frozen=True)
 class Samples:
   """Rows of texts to look at: what went in, what came out, what was wanted. `example`
@@ -58,17 +74,32 @@ class Samples:
 class Task(abc.ABC):
   """The recipe of a task. Subclasses are frozen dataclasses.
 
-  `scores` names the numbers that `evaluate` gives, and `verb` is the command that uses
+  `scores` are the numbers that `evaluate` gives, and `verb` is the command that uses
   a run of the task. A task reads inputs and writes outputs with a vocabulary that its
   run keeps in the file `keeps`: a tokenizer, unless it says otherwise.
   """
 
-  scores: ClassVar[tuple[str, ...]]
+  scores: ClassVar[tuple[Metric, ...]]
   verb: ClassVar[str] = "translate"
   vocabulary_file: ClassVar[str] = "tokenizer.model"
 
   def check(self, model: Model) -> None:  # noqa: B027  most tasks have nothing to say
     """Raises ValueError where a model's sizes are not those of the task."""
+
+  @classmethod
+  def metric(cls, name: str) -> Metric:
+    """The score of a name.
+
+    Raises:
+      ValueError: the task has none of this name.
+    """
+    for metric in cls.scores:
+      if metric.name == name:
+        return metric
+    raise ValueError(
+      f"{name!r} is not a held-out score of {cls.__name__}; there are: "
+      f"{', '.join(metric.name for metric in cls.scores)}"
+    )
 
   @abc.abstractmethod
   def make_vocabulary(self, data: Source, recipe: SentencePiece) -> bytes:

@@ -15,7 +15,7 @@ from transformer.data.batching import Batching, Shape
 from transformer.data.pipeline import steps
 from transformer.data.sources.base import Source
 from transformer.data.vocabulary import Vocabulary, WordVocabulary
-from transformer.tasks.base import Samples, Task, TrainingData
+from transformer.tasks.base import ACCURACY, LOSS, Metric, Samples, Task, TrainingData
 from transformer.training.losses import Mean, cross_entropy
 
 ROWS = 128
@@ -85,7 +85,7 @@ class Classification(Classifying):
   """
 
   vocabulary_file: ClassVar[str] = "names.json"
-  scores: ClassVar = ("loss", "accuracy", "majority_accuracy", "examples")
+  scores = (LOSS, ACCURACY, Metric("majority_accuracy"), Metric("examples"))
 
   smoothing: float = 0.0
 

@@ -16,7 +16,7 @@ from transformer.data.pipeline import evaluation_batches
 from transformer.data.sources.base import Source
 from transformer.data.tokenizer import Tokenizer
 from transformer.inference.generate import Generation, TextGenerator
-from transformer.tasks.base import Samples, next_tokens
+from transformer.tasks.base import LOSS, PERPLEXITY, Metric, Samples, next_tokens
 from transformer.tasks.texts import TextTask, open_texts
 from transformer.training.losses import CrossEntropy, Mean
 
@@ -40,12 +40,12 @@ class LanguageModelling(TextTask):
   """
 
   verb: ClassVar[str] = "generate"
-  scores: ClassVar = (
-    "loss",
-    "perplexity",
-    "unigram_perplexity",
-    "bits_per_character",
-    "tokens",
+  scores = (
+    LOSS,
+    PERPLEXITY,
+    Metric("unigram_perplexity", lower_is_better=True),
+    Metric("bits_per_character", lower_is_better=True),
+    Metric("tokens"),
   )
 
   smoothing: float = 0.0

@@ -18,7 +18,7 @@ from transformer.data.sources.base import Source
 from transformer.data.tokenizer import SentencePiece, Tokenizer
 from transformer.inference.fill import MaskFiller, with_masks
 from transformer.layers.dropout import hashed_bits
-from transformer.tasks.base import Samples, next_tokens
+from transformer.tasks.base import ACCURACY, LOSS, Metric, Samples, next_tokens
 from transformer.tasks.texts import TextTask, open_texts
 from transformer.training.losses import CrossEntropy, Mean, accuracy, cross_entropy
 
@@ -52,7 +52,13 @@ class MaskedLanguageModelling(TextTask):
   """
 
   verb: ClassVar[str] = "fill"
-  scores: ClassVar = ("loss", "accuracy", "unigram_loss", "unigram_accuracy", "tokens")
+  scores = (
+    LOSS,
+    ACCURACY,
+    Metric("unigram_loss", lower_is_better=True),
+    Metric("unigram_accuracy"),
+    Metric("tokens"),
+  )
 
   chosen: float = 0.15
   cross_entropy: CrossEntropy = CrossEntropy()

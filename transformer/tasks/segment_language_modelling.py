@@ -4,7 +4,7 @@
 import dataclasses
 import functools
 from pathlib import Path
-from typing import Any, ClassVar
+from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -44,7 +44,7 @@ class SegmentLanguageModelling(LanguageModelling):
     memory: tokens remembered in evaluation; may change when a run goes on.
   """
 
-  scores: ClassVar = LanguageModelling.scores
+  scores = LanguageModelling.scores
 
   before: int = 128
   memory: int = 128

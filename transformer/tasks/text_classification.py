@@ -4,7 +4,7 @@ import dataclasses
 import functools
 from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import Any, ClassVar
+from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -19,7 +19,14 @@ from transformer.data.tokenizer import SentencePiece, Tokenizer
 from transformer.inference.fill import ROWS, room
 from transformer.models.base import Model
 from transformer.models.bert import BertClassifier
-from transformer.tasks.base import Samples, TrainingData, next_tokens
+from transformer.tasks.base import (
+  ACCURACY,
+  LOSS,
+  Metric,
+  Samples,
+  TrainingData,
+  next_tokens,
+)
 from transformer.tasks.classification import Answer, Classifying, answer
 from transformer.tasks.texts import text_features, train_on_texts
 from transformer.training.losses import CrossEntropy, Mean, accuracy, cross_entropy
@@ -39,12 +46,7 @@ class TextClassification(Classifying):
     smoothing: label smoothing in training.
   """
 
-  scores: ClassVar = (
-    "loss",
-    "accuracy",
-    "majority_accuracy",
-    "texts",
-  )
+  scores = (LOSS, ACCURACY, Metric("majority_accuracy"), Metric("texts"))
 
   labels: tuple[str, ...] = ("negative", "positive")
   context: int = 128

@@ -18,7 +18,14 @@ from transformer.data.pipeline import assemble, batches, evaluation_batches, fil
 from transformer.data.sources.base import Source
 from transformer.data.tokenizer import SentencePiece, Tokenizer
 from transformer.inference.search import Search, Searcher
-from transformer.tasks.base import Samples, Task, TrainingData, next_tokens
+from transformer.tasks.base import (
+  LOSS,
+  Metric,
+  Samples,
+  Task,
+  TrainingData,
+  next_tokens,
+)
 from transformer.training.losses import CrossEntropy, Mean
 
 
@@ -31,7 +38,7 @@ class Translation(Task):
   logits exists at a time.
   """
 
-  scores = ("loss", "exact_match", "bleu", "chrf")
+  scores = (LOSS, Metric("exact_match"), Metric("bleu"), Metric("chrf"))
 
   smoothing: float = 0.1
   search: Search = Search(beam=1)
