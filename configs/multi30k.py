@@ -16,7 +16,7 @@ from transformer.experiment import Config
 from transformer.layers.residual import PreNorm
 from transformer.models.transformer import Transformer
 from transformer.tasks.translation import Translation
-from transformer.training.checkpoint import Keep
+from transformer.training.keep import Keep
 from transformer.training.schedules import Cosine
 
 

@@ -3,7 +3,7 @@
 Claim: the hidden states of earlier segments make the next tokens more probable, and the
 more of them the better, up to the memory length of training.
 Command: python train.py --config configs/transformer_xl.py
-  python -m transformer.studies.by_memory runs/transformer_xl
+  python -m transformer.studies.perplexity_by_memory runs/transformer_xl
 Cost: 1.5 minutes on 2 cores beside a test suite.
 Result: perplexity of test 29.0 without memory, 26.1 with 16 tokens, 25.6 with 64, the
 length in training, and 26.1 with 256: unlike in the paper, a longer memory than in

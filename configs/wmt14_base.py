@@ -14,7 +14,7 @@ from transformer.data.tokenizer import SentencePiece
 from transformer.experiment import Config
 from transformer.models.transformer import Transformer
 from transformer.tasks.translation import Translation
-from transformer.training.checkpoint import Keep
+from transformer.training.keep import Keep
 from transformer.training.optimizers import Adam
 from transformer.training.schedules import Noam
 

@@ -12,7 +12,7 @@ from pathlib import Path
 from transformer import experiment
 from transformer.experiment import Config
 from transformer.models.transformer import Transformer
-from transformer.training.checkpoint import Keep
+from transformer.training.keep import Keep
 
 
 def get_config() -> Config:

@@ -44,7 +44,7 @@ from transformer.tasks.question_answering import QuestionAnswering
 from transformer.tasks.segment_language_modelling import SegmentLanguageModelling
 from transformer.tasks.text_classification import TextClassification
 from transformer.tasks.translation import Translation
-from transformer.training.checkpoint import Keep
+from transformer.training.keep import Keep
 from transformer.training.mesh import Mesh
 from transformer.training.optimizers import Adam, Optimizer, frozen
 from transformer.training.precision import Precision
@@ -133,10 +133,11 @@ class Config:
       configs.check_at_least(name, getattr(self, name), minimum)
     if not 0 <= self.ema < 1:
       raise ValueError(f"ema: expected a decay from 0 to below 1, got {self.ema}")
-    if self.metric not in self.task.scores:
+    scores = [metric.name for metric in self.task.scores]
+    if self.metric not in scores:
       raise ValueError(
         f"metric: expected a score of {type(self.task).__name__} "
-        f"({', '.join(self.task.scores)}), got {self.metric!r}"
+        f"({', '.join(scores)}), got {self.metric!r}"
       )
 
   def gradient_transformation(self, weights: Any) -> optax.GradientTransformation:

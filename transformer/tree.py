@@ -1,4 +1,4 @@
-"""Parameter trees: paths, counts and digests."""
+"""Parameter trees: paths, counts, digests and averages."""
 
 import hashlib
 from typing import Any
@@ -53,3 +53,14 @@ def divide(tree: dict, other: dict) -> tuple[dict, dict]:
     else:
       chosen[name] = part
   return rest, chosen
+
+
+def average(trees: list[Any]) -> Any:
+  """The mean of parameter trees (Vaswani et al. 2017, §6.1), summed in float64; NumPy
+  leaves in the dtype of the first tree."""
+
+  def mean(*leaves):
+    total = np.sum([np.asarray(leaf, np.float64) for leaf in leaves], axis=0)
+    return np.asarray(total / len(leaves), leaves[0].dtype)
+
+  return jax.tree.map(mean, *trees)

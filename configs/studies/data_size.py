@@ -14,15 +14,18 @@ import dataclasses
 from pathlib import Path
 
 from transformer import experiment
-from transformer.studies.figures import OverRows
-from transformer.studies.rows import HeldOut, Match, Parameters, Row
+from transformer.models.resnet import Block, ResNet, Stem
+from transformer.studies.figures import LinesOverRows
+from transformer.studies.rows import HeldOut, Match, MatchParameters, Row
 from transformer.studies.study import Study
 from transformer.training.schedules import Cosine
 
 IMAGES = (1245, 78, 156, 311, 623)
 """All of the digits for training first, then a sixteenth to a half of them."""
 
-CONVOLUTIONS = "model=ResNet(stages=(1, 1, 1), base_channels=16, block=Block(), stem=Stem(), channels=1)"
+RESIDUAL = ResNet(
+  stages=(1, 1, 1), base_channels=16, block=Block(), stem=Stem(), channels=1
+)
 
 
 def get_study() -> Study:
@@ -40,18 +43,18 @@ def get_study() -> Study:
     rows=tuple(
       Row(
         f"{name} {n}",
-        (*settings, f"data.examples={n}"),
+        {**changes, "data.examples": n},
         line=name,
         x=n,
-        match=Parameters("model.base_channels") if settings else Match(),
+        match=MatchParameters("model.base_channels") if changes else Match(),
       )
-      for name, settings in (
-        ("Vision Transformer", ()),
-        ("residual network", (CONVOLUTIONS,)),
+      for name, changes in (
+        ("Vision Transformer", {}),
+        ("residual network", {"model": RESIDUAL}),
       )
       for n in IMAGES
     ),
     columns=("test/accuracy", "test/loss"),
     held_out=(HeldOut("test", "test"),),
-    figure=OverRows("training images", logarithmic=True),
+    figure=LinesOverRows("training images", logarithmic=True),
   )

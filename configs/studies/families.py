@@ -9,7 +9,7 @@ one without hardly one (0.009), the convolutional network loses a little with th
 (0.996 to 0.898), and the Transformer, after so few updates, much (0.839 to 0.154)
 (2026-11-21); docs/studies.md.
 
-For runs that are there already: `python -m transformer.studies.by_length`.
+For runs that are there already: `python -m transformer.studies.score_by_length`.
 """
 
 from transformer.data.batching import Packed
@@ -17,9 +17,12 @@ from transformer.data.sources.dates import Dates, ManyDates
 from transformer.data.tokenizer import SentencePiece
 from transformer.experiment import Config
 from transformer.layers.residual import PreNorm
+from transformer.models.conv_seq2seq import ConvSeq2Seq
+from transformer.models.rnn import RNNSeq2Seq
+from transformer.models.rnn_search import RNNSearch
 from transformer.models.transformer import Transformer
-from transformer.studies.figures import OverSets
-from transformer.studies.rows import HeldOut, Parameters, Row
+from transformer.studies.figures import LinesOverHeldOut
+from transformer.studies.rows import HeldOut, MatchParameters, Row
 from transformer.studies.study import Study
 from transformer.tasks.translation import Translation
 from transformer.training.optimizers import Adam
@@ -29,18 +32,18 @@ ROWS = (
   Row("Transformer"),
   Row(
     "RNN (Sutskever)",
-    ("model=RNNSeq2Seq(layers=2)",),
-    match=Parameters("model.d_model"),
+    {"model": RNNSeq2Seq(layers=2)},
+    match=MatchParameters("model.d_model"),
   ),
   Row(
     "RNN with attention (Bahdanau)",
-    ("model=RNNSearch(d_model=128, d_alignment=64, d_output=128)",),
-    match=Parameters("model.d_state"),
+    {"model": RNNSearch(d_model=128, d_alignment=64, d_output=128)},
+    match=MatchParameters("model.d_state"),
   ),
   Row(
     "convolutional (Gehring)",
-    ("model=ConvSeq2Seq(layers=4, d_model=128, dropout=0.0)",),
-    match=Parameters("model.d_hidden"),
+    {"model": ConvSeq2Seq(layers=4, d_model=128, dropout=0.0)},
+    match=MatchParameters("model.d_hidden"),
   ),
 )
 
@@ -69,5 +72,5 @@ def get_study() -> Study:
       HeldOut(f"{n} dates", "test", ManyDates(0, 300, several=n, fewest=n), x=n)
       for n in (1, 2, 3)
     ),
-    figure=OverSets(label="dates in a text", scores=("exact_match", "chrf")),
+    figure=LinesOverHeldOut(label="dates in a text", scores=("exact_match", "chrf")),
   )

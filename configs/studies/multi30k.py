@@ -14,8 +14,11 @@ import dataclasses
 from pathlib import Path
 
 from transformer import experiment
-from transformer.studies.figures import Dots
-from transformer.studies.rows import HeldOut, Parameters, Row
+from transformer.models.conv_seq2seq import ConvSeq2Seq
+from transformer.models.rnn import RNNSeq2Seq
+from transformer.models.rnn_search import RNNSearch
+from transformer.studies.figures import DotPlot
+from transformer.studies.rows import HeldOut, MatchParameters, Row
 from transformer.studies.study import Study
 from transformer.training.optimizers import Adam
 from transformer.training.schedules import Cosine
@@ -24,18 +27,18 @@ ROWS = (
   Row("Transformer"),
   Row(
     "RNN (Sutskever)",
-    ("model=RNNSeq2Seq(layers=2, dropout=0.1)",),
-    match=Parameters("model.d_model"),
+    {"model": RNNSeq2Seq(layers=2, dropout=0.1)},
+    match=MatchParameters("model.d_model"),
   ),
   Row(
     "RNN with attention (Bahdanau)",
-    ("model=RNNSearch(d_model=256, d_alignment=256, d_output=256, dropout=0.1)",),
-    match=Parameters("model.d_state"),
+    {"model": RNNSearch(d_model=256, d_alignment=256, d_output=256, dropout=0.1)},
+    match=MatchParameters("model.d_state"),
   ),
   Row(
     "convolutional (Gehring)",
-    ("model=ConvSeq2Seq(layers=4, d_model=256, dropout=0.1)",),
-    match=Parameters("model.d_hidden"),
+    {"model": ConvSeq2Seq(layers=4, d_model=256, dropout=0.1)},
+    match=MatchParameters("model.d_hidden"),
   ),
 )
 
@@ -56,5 +59,5 @@ def get_study() -> Study:
     columns=("test/bleu", "test/chrf", "test/perplexity"),
     seeds=(0,),
     held_out=(HeldOut("test", "test"),),
-    figure=Dots(),
+    figure=DotPlot(),
   )

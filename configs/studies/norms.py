@@ -16,20 +16,26 @@ from transformer.data.batching import Packed
 from transformer.data.sources.dates import Dates
 from transformer.data.tokenizer import SentencePiece
 from transformer.experiment import Config
+from transformer.layers.norms import BatchNorm, LayerNorm, RMSNorm
+from transformer.layers.residual import PreNorm, Residual
 from transformer.models.transformer import Transformer
-from transformer.studies.figures import OverRows
+from transformer.studies.figures import LinesOverRows
 from transformer.studies.rows import HeldOut, Row
 from transformer.studies.study import Study
 from transformer.tasks.translation import Translation
 from transformer.training.schedules import Cosine
 
-NORMS = (("layer", "LayerNorm()"), ("RMS", "RMSNorm()"), ("batch", "BatchNorm()"))
-PLACES = (("after", "Residual()"), ("before", "PreNorm()"))
+NORMS = (("layer", LayerNorm()), ("RMS", RMSNorm()), ("batch", BatchNorm()))
+RESIDUALS = (("after", Residual()), ("before", PreNorm()))
 
 OVER = {
-  "batch": ("batching.tokens", (512, 128, 2048), OverRows("slots of a batch", True)),
-  "length": ("data.several", (1, 2, 4), OverRows("dates in a text, at most")),
-  "warmup": ("schedule.warmup", (100, 25, 1), OverRows("updates of warm-up")),
+  "batch": (
+    "batching.tokens",
+    (512, 128, 2048),
+    LinesOverRows("slots of a batch", True),
+  ),
+  "length": ("data.several", (1, 2, 4), LinesOverRows("dates in a text, at most")),
+  "warmup": ("schedule.warmup", (100, 25, 1), LinesOverRows("updates of warm-up")),
 }
 """The setting, its values with the base's first, and the figure."""
 
@@ -53,12 +59,12 @@ def get_study(over: Literal["batch", "length", "warmup"] = "batch") -> Study:
     rows=tuple(
       Row(
         f"{norm} {place} {value}",
-        (f"model.norm={recipe}", f"model.residual={residual}", f"{field}={value}"),
+        {"model.norm": recipe, "model.residual": residual, field: value},
         line=f"{norm}, {place} the sublayer",
         x=value,
       )
       for norm, recipe in NORMS
-      for place, residual in PLACES
+      for place, residual in RESIDUALS
       for value in values
     ),
     columns=("val/loss", "val/exact_match"),

@@ -11,25 +11,37 @@ from transformer.data.batching import Packed
 from transformer.data.sources.dates import Dates, ManyDates
 from transformer.data.tokenizer import SentencePiece
 from transformer.experiment import Config
+from transformer.layers.positions import (
+  Alibi,
+  Axial,
+  Learned,
+  LearnedSinusoid,
+  Position,
+  Rope,
+  Shaw,
+  Sinusoid,
+  T5Bias,
+  TransformerXLPosition,
+)
 from transformer.layers.residual import PreNorm
 from transformer.models.transformer import Transformer
-from transformer.studies.figures import OverSets
+from transformer.studies.figures import LinesOverHeldOut
 from transformer.studies.rows import HeldOut, Row
 from transformer.studies.study import Study
 from transformer.tasks.translation import Translation
 from transformer.training.schedules import Cosine
 
 SCHEMES = (
-  ("sinusoid", "Sinusoid()"),
-  ("none", "Position()"),
-  ("learned", "Learned()"),
-  ("learned from sinusoid", "LearnedSinusoid()"),
-  ("axial", "Axial()"),
-  ("Shaw", "Shaw()"),
-  ("T5", "T5Bias()"),
-  ("Transformer-XL", "TransformerXLPosition()"),
-  ("RoPE", "Rope()"),
-  ("ALiBi", "Alibi()"),
+  ("sinusoid", Sinusoid()),
+  ("none", Position()),
+  ("learned", Learned()),
+  ("learned from sinusoid", LearnedSinusoid()),
+  ("axial", Axial()),
+  ("Shaw", Shaw()),
+  ("T5", T5Bias()),
+  ("Transformer-XL", TransformerXLPosition()),
+  ("RoPE", Rope()),
+  ("ALiBi", Alibi()),
 )
 
 LONGEST = 2
@@ -53,13 +65,13 @@ def get_study() -> Study:
       eval_every=10_000,
       save_every=300,
     ),
-    rows=tuple(Row(name, (f"model.position={recipe}",)) for name, recipe in SCHEMES),
+    rows=tuple(Row(name, {"model.position": recipe}) for name, recipe in SCHEMES),
     columns=tuple(f"{n} dates/{s}" for s in ("exact_match", "chrf") for n in (2, 3, 4)),
     held_out=tuple(
       HeldOut(f"{n} dates", "test", ManyDates(0, 300, several=n, fewest=n), x=n)
       for n in (1, 2, 3, 4)
     ),
-    figure=OverSets(
+    figure=LinesOverHeldOut(
       label="dates in a text",
       scores=("exact_match", "chrf"),
       mark=LONGEST + 0.5,

@@ -16,7 +16,7 @@ import matplotlib.pyplot as plt
 import numpy as np
 
 from transformer.layers.scores import Dot, Score
-from transformer.studies.facts import Fact, Facts
+from transformer.studies.claims import Claim, Claims
 
 WIDTHS = (4, 16, 64, 100, 256, 512, 1000)
 KEYS = 10
@@ -85,39 +85,39 @@ def draw(file: Path) -> None:
   plt.close(figure)
 
 
-def get_study() -> Facts:
+def get_study() -> Claims:
   """Variances, and gradients at d_k 100 and 1000."""
   dot, scaled = Dot(), Score()
-  facts = [
-    Fact(
+  claims = [
+    Claim(
       f"variance of {name} at d_k {d_k}", "§3.2.1, footnote 4",
       functools.partial(variance, score, d_k), 0.8 * wanted, 1.2 * wanted, f"{wanted}",
     )
     for d_k in (64, 1000)
     for score, name, wanted in ((dot, "q·k", d_k), (scaled, "q·k / √d_k", 1))
   ]  # fmt: skip
-  facts += [
-    Fact(
+  claims += [
+    Claim(
       "largest gradient of softmax over q·k, d_k 1000, smallest of the trials",
       "§3.2.1", functools.partial(lowest, dot, 1000), most=1e-8, published="1.9e-11",
     ),
-    Fact(
+    Claim(
       "the same over q·k / √d_k", "§3.2.1", functools.partial(lowest, scaled, 1000),
       least=0.05, published="0.089 to 0.131",
     ),
-    Fact(
+    Claim(
       "median of the trials over q·k, d_k 100", "§3.2.1",
       functools.partial(median, dot, 100), most=0.1,
     ),
-    Fact(
+    Claim(
       "median of the trials over q·k, d_k 1000", "§3.2.1",
       functools.partial(median, dot, 1000), most=0.01,
     ),
-    Fact(
+    Claim(
       "median of the trials over q·k / √d_k, d_k 100", "§3.2.1",
       functools.partial(median, scaled, 100), 0.1, 0.25,
     ),
-    Fact(
+    Claim(
       "median of the trials over q·k / √d_k, d_k 1000", "§3.2.1",
       functools.partial(median, scaled, 1000), 0.1, 0.25,
     ),
@@ -126,4 +126,4 @@ def get_study() -> Facts:
     f"Queries and keys from N(0, 1); {KEYS} keys a query, {TRIALS} trials.",
     "Published figures are of single draws, whose number of keys is not known.",
   )
-  return Facts("Why the scores are divided by sqrt(d_k)", tuple(facts), draw, notes)
+  return Claims("Why the scores are divided by sqrt(d_k)", tuple(claims), draw, notes)

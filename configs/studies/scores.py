@@ -11,14 +11,15 @@ from transformer.data.batching import Packed
 from transformer.data.sources.dates import Dates
 from transformer.data.tokenizer import SentencePiece
 from transformer.experiment import Config
+from transformer.layers.scores import Additive, Dot, Score
 from transformer.models.transformer import Transformer
-from transformer.studies.figures import OverRows
+from transformer.studies.figures import LinesOverRows
 from transformer.studies.rows import Row
 from transformer.studies.study import Study
 from transformer.tasks.translation import Translation
 from transformer.training.schedules import Cosine
 
-SCORES = (("scaled", "Score()"), ("dot", "Dot()"), ("additive", "Additive()"))
+SCORES = (("scaled", Score()), ("dot", Dot()), ("additive", Additive()))
 WIDTHS = (16, 4, 64, 256)
 
 
@@ -40,7 +41,7 @@ def get_study() -> Study:
     rows=tuple(
       Row(
         f"{name} {d_k}",
-        (f"model.score={recipe}", f"model.d_k={d_k}"),
+        {"model.score": recipe, "model.d_k": d_k},
         line=name,
         x=d_k,
       )
@@ -48,5 +49,5 @@ def get_study() -> Study:
       for d_k in WIDTHS
     ),
     columns=("val/loss", "val/exact_match"),
-    figure=OverRows("d_k (channels)", logarithmic=True),
+    figure=LinesOverRows("d_k (channels)", logarithmic=True),
   )

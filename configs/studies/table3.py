@@ -18,7 +18,7 @@ updates and BLEU 14, against 1.3 and 66), and rows differ by when they start.
 
 import dataclasses
 from pathlib import Path
-from typing import Literal, NamedTuple
+from typing import Any, Literal, NamedTuple
 
 from transformer import experiment
 from transformer.data.batching import Packed
@@ -26,9 +26,10 @@ from transformer.data.sources.dates import Dates
 from transformer.data.tokenizer import SentencePiece
 from transformer.experiment import Config
 from transformer.inference.search import Search
+from transformer.layers.positions import Learned
 from transformer.layers.residual import PreNorm
 from transformer.models.transformer import Transformer
-from transformer.studies.figures import Dots
+from transformer.studies.figures import DotPlot
 from transformer.studies.rows import HeldOut, Row
 from transformer.studies.study import Study
 from transformer.tasks.translation import Translation
@@ -36,7 +37,7 @@ from transformer.training.schedules import Cosine
 
 
 class Scale(NamedTuple):
-  """How a row's settings are reduced."""
+  """How a row's changes are scaled down."""
 
   base: Config
   width: int  # divides d_model, d_ff, d_k, d_v
@@ -107,23 +108,22 @@ and BLEU on newstest2013."""
 WIDTHS = ("d_model", "d_ff", "d_k", "d_v")
 
 
-def settings(changes: dict, scale: Scale) -> tuple[str, ...]:
-  """A row's changes at a scale, as on the command line."""
-  found = []
+def scaled(changes: dict[str, Any], scale: Scale) -> dict[str, Any]:
+  """A row's changes at a scale, by dotted path."""
+  made: dict[str, Any] = {}
   for name, value in changes.items():
     if name in WIDTHS:
       value //= scale.width
     elif name == "layers":
       value //= scale.depth
     elif name == "places":
-      name, value = "position", f"Learned(length={value // scale.width})"
+      name, value = "position", Learned(length=value // scale.width)
     elif name == "steps":
       value = round(value / scale.updates)
       if hasattr(scale.base.schedule, "steps"):
-        found.append(f"schedule.steps={value}")
-    where = name if name == "steps" or "." in name else f"model.{name}"
-    found.append(f"{where}={value}")
-  return tuple(found)
+        made["schedule.steps"] = value
+    made[name if name == "steps" or "." in name else f"model.{name}"] = value
+  return made
 
 
 def get_study(scale: Literal["paper", "small"] = "paper") -> Study:
@@ -133,11 +133,11 @@ def get_study(scale: Literal["paper", "small"] = "paper") -> Study:
     title=f"Table 3 of Attention Is All You Need, scale {scale}",
     base=chosen.base,
     rows=tuple(
-      Row(name, settings(changes, chosen), (m and m * 1e6, perplexity, bleu))
+      Row(name, scaled(changes, chosen), (m and m * 1e6, perplexity, bleu))
       for name, changes, (m, perplexity, bleu) in ROWS
     ),
     columns=("dev/perplexity", "dev/bleu", "dev/chrf", "dev/exact_match"),
     held_out=(HeldOut("dev", "val"),),
     published=("parameters", "dev/perplexity", "dev/bleu"),
-    figure=Dots(),
+    figure=DotPlot(),
   )

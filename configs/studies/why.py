@@ -24,7 +24,7 @@ from transformer.layers.embedding import Embedding, Tying
 from transformer.layers.positions import Position, Sinusoid
 from transformer.layers.scores import Score, SharedQueryKey
 from transformer.models.transformer import Transformer
-from transformer.studies.facts import Fact, Facts
+from transformer.studies.claims import Claim, Claims
 
 MODEL = Transformer(layers=2, d_model=32, d_ff=48, heads=4, dropout=0.2)
 VOCABULARY = 19
@@ -132,54 +132,54 @@ def drawn_apart(train: bool) -> float:
   return float(jnp.abs(one - other).max())
 
 
-def get_study() -> Facts:
-  """Each fact, and where it has one, its opposite."""
+def get_study() -> Claims:
+  """Each claim, and where it has one, its opposite."""
   partial = functools.partial
-  facts = (
-    Fact(
+  claims = (
+    Claim(
       "without positions, encoding shuffled tokens is shuffling encoded tokens: the "
       "largest difference", "§3.5", partial(equivariance, Position()), 0.0, 1e-5,
     ),
-    Fact(
+    Claim(
       "with sinusoids it is not", "§3.5", partial(equivariance, Sinusoid()), least=0.1,
     ),
-    Fact(
+    Claim(
       "queries and keys by one matrix give symmetric scores: the largest difference to "
       "the mirror image", "Kitaev et al. 2020, §2",
       partial(asymmetry, SharedQueryKey()), 0.0, 1e-5,
     ),
-    Fact(
+    Claim(
       "queries and keys by two matrices do not", "§3.2.2", partial(asymmetry, Score()),
       least=0.1,
     ),
-    Fact("the largest weight of a masked token", "§3.2.3", masked_weight, 0.0, 0.0),
-    Fact(
+    Claim("the largest weight of a masked token", "§3.2.3", masked_weight, 0.0, 0.0),
+    Claim(
       "weights of a query add up to one: the largest difference", "§3.2.1",
       missing_from_one, 0.0, 1e-6,
     ),
-    Fact(
+    Claim(
       "embedded tokens over sinusoids, in size, with the factor sqrt(d_model)", "§3.4",
       partial(token_against_place, Tying()), 0.5, 2.0,
     ),
-    Fact(
+    Claim(
       "the same without the factor, at d_model 256", "§3.4",
       partial(token_against_place, Tying(scaled=False)), 0.5 / 16, 2.0 / 16,
     ),
-    Fact(
+    Claim(
       "parameters of eight heads of reduced width over those of one full head",
       "§3.2.2", partial(cost_of_heads, "parameters"), 1.0, 1.0,
     ),
-    Fact(
+    Claim(
       "FLOPs of the same", "§3.2.2: \"similar\"", partial(cost_of_heads, "flops"),
       1.0, 1.0,
     ),
-    Fact(
+    Claim(
       "two passes at inference: the largest difference", "§5.4",
       partial(drawn_apart, False), 0.0, 0.0,
     ),
-    Fact(
+    Claim(
       "two passes in training, dropout 0.2", "§5.4", partial(drawn_apart, True),
       least=0.1,
     ),
   )  # fmt: skip
-  return Facts("Small exact facts", facts)
+  return Claims("Small exact facts", claims)

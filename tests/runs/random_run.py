@@ -7,9 +7,10 @@ import jax
 import numpy as np
 from flax import linen as nn
 
-from tests.runs.test_run import TINY
+from tests.tiny import TINY
 from transformer.batch import EOS, Pairs, Tokens
-from transformer.runs.run import Run, prepare
+from transformer.runs.prepare import prepare
+from transformer.runs.run import Run
 from transformer.training.checkpoint import Checkpoints
 
 

@@ -19,10 +19,11 @@ from absl import flags
 
 import train as command
 from tests.runs.test_run import ROOT, TINY, Now, digest, losses
-from transformer import cli, trainer
+from transformer import cli
 from transformer import config as configs
 from transformer.data.pipeline import all_rows
 from transformer.data.sources.parallel_text import ParallelText
+from transformer.runs import trainer
 from transformer.runs.run import Run
 from transformer.training import step as training
 
@@ -173,7 +174,9 @@ def test_a_run_to_begin_with(case):
   init = f"--config.init={case.run()}"
   answer = case.train(f"--config.init={case.folder / 'none'}", run="new")
   case.sees("the run to begin with is none", answer)
-  answer = case.train(init, "--config.model=RNNSeq2Seq(layers=1, d_model=20)", run="new")
+  answer = case.train(
+    init, "--config.model=RNNSeq2Seq(layers=1, d_model=20)", run="new"
+  )
   case.sees("the run to begin with has nothing of this model", answer)
   answer = case.train("--config.freeze=('encodr',)", run="new")
   case.sees("what is to be frozen is misspelt", answer)
@@ -231,7 +234,7 @@ def test_a_finished_run(case):
 def test_a_second_process(case):
   path = case.run()
   holder = (
-    "import sys; from pathlib import Path; from transformer.runs.processes import Lock\n"
+    "import sys\nfrom pathlib import Path\nfrom transformer.runs.directory import Lock\n"
     "with Lock(Path(sys.argv[1])): print(flush=True); sys.stdin.read()"
   )
   with subprocess.Popen(
@@ -318,8 +321,10 @@ def test_damaged_files_of_a_run(case):
     "config.json has an unknown setting": stored | {"stepps": 3},
     "config.json has a huge value": stored | {"steps": 2**70},
     "config.json is nested too deep": json.loads("[" * 40 + "]" * 40),
-    "config.json asks for another model": stored
+    "config.json asks for other sizes": stored
     | {"model": stored["model"] | {"d_ff": 10**15}},
+    "config.json asks for another model": stored
+    | {"model": {"type": "RNNSeq2Seq", "d_model": 20, "layers": 1}},
   }
   for name, change in hostile.items():
     text = change if isinstance(change, str) else json.dumps(change)

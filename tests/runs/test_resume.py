@@ -203,7 +203,7 @@ def test_four_devices_and_two_processes_begin_with_another_run(tmp_path):
   assert apart(tmp_path / "whole", tmp_path / "four") < TOLERANCE
   pair = Pair(tmp_path, "run", *flags)
   assert pair.wait() == [0, 0], pair.told(0) + pair.told(1)
-  assert "begins with" in pair.told(0) and "begins with" not in pair.told(1)
+  assert "starts from" in pair.told(0) and "starts from" not in pair.told(1)
   assert apart(tmp_path / "whole", tmp_path / "run") < TOLERANCE
   (_, first), *_ = losses(tmp_path / "run")
   (_, unlearned), *_ = losses(tmp_path / "parent")

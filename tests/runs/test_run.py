@@ -21,7 +21,7 @@ from transformer.models.transformer import Transformer
 from transformer.runs import trainer
 from transformer.runs.metrics import Metrics
 from transformer.runs.run import Run
-from transformer.training.checkpoint import Keep
+from transformer.training.keep import Keep
 from transformer.training.schedules import Schedule
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -84,7 +84,7 @@ def test_a_stopped_run_goes_on_as_the_same_run(whole, tmp_path, monkeypatch, cap
   assert train(tmp_path / "run") == 0
   assert losses(tmp_path / "run") == losses(whole)
   assert digest(tmp_path / "run") == digest(whole)
-  assert "the same command goes on" in capsys.readouterr().err
+  assert "the same command resumes it" in capsys.readouterr().err
 
 
 def test_a_longer_run_begins_as_the_shorter_one(whole, tmp_path):

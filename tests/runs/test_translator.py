@@ -8,8 +8,8 @@ import pytest
 from tests.runs.random_run import random_run
 from tests.runs.test_run import TINY
 from transformer.batch import EOS, UNK
+from transformer.decoding.penalty import GNMT, Average, Coverage, LengthPenalty
 from transformer.decoding.rerank import distinct, mbr
-from transformer.decoding.penalty import Average, Coverage, GNMT, LengthPenalty
 from transformer.decoding.sample import Temperature, TopK
 from transformer.inference.score import forced
 from transformer.inference.search import Search, Searcher

@@ -10,10 +10,11 @@ import optax
 import pytest
 
 from tests.runs.test_run import TINY, Now, digest, losses, train
-from transformer import cli, experiment, trainer, tree
+from transformer import cli, experiment, tree
 from transformer.axes import Weight
 from transformer.layers.positions import Learned
 from transformer.models.rnn import RNNSeq2Seq
+from transformer.runs import trainer, warm_start
 from transformer.runs.run import Run
 from transformer.training.optimizers import Adafactor, Adam, Muon, frozen
 from transformer.training.schedules import Schedule
@@ -40,8 +41,8 @@ def test_a_run_begins_with_anothers_parameters_and_says_so(parent, tmp_path, cap
   assert child(tmp_path / "run", parent, **still) == 0
   assert digest(tmp_path / "run") == digest(parent)
   err = capsys.readouterr().err
-  assert f"run: begins with {parent}: " in err and "none new" in err
-  assert "tokenizer: training" not in err
+  assert f"run: starts from {parent}: " in err and "none new" in err
+  assert "made from the training data" not in err
   names = "tokenizer.model"
   assert (tmp_path / "run" / names).read_bytes() == (parent / names).read_bytes()
   assert cli.main(["info", str(tmp_path / "run"), "--json"]) == 0
@@ -66,7 +67,9 @@ def test_what_fits_is_taken_and_the_rest_begins_afresh(parent, tmp_path, capsys)
     source = old if fits else new
     np.testing.assert_array_equal(leaf, source[path], path)
   err = capsys.readouterr().err
-  assert "6 of another shape left, 8 new (" in err and "decoder/position_encoding" in err
+  assert (
+    "6 of another shape left, 8 new (" in err and "decoder/position_encoding" in err
+  )
 
 
 def test_a_stopped_run_needs_its_parent_no_more(parent, tmp_path, monkeypatch, capsys):
@@ -158,11 +161,12 @@ def test_a_damaged_parent_gets_one_line(parent, tmp_path):
 
 def test_another_origin_is_another_run():
   changed = dataclasses.replace(TINY, init="runs/x")
-  assert experiment.resume_conflicts(TINY, changed) == ["init: '' in the run, 'runs/x' now"]
+  assert experiment.resume_conflicts(TINY, changed) == [
+    "init: '' in the run, 'runs/x' now"
+  ]
 
 
 def test_the_state_is_laid_out_as_it_was(parent):
-  from transformer.runs import warm_start as inherit
   from transformer.training.mesh import Mesh
   from transformer.training.state import (
     abstract_state,
@@ -176,7 +180,7 @@ def test_the_state_is_laid_out_as_it_was(parent):
   rule = run.config.gradient_transformation(weights)
   init = init_state(run.module(), run.config.model.example(), rule, jax.random.key(5))
   abstract = abstract_state(init, Mesh().build())
-  state = inherit.begin(create_state(init, abstract), run.params())
+  state = warm_start.warm_start(create_state(init, abstract), run.params())
   same = jax.tree.map(lambda a, b: a.sharding == b.sharding, state, abstract)
   assert jax.tree.all(same)
   assert tree.sha256(state.params) == digest(parent)

@@ -1,8 +1,9 @@
-"""A study from its file to its table: resumed, matched, together, refused."""
+"""A study from its file to its table: resumed, matched, refused."""
 
 import csv
 import dataclasses
 import io
+import re
 import shutil
 import sys
 from pathlib import Path
@@ -10,22 +11,32 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from tests.runs.test_run import TINY
+from tests.tiny import TINY
 from transformer import tree
 from transformer.analysis.counts import count
 from transformer.cli import main
-from transformer.config import dumps, loads
+from transformer.config import dumps, loads, override
+from transformer.data.sources.parallel_text import ParallelText
+from transformer.data.tokenizer import SentencePiece
 from transformer.experiment import Config
 from transformer.layers.feedforward import SwiGLU
+from transformer.layers.norms import RMSNorm
+from transformer.layers.positions import Learned
 from transformer.runs.metrics import Metrics
 from transformer.runs.processes import INTERRUPTED
 from transformer.runs.run import Run
-from transformer.studies import ablate, entry, figures, table
+from transformer.studies import ablate, figures, row_results, table
 from transformer.studies.ablate import Ablation
-from transformer.studies.figures import OverRows, OverSets
+from transformer.studies.figures import LinesOverHeldOut, LinesOverRows
 from transformer.studies.page import markdown
-from transformer.studies.result import NAME, Result, made_of
-from transformer.studies.rows import Flops, HeldOut, Match, Parameters, Row
+from transformer.studies.result import NAME, Result, fingerprint
+from transformer.studies.rows import (
+  HeldOut,
+  Match,
+  MatchFlops,
+  MatchParameters,
+  Row,
+)
 from transformer.studies.study import Study, read
 
 BASE = dataclasses.replace(TINY, steps=4, eval_every=4, save_every=2, log_every=1)
@@ -34,8 +45,8 @@ STUDY = Study(
   title="Does width | help?",
   base=BASE,
   rows=(
-    Row("base", (), (7000, 3.5), line="narrow", x=1),
-    Row("wide / deep", ("model.d_ff=40", "model.layers=3"), (None, 2.5), x=2),
+    Row("base", {}, (7000, 3.5), line="narrow", x=1),
+    Row("wide / deep", {"model.d_ff": 40, "model.layers": 3}, (None, 2.5), x=2),
   ),
   columns=("val/perplexity", "other/chrf"),
   seeds=(3, 5),
@@ -52,7 +63,7 @@ def made_up(path, held_out):
   names = [f"{one.name}/{n}" for one in held_out for n in ("perplexity", "chrf")]
   wanted = [f"the {i} brown foxes jump over" for i in range(5)]
   return Result(
-    made_of=made_of(config, held_out),
+    fingerprint=fingerprint(config, held_out),
     scores={name: size + i for i, name in enumerate(names)},
     outputs=[text[: -config.seed] for text in wanted],
     references=wanted,
@@ -84,7 +95,7 @@ def go(study, path, **faults):
   with pytest.MonkeyPatch.context() as patch:
     patch.setattr(ablate, "train", trainer.train)
     patch.setattr(ablate, "score", made_up)
-    return Ablation(study, path).go(), trainer.calls
+    return Ablation(study, path).run(), trainer.calls
 
 
 ALL = [f"{row}/seed-{seed}" for row in ("base", "wide-deep") for seed in (3, 5)]
@@ -119,6 +130,7 @@ def test_a_study_ends_in_tables_a_figure_and_a_page(done):
   assert rows[0]["p"] == "" and 0 < float(rows[1]["p"]) <= 1
   text = (done / "table.md").read_text()
   assert "| model.d_ff=40, model.layers=3 |" in text and "Said & done." in text
+  assert "* Lower is better: val/perplexity.\n" in text
   assert "| 40.4 ± 0.14 | 2.5 |" in text and f"| {more:+,} |" in text
   assert (done / "figure.png").read_bytes().startswith(b"\x89PNG")
   page = (done / "report.html").read_text()
@@ -146,7 +158,7 @@ def test_another_experiment_is_not_taken_for_done(done, tmp_path):
   for study in (longer, other):
     ablation = Ablation(study, path)
     assert ablation.count() == 0
-    assert [entry.results for entry in ablation.entries] == [[], []]
+    assert [row.results for row in ablation.rows] == [[], []]
   assert Ablation(STUDY, path).count() == 0
   assert [row["seeds"] for row in rows_of(path)] == ["2", "2"]
 
@@ -155,7 +167,7 @@ def test_a_stopped_study_leaves_what_was_done_and_goes_on(done, tmp_path, capsys
   path = tmp_path / "study"
   assert go(STUDY, path, stop_at=4) == (INTERRUPTED, ALL)
   assert [row["seeds"] for row in rows_of(path)] == ["2", "1"]
-  assert "the same command goes on" in capsys.readouterr().err
+  assert "the same command resumes it" in capsys.readouterr().err
   assert go(STUDY, path) == (0, ALL[3:])
   err = capsys.readouterr().err
   assert "[1/2] base:" in err and "(done before)" in err and "[2/2] wide / deep" in err
@@ -163,7 +175,7 @@ def test_a_stopped_study_leaves_what_was_done_and_goes_on(done, tmp_path, capsys
 
 
 def test_a_row_that_fails_is_a_finding(tmp_path, capsys):
-  third = Row("third", ("model.d_ff=20",))
+  third = Row("third", {"model.d_ff": 20})
   study = dataclasses.replace(STUDY, rows=(*STUDY.rows, third))
   status, calls = go(study, tmp_path / "study", fail_at="wide-deep/seed-5")
   assert status == 1 and calls == [*ALL, "third/seed-3", "third/seed-5"]
@@ -177,7 +189,7 @@ def test_a_row_that_fails_is_a_finding(tmp_path, capsys):
 def test_a_row_is_a_run_as_any_other(tmp_path):
   """Through the real trainer: scores are the run's own, and so are parameters."""
   study = dataclasses.replace(STUDY, rows=STUDY.rows[:1], seeds=(5,))
-  assert Ablation(study, tmp_path).go() == 0
+  assert Ablation(study, tmp_path).run() == 0
   run = Run.open(tmp_path / "rows/base/seed-5")
   assert run.config == dataclasses.replace(BASE, seed=5)
   (row,) = rows_of(tmp_path)
@@ -188,9 +200,77 @@ def test_a_row_is_a_run_as_any_other(tmp_path):
   assert "done; see" in (tmp_path / "rows/base/seed-5.log").read_text()
 
 
-@pytest.mark.parametrize("kind, field", [(Parameters, "parameters"), (Flops, "flops")])
+@pytest.mark.parametrize("file", ["train", "val"])
+def test_a_result_of_other_texts_is_not_taken_for_done(tmp_path, file):
+  data = texts(tmp_path)
+  base = dataclasses.replace(BASE, data=data)
+  (tmp_path / "run").mkdir()
+  (tmp_path / "run/config.json").write_text(dumps(base))
+  made_up(tmp_path / "run", STUDY.held_out[:1]).write(tmp_path / "run")
+  held_out = STUDY.held_out[:1]
+  assert Result.read(tmp_path / "run", base, held_out) is not None
+  (tmp_path / f"{file}.target").write_text("drei zwei eins\n" * 40)
+  assert Result.read(tmp_path / "run", base, held_out) is None
+
+
+def texts(folder):
+  """A small parallel corpus with texts of its own to score on."""
+  files = []
+  for split, words in (("train", "one two"), ("val", "two three")):
+    for side in ("source", "target"):
+      files.append(folder / f"{split}.{side}")
+      files[-1].write_text(f"{words} {side}\n" * 40)
+  return ParallelText(*map(str, files))
+
+
+def test_changed_training_text_is_refused(tmp_path):
+  """As when the run itself is resumed: tests/runs/test_faults.py."""
+  base = dataclasses.replace(
+    BASE, data=texts(tmp_path), tokenizer=SentencePiece(vocabulary=280), steps=1
+  )
+  study = dataclasses.replace(
+    STUDY, base=base, rows=STUDY.rows[:1], seeds=(5,), held_out=STUDY.held_out[:1],
+    columns=("val/loss",), published=("parameters", "val/loss"),
+  )  # fmt: skip
+  assert Ablation(study, tmp_path / "study").run() == 0
+  (tmp_path / "train.target").write_text("target one two\n" * 40)
+  ablation = Ablation(study, tmp_path / "study")
+  assert ablation.run() == 1
+  assert re.search("training text of .* has changed since", ablation.rows[0].failed)
+
+
+def test_a_row_that_changes_what_is_no_setting_is_refused():
+  for changes, message in (
+    ({"model.layer": 3}, r"row 'x': model.layer: no such field; did you mean model.la"),
+    ({"model.layers": "3"}, r"row 'x': model.layers: expected a whole number, got '3'"),
+    ({"model.heads": 3}, r"row 'x': model.heads: .*does not divide"),
+    ({"steps.x": 3}, r"row 'x': steps.x: steps is 4 and has no fields"),
+  ):
+    study = dataclasses.replace(STUDY, rows=(Row("x", changes),), published=())
+    with pytest.raises(ValueError, match=message):
+      study.configs()
+
+
+def test_changes_are_shown_as_on_the_command_line():
+  row = Row(
+    "x", {"model.position": Learned(length=7), "model.norm": RMSNorm(), "ema": 0.5}
+  )
+  assert row.shown == (
+    "model.position=Learned(length=7)",
+    "model.norm=RMSNorm()",
+    "ema=0.5",
+  )
+  config = BASE
+  for text in row.shown:
+    config = override(config, *text.split("=", 1))
+  assert row.apply(BASE) == config
+
+
+@pytest.mark.parametrize(
+  "kind, field", [(MatchParameters, "parameters"), (MatchFlops, "flops")]
+)
 def test_matched_rows_cost_what_the_base_costs(kind, field):
-  rows = (Row("base"), Row("gated", ("model.feed_forward=SwiGLU()",), match=kind()))
+  rows = (Row("base"), Row("gated", {"model.feed_forward": SwiGLU()}, match=kind()))
   (base, none), (gated, chosen) = dataclasses.replace(
     STUDY, rows=rows, published=()
   ).configs()
@@ -208,13 +288,13 @@ def test_matched_rows_cost_what_the_base_costs(kind, field):
 
 
 def test_layers_can_be_matched_and_what_cannot_is_said():
-  by_layers = Parameters(field="model.layers")
-  rows = (Row("base", ("model.layers=6",)), Row("wider", ("model.d_ff=72",)))
+  by_layers = MatchParameters(field="model.layers")
+  rows = (Row("base", {"model.layers": 6}), Row("wider", {"model.d_ff": 72}))
   rows = (rows[0], dataclasses.replace(rows[1], match=by_layers))
   configs = dataclasses.replace(STUDY, rows=rows, published=()).configs()
   assert configs[1][0].model.layers < 6
-  rows = (rows[0], Row("x", match=Parameters(field="log_every")))
-  with pytest.raises(ValueError, match="match: log_every does not change"):
+  rows = (rows[0], Row("x", match=MatchParameters(field="log_every")))
+  with pytest.raises(ValueError, match="match: log_every does not change the size"):
     dataclasses.replace(STUDY, rows=rows, published=()).configs()
   assert Match().fit(BASE, BASE) == (BASE, "")
 
@@ -235,25 +315,33 @@ def test_p_is_the_paired_bootstraps():
   many resamples can give; against themselves, nothing to see."""
   right = tuple(f"the {i} brown foxes jump over" for i in range(40))
   wrong = tuple(f"no {i}" for i in range(40))
-  assert entry.bootstrap(wrong, right, right) == pytest.approx(1 / 1001)
-  assert entry.bootstrap(right, right, right) == 1.0
+  assert row_results.p_value(wrong, right, right) == pytest.approx(1 / 1001)
+  assert row_results.p_value(right, right, right) == 1.0
 
 
 def test_a_line_goes_from_left_to_right_whatever_the_order_of_its_rows():
   _, (axis,) = figures.panels("a", 1)
-  points = [(4, entry.over_seeds([1.0])), (1, entry.over_seeds([2.0])), (2, None)]
+  points = [
+    (4, row_results.summarise([1.0])),
+    (1, row_results.summarise([2.0])),
+    (2, None),
+  ]
   figures.line(axis, 0, "a", points)
   assert axis.lines[0].get_xdata().tolist() == [1, 4]
   assert axis.lines[0].get_ydata().tolist() == [2.0, 1.0]
 
 
 def test_a_single_seed_has_no_deviation_to_show():
-  assert str(entry.over_seeds([2.0])) == "2"
-  assert str(entry.over_seeds([2.0, 3.0])) == "2.5 ± 0.71"
+  assert str(row_results.summarise([2.0])) == "2"
+  assert str(row_results.summarise([2.0, 3.0])) == "2.5 ± 0.71"
 
 
 @pytest.mark.parametrize(
-  "figure", [OverSets("texts", ("chrf",), mark=0.5, marked="here"), OverRows("x", True)]
+  "figure",
+  [
+    LinesOverHeldOut("texts", ("chrf",), mark=0.5, marked="here"),
+    LinesOverRows("x", True),
+  ],
 )
 def test_lines_are_drawn(done, tmp_path, figure):
   path = shutil.copytree(done, tmp_path / "copy")
@@ -325,21 +413,21 @@ def test_a_directory_of_something_else_is_left_alone(tmp_path, capsys):
   file = tmp_path / "study.py"
   file.write_text(FILE)
   (tmp_path / "o").mkdir()
-  (tmp_path / "o" / "mine").write_text("x")
+  (tmp_path / "o" / "config.json").write_text("x")  # as a run has it
   assert main(["ablate", str(file), "--workdir", str(tmp_path / "o")]) == 1
-  assert "no study and not empty" in capsys.readouterr().err
-  assert [p.name for p in (tmp_path / "o").iterdir()] == ["mine"]
+  assert "not a study and not empty" in capsys.readouterr().err
+  assert [p.name for p in (tmp_path / "o").iterdir()] == ["config.json"]
   with pytest.raises(FileNotFoundError, match="no such Python file"):
     read(Path("nothing.py"), [])
   file.write_text("def get_study():\n  return 3\n")
-  with pytest.raises(ValueError, match="returns int, no Study"):
+  with pytest.raises(ValueError, match="returns int, not a Study"):
     read(file, [])
 
 
 def test_tables_take_any_text():
   """A bar in a name does not end its cell; csv gives back what went in."""
   odd = dataclasses.replace(STUDY, rows=(Row('a | "b", c'),), published=())
-  made = [entry.Entry(odd.rows[0], BASE, "", count(BASE))]
+  made = [row_results.RowResults(odd.rows[0], BASE, "", count(BASE))]
   text = markdown("x", *table.cells(odd, made), ("note",))
   line = text.splitlines()[4]
   assert line.startswith('| a \\| "b", c | – | – |')

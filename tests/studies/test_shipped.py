@@ -15,7 +15,7 @@ from transformer.analysis.counts import parameters
 from transformer.cli import main
 from transformer.data.sources.dates import ManyDates
 from transformer.experiment import Config
-from transformer.studies.facts import Fact, Facts
+from transformer.studies.claims import Claim, Claims
 from transformer.studies.study import Study, read
 
 FOLDER = Path(__file__).resolve().parents[2] / "configs" / "studies"
@@ -38,8 +38,8 @@ def test_a_study_is_whole(path, options):
   study = read(path, options)
   for word in ("Claim:", "Command:", "Cost:", "Result:"):
     assert word in path.read_text()
-  if isinstance(study, Facts):
-    assert study.facts
+  if isinstance(study, Claims):
+    assert study.claims
     return
   assert isinstance(study, Study)
   for config, _ in study.configs():
@@ -105,31 +105,31 @@ def test_classes_count_as_the_vocabulary():
 
 
 @pytest.mark.parametrize("name", ["scaling", "why"])
-def test_facts_hold_and_are_written(name, tmp_path, capsys):
+def test_claims_hold_and_are_written(name, tmp_path, capsys):
   command = ["ablate", str(FOLDER / f"{name}.py"), "--workdir", str(tmp_path)]
   assert main(command) == 0
-  facts = read(FOLDER / f"{name}.py", []).facts
-  assert capsys.readouterr().err.count("(yes)") == len(facts)
+  claims = read(FOLDER / f"{name}.py", []).claims
+  assert capsys.readouterr().err.count("(yes)") == len(claims)
   text = (tmp_path / "table.md").read_text()
-  assert text.count("| yes |") == len(facts) and "NO" not in text
+  assert text.count("| yes |") == len(claims) and "NO" not in text
   assert "</html>" in (tmp_path / "report.html").read_text()
   assert (tmp_path / "figure.png").is_file() == (name == "scaling")
 
 
-def test_a_fact_that_does_not_hold_is_told(tmp_path, capsys):
-  facts = Facts("Of numbers", (Fact("a | b", "me", lambda: 3.0, 4.0, 5.0),))
-  assert facts.go(tmp_path) == 1
+def test_a_claim_that_does_not_hold_is_told(tmp_path, capsys):
+  claims = Claims("Of numbers", (Claim("a | b", "me", lambda: 3.0, 4.0, 5.0),))
+  assert claims.run(tmp_path) == 1
   assert "| a \\| b | me | 3 | 4 to 5 | – | NO |" in (tmp_path / "table.md").read_text()
   assert "(NO)" in capsys.readouterr().err
-  ranges = [Fact("", "", float, *span).expected for span in ((2, 2), (2,))]
-  assert [*ranges, Fact("", "", float, most=2).expected] == [
+  ranges = [Claim("", "", float, *span).expected for span in ((2, 2), (2,))]
+  assert [*ranges, Claim("", "", float, most=2).expected] == [
     "2",
     "at least 2",
     "at most 2",
   ]
 
 
-def test_facts_have_no_base_to_change(tmp_path, capsys):
+def test_claims_have_no_base_to_change(tmp_path, capsys):
   command = ["ablate", str(FOLDER / "why.py"), "--workdir", str(tmp_path / "o")]
   assert main([*command, "--config.steps=3"]) == 1
   assert "--config.steps" in capsys.readouterr().err

@@ -9,7 +9,8 @@ import numpy as np
 import pytest
 
 from transformer import tree
-from transformer.training.checkpoint import Checkpoints, Keep
+from transformer.training.checkpoint import Checkpoints
+from transformer.training.keep import Keep
 from transformer.training.optimizers import Adam
 from transformer.training.state import TrainState
 
@@ -86,7 +87,7 @@ RANKS = {1: 0.3, 2: 0.9, 3: None, 4: 0.1, 5: 0.9, 6: 0.2}
   ],
 )
 def test_what_stays(keep, stays, tmp_path):
-  assert keep.stay(RANKS) == stays
+  assert keep.kept(RANKS) == stays
   # One at a time, as a run does it, and across a restart.
   fill(tmp_path, [1, 2, 3], keep, RANKS)
   assert fill(tmp_path, [4, 5, 6], keep, RANKS) == stays
@@ -94,7 +95,7 @@ def test_what_stays(keep, stays, tmp_path):
 
 def test_a_keep_that_keeps_nothing_is_refused():
   for wrong in (dict(latest=0), dict(every=-1), dict(best=-1)):
-    with pytest.raises(ValueError, match="latest is 1 or more"):
+    with pytest.raises(ValueError, match="expected latest of 1 or more"):
       Keep(**wrong)
 
 

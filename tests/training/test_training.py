@@ -9,7 +9,6 @@ import pytest
 from tests.oracles import loss as loss_oracle
 from tests.oracles import schedule as schedule_oracle
 from transformer import tree
-from transformer.training.checkpoint import average
 from transformer.training.losses import Mean, cross_entropy
 from transformer.training.mesh import Mesh
 from transformer.training.optimizers import SGD, Adam
@@ -155,7 +154,7 @@ def test_the_moving_average_follows_its_formula():
 def test_average_is_the_mean():
   rng = np.random.default_rng(2)
   trees = [{"x": rng.normal(size=(3, 2)).astype(np.float32)} for _ in range(4)]
-  found = average(trees)["x"]
+  found = tree.average(trees)["x"]
   assert found.dtype == np.float32
   np.testing.assert_allclose(found, np.mean([t["x"] for t in trees], axis=0), rtol=1e-6)
 

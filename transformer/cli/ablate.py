@@ -19,11 +19,6 @@ def add_arguments(parser: flags.VerbParser) -> None:
     "--seeds", type=int, nargs="+", metavar="N", help="seeds (default: the study's)"
   )
   parser.add_argument(
-    "--together", action="store_true",
-    help="train the seeds of a row as one vmapped program; the table shows the time "
-    "against one by one",
-  )  # fmt: skip
-  parser.add_argument(
     "--count", action="store_true",
     help="count parameters and FLOPs, and train nothing",
   )  # fmt: skip
@@ -31,7 +26,7 @@ def add_arguments(parser: flags.VerbParser) -> None:
 
 
 def run(arguments) -> int:
-  """Train the rows of a study with several seeds, or measure its facts.
+  """Train the rows of a study with several seeds, or check its claims.
 
   Writes table.md, table.csv, figure.png and report.html. Settings as in train.py,
   --config.name=value, change the base of the study. The same command resumes after an
@@ -42,15 +37,15 @@ def run(arguments) -> int:
   from absl import logging
 
   from transformer.studies.ablate import Ablation
-  from transformer.studies.facts import Facts
+  from transformer.studies.claims import Claims
   from transformer.studies.study import read
 
   # Errors are raised; Orbax would also print them, with the traceback.
   logging.set_verbosity(logging.FATAL)
   study = read(arguments.study, arguments.overrides)
-  if isinstance(study, Facts):
-    return study.go(arguments.workdir)
+  if isinstance(study, Claims):
+    return study.run(arguments.workdir)
   if arguments.seeds:
     study = dataclasses.replace(study, seeds=tuple(arguments.seeds))
-  ablation = Ablation(study, arguments.workdir, arguments.together)
-  return ablation.count() if arguments.count else ablation.go()
+  ablation = Ablation(study, arguments.workdir)
+  return ablation.count() if arguments.count else ablation.run()

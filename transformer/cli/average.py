@@ -26,15 +26,16 @@ def add_arguments(parser: flags.VerbParser) -> None:
 
 def run(arguments) -> None:
   """Average the parameters of several checkpoints into a new run (§6.1)."""
+  from transformer import tree
   from transformer.runs.run import Run
-  from transformer.training.checkpoint import Checkpoints, average
+  from transformer.training.checkpoint import Checkpoints
 
   run = Run.open(arguments.run_path)
   steps = sorted(checkpoints_to_average(arguments, run))
   output = arguments.output or run.path.with_name(run.path.name + "-averaged")
   if output.exists():
     raise ValueError(f"{output}: already exists; give another --output")
-  params = average([run.params(step) for step in steps])
+  params = tree.average([run.params(step) for step in steps])
   scratch = output.with_name(f".{output.name}.{os.getpid()}")
   try:
     scratch.mkdir(parents=True)

@@ -108,9 +108,7 @@ def bootstrap(a: Evaluation, b: Evaluation, resamples: int) -> dict[str, Any]:
   Raises:
     ValueError: the installed sacreBLEU scores in another way than the records.
   """
-  import sacrebleu
-  from sacrebleu.significance import PairedTest
-
+  from transformer.studies.significance import paired_bootstrap
   from transformer.tasks.translation import text_scores
 
   signature = text_scores(a.outputs, a.references)["bleu_signature"]
@@ -119,26 +117,18 @@ def bootstrap(a: Evaluation, b: Evaluation, resamples: int) -> dict[str, Any]:
       f"{a.path}: scored with {a.record['bleu_signature']}, but the installed "
       f"sacreBLEU is {signature}; evaluate both again"
     )
-  test = PairedTest(
-    [("a", a.outputs), ("b", b.outputs)],
-    {"BLEU": sacrebleu.BLEU(), "chrF": sacrebleu.CHRF()},
-    [a.references],
-    test_type="bs",
-    n_samples=resamples,
-  )
-  signatures, results = test()
-  scores: dict[str, Any] = {}
-  for metric, metric_signature in signatures.items():
-    pair: list[Any] = list(results[metric])
-    first, second = pair
-    scores[metric] = {
-      "a": first.score, "a_mean": float(first.mean), "a_interval": float(first.ci),
-      "b": second.score, "b_mean": float(second.mean), "b_interval": float(second.ci),
-      "difference": second.score - first.score,
-      # sacreBLEU's p-value of two equal systems is near 0.
-      "p": 1.0 if a.outputs == b.outputs else second.p_value,
-      "signature": str(metric_signature),
-    }  # fmt: skip
+  scores = {
+    metric: {
+      "a": one.a.score, "a_mean": one.a.mean, "a_interval": one.a.interval,
+      "b": one.b.score, "b_mean": one.b.mean, "b_interval": one.b.interval,
+      "difference": one.b.score - one.a.score,
+      "p": one.p,
+      "signature": one.signature,
+    }
+    for metric, one in paired_bootstrap(
+      a.outputs, b.outputs, a.references, resamples
+    ).items()
+  }  # fmt: skip
   return {
     "a": str(a.path),
     "b": str(b.path),

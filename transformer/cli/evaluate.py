@@ -169,11 +169,11 @@ def write_record(
   folder: Path, name: str, record: dict, outputs: list[str], references: list[str]
 ) -> None:
   """Writes outputs and references, then the record with their SHA-256."""
-  from transformer.runs.metrics import write_whole
+  from transformer.runs.directory import write_atomic
 
   for kind, lines in (("outputs", outputs), ("references", references)):
     data = "".join(line.replace("\n", " ") + "\n" for line in lines).encode()
     suffix = ".txt" if kind == "outputs" else ".reference.txt"
-    write_whole(folder / f"{name}{suffix}", data)
+    write_atomic(folder / f"{name}{suffix}", data)
     record[f"{kind}_sha256"] = hashlib.sha256(data).hexdigest()
-  write_whole(folder / f"{name}.json", json.dumps(record, indent=2).encode())
+  write_atomic(folder / f"{name}.json", json.dumps(record, indent=2).encode())

@@ -18,7 +18,6 @@ def run(arguments) -> None:
   from transformer import config as configs
   from transformer import tree
   from transformer.runs.run import Run
-  from transformer.runs.trainer import sign
 
   run = Run.open(arguments.run_path)
   params = run.params(arguments.step)

@@ -1,8 +1,8 @@
 """Configs are frozen dataclasses: set by dotted flags, stored as JSON, checked against
 their annotations."""
 
-from transformer.config.command_line import override, parse, split_flags
-from transformer.config.recipes import annotations, members
+from transformer.config.command_line import override, parse, replace, split_flags
+from transformer.config.recipes import annotations, members, written
 from transformer.config.serialisation import (
   differences,
   digest,
@@ -26,5 +26,7 @@ __all__ = [
   "members",
   "override",
   "parse",
+  "replace",
   "split_flags",
+  "written",
 ]

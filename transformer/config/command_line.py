@@ -3,6 +3,7 @@ with literals, `--config.schedule='Noam(warmup=4000)'`."""
 
 import ast
 import dataclasses
+from collections.abc import Callable
 from typing import Any
 
 from transformer.config.recipes import (
@@ -58,30 +59,43 @@ def override(config: Any, path: str, text: str | None) -> Any:
   Raises:
     ValueError: there is no such field, or the value is not of its type.
   """
-  return _override(config, path.split("."), text, path)
-
-
-def _override(config, names: list[str], text: str | None, path: str):
-  name, rest = names[0], names[1:]
   flag = f"{PREFIX}{path}"
+
+  def value(annotation):
+    if text is not None:
+      return _parse(text, annotation, flag)
+    if not accepts(annotation, bool):
+      raise ValueError(f"{flag}: the value is missing; write {flag}=value")
+    return True
+
+  return _replace(config, path.split("."), value, path, flag)
+
+
+def replace(config: Any, path: str, value: Any) -> Any:
+  """`config` with the field at a dotted path set to a value, checked as by `check`.
+
+  Raises:
+    ValueError: there is no such field, or the value is not of its type.
+  """
+  return _replace(config, path.split("."), lambda _: value, path, path)
+
+
+def _replace(config, names: list[str], value: Callable, path: str, where: str):
+  name, rest = names[0], names[1:]
   fields = annotations(type(config))
   if name not in fields:
     prefix = path.split(".")[: -len(names)]
-    raise ValueError(no_such_field(flag, name, type(config), prefix))
-  value = getattr(config, name)
+    raise ValueError(no_such_field(where, name, type(config), prefix))
+  old = getattr(config, name)
   if rest:
-    if not dataclasses.is_dataclass(value):
-      raise ValueError(f"{flag}: {name} is {abbreviate(repr(value))}, without fields")
-    new = _override(value, rest, text, path)
-  elif text is None:
-    if not accepts(fields[name], bool):
-      raise ValueError(f"{flag}: the value is missing; write {flag}=value")
-    new = True
+    if not dataclasses.is_dataclass(old):
+      raise ValueError(f"{where}: {name} is {abbreviate(repr(old))}, without fields")
+    new = _replace(old, rest, value, path, where)
   else:
-    new = _parse(text, fields[name], flag)
-    check_value(new, fields[name], flag, path.count(".") + 1)
+    new = value(fields[name])
+    check_value(new, fields[name], where, path.count(".") + 1)
   values = {field: getattr(config, field) for field in fields} | {name: new}
-  return build(type(config), values, flag, None if rest else name)
+  return build(type(config), values, where, None if rest else name)
 
 
 def parse(text: str, annotation: Any, flag: str) -> Any:

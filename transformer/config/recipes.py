@@ -136,3 +136,17 @@ def abbreviate(text: str) -> str:
   """A text for one line of an error message."""
   printable = text if text.isprintable() else ascii(text)
   return printable if len(printable) <= 60 else f"{printable[:57]}..."
+
+
+def written(value: Any) -> str:
+  """A value as the command line writes it; a recipe without the fields that have their
+  defaults: `Learned(length=128)`."""
+  if not dataclasses.is_dataclass(value) or isinstance(value, type):
+    return repr(value)
+  values = {f.name: (getattr(value, f.name), f) for f in dataclasses.fields(value)}
+  changed = [
+    f"{name}={written(own)}"
+    for name, (own, field) in values.items()
+    if field.init and (field.default is dataclasses.MISSING or own != field.default)
+  ]
+  return f"{type(value).__name__}({', '.join(changed)})"

@@ -1,4 +1,4 @@
-"""What a process sets up before it computes."""
+"""Where compiled programs are kept."""
 
 import os
 from pathlib import Path
@@ -7,7 +7,8 @@ import jax
 
 
 def enable_compilation_cache() -> None:
-  """Keeps compiled programs in the user's cache, unless JAX was told of a place."""
+  """Keeps compiled programs in the user's cache, unless JAX_COMPILATION_CACHE_DIR
+  names another."""
   if "JAX_COMPILATION_CACHE_DIR" in os.environ:
     return
   base = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache")

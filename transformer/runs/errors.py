@@ -1,4 +1,4 @@
-"""What an error of the devices means, and what would mend it."""
+"""What an error of the devices means, and how to fix it."""
 
 import math
 import os
@@ -7,7 +7,6 @@ from pathlib import Path
 from typing import Any
 
 import jax
-import numpy as np
 
 from transformer.experiment import Config
 from transformer.training.mesh import bytes_per_device
@@ -18,28 +17,28 @@ def explain(
   error: Exception,
   path: Path,
   config: Config,
-  gone: list[int],
+  ended: list[int],
   compiled: Callable[[], Any] | None,
   state: TrainState | None,
 ) -> Exception:
-  """An error that says what is wrong and the mend; `error` itself if it is neither the
-  memory nor another process.
+  """An error that says what is wrong and how to fix it; `error` itself if it is neither
+  out of memory nor another process that died.
 
   Args:
     error: what JAX raised.
     path: of the run.
     config: of the run.
-    gone: the numbers of the run's other processes that have ended.
+    ended: the numbers of the run's other processes that have ended.
     compiled: compiles the step, for its memory analysis.
-    state: shapes of the state, laid out on the mesh.
+    state: shapes and shardings of the state.
   """
   text = str(error)
   if "RESOURCE_EXHAUSTED" in text or "out of memory" in text.lower():
     return MemoryError(f"{path}: {_memory(config, compiled, state)}")
   if jax.process_count() > 1:
-    names = ", ".join(f"process {n}" for n in gone) or "another process of the run"
+    names = ", ".join(f"process {n}" for n in ended) or "another process of the run"
     return ValueError(
-      f"{path}: {names} is gone, so process {jax.process_index()} cannot go on; start "
+      f"{path}: {names} is gone, so process {jax.process_index()} cannot continue; start "
       f"all {jax.process_count()} again: the same command resumes from the last "
       "checkpoint"
     )
@@ -53,34 +52,36 @@ def _memory(config: Config, compiled, state: TrainState | None) -> str:
   if state is None or compiled is None:
     return f"{lead}; lower it"
   params = bytes_per_device(state.params)
-  held = {
+  sizes = {
     "parameters": params,
     "optimizer": bytes_per_device(state.opt_state),
     "moving average": bytes_per_device(state.ema),
     "gradients": params,
   }
-  fixed = sum(held.values())
+  fixed = sum(sizes.values())
   try:
     temporary = compiled().memory_analysis().temp_size_in_bytes
   except (jax.errors.JaxRuntimeError, AttributeError):
     temporary = None
   if temporary is not None:
-    held["activations"] = max(temporary - params, 0)
+    sizes["activations"] = max(temporary - params, 0)
   limit = device_limit()
-  shown = ", ".join(f"{name} {format_bytes(size)}" for name, size in held.items() if size)
-  mends = []
+  listed = ", ".join(
+    f"{name} {format_bytes(size)}" for name, size in sizes.items() if size
+  )
+  fixes = []
   if fixed < limit:
-    fits = tokens // 2
-    if held.get("activations"):
-      share = (limit - fixed) / held["activations"]
-      fits = tokens // 2 ** max(1, math.ceil(-math.log2(share)))
-    if fits:
-      mends.append(f"--config.batching.tokens={fits}")
-  ways = 2 ** max(1, math.ceil(math.log2(sum(held.values()) / limit)))
-  mends.append(f"{ways} devices with --config.mesh='Mesh(fsdp={ways})'")
+    smaller = tokens // 2
+    if sizes.get("activations"):
+      share = (limit - fixed) / sizes["activations"]
+      smaller = tokens // 2 ** max(1, math.ceil(-math.log2(share)))
+    if smaller:
+      fixes.append(f"--config.batching.tokens={smaller}")
+  devices = 2 ** max(1, math.ceil(math.log2(sum(sizes.values()) / limit)))
+  fixes.append(f"{devices} devices with --config.mesh='Mesh(fsdp={devices})'")
   return (
-    f"{lead}; a device of {format_bytes(limit)} would hold {shown}; what should fit: "
-    f"{' or '.join(mends)}; the last checkpoint is whole"
+    f"{lead}; a device of {format_bytes(limit)} would hold {listed}; what should fit: "
+    f"{' or '.join(fixes)}; the last checkpoint is whole"
   )
 
 

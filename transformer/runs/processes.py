@@ -1,22 +1,18 @@
-"""The processes of one run: found together, stopped at one step, left at once."""
+"""The processes of one run: how they join, stop at the same step, and exit."""
 
 import contextlib
-import fcntl
 import os
 import signal
-import socket
 import sys
-from pathlib import Path
-from typing import IO
 
 import jax
 from jax.experimental import multihost_utils
 
 INTERRUPTED = 143
-"""Exit status after SIGTERM: the state was saved, and the same command goes on."""
+"""Exit status after SIGTERM: the state was saved, and the same command resumes."""
 
-PATIENCE = 30
-"""Seconds after which a process that is heard of no more counts as gone."""
+HEARTBEAT_TIMEOUT = 30
+"""Seconds without a heartbeat after which a process counts as gone."""
 
 
 def join(
@@ -24,7 +20,7 @@ def join(
 ) -> None:
   """Joins the other processes of the run; before any computation.
 
-  With nothing given, JAX asks the cluster: SLURM, Open MPI, Kubernetes, a TPU pod.
+  Without arguments, JAX asks the cluster: SLURM, Open MPI, Kubernetes, a TPU pod.
 
   Args:
     address: `host:port` of process 0.
@@ -37,7 +33,7 @@ def join(
   try:
     jax.distributed.initialize(
       address, processes, process, initialization_timeout=300,
-      heartbeat_timeout_seconds=PATIENCE, shutdown_timeout_seconds=PATIENCE,
+      heartbeat_timeout_seconds=HEARTBEAT_TIMEOUT, shutdown_timeout_seconds=HEARTBEAT_TIMEOUT,
     )  # fmt: skip
   except (RuntimeError, ValueError) as error:
     line = str(error).partition("\n")[0]
@@ -52,15 +48,15 @@ def is_primary() -> bool:
   return jax.process_index() == 0
 
 
-def barrier(place: str) -> None:
-  """Waits until every process has come to `place`."""
+def barrier(name: str) -> None:
+  """Waits until every process has reached the barrier of this name."""
   if jax.process_count() > 1:
-    multihost_utils.sync_global_devices(place)
+    multihost_utils.sync_global_devices(name)
 
 
 def exit(status: int) -> None:
-  """Ends the process. One of several goes at once, without the barrier at which JAX
-  would wait for those that cannot come any more."""
+  """Ends the process. One of several exits at once, without the barrier at which JAX
+  would wait for those that have died."""
   if jax.process_count() > 1 and status not in (0, INTERRUPTED):
     sys.stdout.flush()
     sys.stderr.flush()
@@ -69,95 +65,40 @@ def exit(status: int) -> None:
 
 
 class Interrupt:
-  """Turns SIGTERM into an answer that is the same in every process at a step."""
+  """Turns SIGTERM into a decision to stop, the same in every process at a step."""
 
   def __init__(self):
     self.raised = False
-    self._breaks = False
+    self._raises = False
 
   def __enter__(self):
-    # Of several, JAX's own service passes the notice round.
+    # With several processes, JAX's preemption service forwards the notice.
     if jax.process_count() == 1:
-      self._before = signal.signal(signal.SIGTERM, self._note)
+      self._previous = signal.signal(signal.SIGTERM, self._handle)
     return self
 
   def __exit__(self, *_):
     if jax.process_count() == 1:
-      signal.signal(signal.SIGTERM, self._before)
+      signal.signal(signal.SIGTERM, self._previous)
 
-  def _note(self, *_):
+  def _handle(self, *_):
     self.raised = True
-    if self._breaks:
+    if self._raises:
       raise InterruptedError
 
   @contextlib.contextmanager
   def raising(self):
     """A context in which SIGTERM raises InterruptedError at once, for work that takes
-    long and changes nothing. Several processes, which could not leave it at one and the
-    same place, go through with it."""
-    self._breaks = True
+    long and changes nothing. Several processes, which would not leave it at the same
+    point, finish it."""
+    self._raises = True
     try:
       yield
     finally:
-      self._breaks = False
+      self._raises = False
 
-  def at(self, step: int) -> bool:
-    """Whether to stop after `step`; every process asks at every step."""
+  def should_stop(self, step: int) -> bool:
+    """Whether to stop after `step`; every process must ask at every step."""
     if jax.process_count() > 1:
       self.raised |= multihost_utils.reached_preemption_sync_point(step)
     return self.raised
-
-
-class Lock:
-  """Holds a directory, made if need be, for the processes of one run; the system lets
-  go by itself when a process ends, however it does. What stays empty is removed."""
-
-  NAME = ".lock-"
-
-  def __init__(self, directory: Path):
-    self._directory = Path(directory)
-
-  def _path(self, process: int) -> Path:
-    return self._directory / f"{self.NAME}{process}"
-
-  def __enter__(self):
-    """Raises ValueError if another run's process holds the directory."""
-    self._directory.mkdir(parents=True, exist_ok=True)
-    self._file = self._path(jax.process_index()).open("a+")
-    if not _taken(self._file):
-      self._file.seek(0)
-      holder = self._file.read().strip() or "another process"
-      self._file.close()
-      raise ValueError(
-        f"{self._directory}: {holder} trains here already; stop it, or choose another "
-        "--workdir"
-      )
-    self._file.truncate(0)
-    self._file.write(f"process {os.getpid()} on {socket.gethostname()}")
-    self._file.flush()
-    return self
-
-  def __exit__(self, *_):
-    with contextlib.suppress(OSError):
-      if all(entry.name.startswith(self.NAME) for entry in self._directory.iterdir()):
-        self._path(jax.process_index()).unlink()
-        self._directory.rmdir()
-    self._file.close()
-
-  def gone(self) -> list[int]:
-    """Those of this run's processes that have ended, as far as their locks tell."""
-    found = []
-    for process in range(jax.process_count()):
-      if process != jax.process_index() and self._path(process).exists():
-        with self._path(process).open("a+") as file:
-          if _taken(file):
-            found.append(process)
-    return found
-
-
-def _taken(file: IO) -> bool:
-  try:
-    fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-  except OSError:
-    return False
-  return True

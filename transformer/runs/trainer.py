@@ -1,5 +1,6 @@
 """The one training loop: steps, evaluations, checkpoints, and how it ends."""
 
+import contextlib
 import dataclasses
 import functools
 import sys
@@ -10,13 +11,19 @@ import jax
 
 from transformer import config as configs
 from transformer import tree
-from transformer.runs import warm_start as inherit
-from transformer.runs.errors import explain
 from transformer.experiment import Config
-from transformer.runs.processes import INTERRUPTED, Interrupt, Lock, is_primary, barrier
+from transformer.runs import warm_start
+from transformer.runs.directory import claim
+from transformer.runs.errors import explain
+from transformer.runs.metrics import Metrics
+from transformer.runs.prepare import parent_params, prepare
+from transformer.runs.processes import INTERRUPTED, Interrupt, barrier, is_primary
+from transformer.runs.progress import Progress
 from transformer.runs.report import write_report
-from transformer.runs.run import Run, foreign, open_parent, prepare_together
+from transformer.runs.run import Run
+from transformer.runs.training_log import TrainingLog
 from transformer.tasks.base import EvaluationInputs
+from transformer.training.checkpoint import Checkpoints
 from transformer.training.mesh import batch_sharding, check_batches, own_rows, put
 from transformer.training.state import (
   TrainState,
@@ -26,37 +33,10 @@ from transformer.training.state import (
   init_state,
 )
 from transformer.training.step import step_program
-from transformer.runs.metrics import Metrics, Watch
-
-
-@dataclasses.dataclass
-class Progress:
-  """What the held-out scores say so far; a part of every checkpoint's note."""
-
-  best: float | None = None
-  best_step: int = 0
-  stale: int = 0  # evaluations since the best
-  evaluated: int = 0  # the last step that was
-  window: tuple[float, float] = (0.0, 0.0)
-
-  def see(self, step: int, rank: float) -> None:
-    """Notes an evaluation; a higher rank is better."""
-    self.evaluated = step
-    if self.best is None or rank > self.best:
-      self.best, self.best_step, self.stale = rank, step, 0
-    else:
-      self.stale += 1
-
-  @classmethod
-  def of(cls, note: dict[str, Any]) -> "Progress":
-    """From a checkpoint's note."""
-    found = cls(**note["progress"])
-    found.window = tuple(found.window)  # type: ignore[assignment]
-    return found
 
 
 def train(config: Config, workdir: Path) -> int:
-  """Trains, or goes on training, until `config.steps`.
+  """Trains until `config.steps`, from the newest checkpoint if there is one.
 
   Returns:
     The exit status: 0, or `INTERRUPTED`.
@@ -68,87 +48,68 @@ def train(config: Config, workdir: Path) -> int:
   path = Path(workdir)
   mesh = config.mesh.build()
   check_batches(mesh.shape, config.batching.shapes, config.accumulate)
-  check_fit(config)
-  if foreign(path):
-    raise ValueError(
-      f"{path}: not a run and not empty; choose another --workdir or empty it"
-    )
-  with Lock(path) as lock:
+  check_model(config)
+  with claim(path, "config.json", "run") as lock:
     compiled = state = None
     try:
-      run = prepare_together(config, path)
-      # Read by each process for itself, so before there is a mesh.
-      given = inherited(run)
+      run = prepare(config, path)
+      # Each process reads them by itself, so before there is a mesh.
+      initial = parent_params(run)
       with jax.set_mesh(mesh):
-        training = Training(run, mesh, given)
-        del given  # large, and used up by the first step
-        compiled, state = training.compiled, training.abstract
-        return training.go()
+        trainer = Trainer(run, mesh, initial)
+        del initial  # large, and not needed after the first step
+        compiled, state = trainer.compiled, trainer.abstract
+        return trainer.train()
     except jax.errors.JaxRuntimeError as error:
-      raise explain(error, path, config, lock.gone(), compiled, state) from error
+      ended = lock.ended_processes()
+      raise explain(error, path, config, ended, compiled, state) from error
 
 
-def check_fit(config: Config) -> None:
-  """Raises ValueError where the model does not read what the task gives."""
+def check_model(config: Config) -> None:
+  """Raises ValueError where the model does not take the task's batches."""
   example = config.task.example(config.batching.shapes[0])
-  reads, gives = type(config.model.example()), type(example)
-  if reads is not gives:
+  takes, makes = type(config.model.example()), type(example)
+  if takes is not makes:
     raise ValueError(
-      f"--config.model: {type(config.model).__name__} reads {reads.__name__}, and the "
-      f"task {type(config.task).__name__} gives {gives.__name__}; choose a model and a "
-      "task that go together"
+      f"--config.model: {type(config.model).__name__} takes {takes.__name__}, but the "
+      f"task {type(config.task).__name__} makes {makes.__name__}; choose a model and a "
+      "task that match"
     )
   config.task.check(config.model)
-  # The model itself refuses sizes that it cannot read.
+  # The model itself refuses sizes that it cannot take.
   init = config.model.module(config.tokenizer.vocabulary, config.precision.dtype).init
   jax.eval_shape(init, jax.random.key(0), example)
 
 
-def inherited(run: Run) -> Any:
-  """The parameters that a run begins with, NumPy arrays; None if no other run gives
-  them, or it has begun.
+class Trainer:
+  """Trains one run on one mesh."""
 
-  Raises:
-    FileNotFoundError, ValueError: there is no such run, or it is damaged.
-  """
-  if not run.config.init or run.steps():
-    return None
-  parent = open_parent(run.config)
-  try:
-    return jax.device_get(parent.params())
-  except ValueError as error:
-    raise ValueError(f"--config.init: {error}") from None
-
-
-class Training:
-  """One run being trained on one mesh; `given` are the parameters that it begins
-  with, if they are not its own."""
-
-  def __init__(self, run: Run, mesh: jax.sharding.Mesh, given: Any = None):
-    self.run, self.config, self.mesh, self.given = run, run.config, mesh, given
+  def __init__(self, run: Run, mesh: jax.sharding.Mesh, parent_params: Any = None):
+    """Opens the training data; `parent_params` are those of the run `config.init`."""
+    self.run, self.config, self.parent_params = run, run.config, parent_params
     config, self.task, self.module = run.config, run.config.task, run.module()
     self.data_sha256 = config.data.fingerprint("train")
     # The others read what the first has tokenised.
     if is_primary():
-      self.training_data = self._features()
+      self.training_data = self._training_data()
     barrier("the corpus is tokenised")
     if not is_primary():
-      self.training_data = self._features()
+      self.training_data = self._training_data()
     init_key, self.seed_key = jax.random.split(jax.random.key(config.seed))
-    self.origin: dict[str, str] | None = None
-    weights = abstract_weights(self.module, self.training_data.example)
+    example = self.training_data.example
+    weights = abstract_weights(self.module, example)
     optimizer = config.gradient_transformation(weights)
-    self.init = init_state(
-      self.module, self.training_data.example, optimizer, init_key, config.ema
-    )
+    self.init = init_state(self.module, example, optimizer, init_key, config.ema)
     self.abstract = abstract_state(self.init, mesh)
     self.sharding = batch_sharding(mesh)
     loss = functools.partial(self.task.loss, self.module)
     self.step = step_program(
       loss, optimizer, self.abstract, config.ema, config.accumulate
     )
+    self.progress = Progress()
+    self.origin: dict[str, str] | None = None
 
-  def _features(self):
+  def _training_data(self):
     config, run = self.config, self.run
     return self.task.training_data(
       config.data, run.vocabulary, config.batching, config.seed, run.cache
@@ -163,90 +124,117 @@ class Training:
     batch = jax.tree.map(leaf, self.training_data.example)
     return self.step.lower(self.abstract, batch, self.seed_key).compile()
 
-  def go(self) -> int:
-    """Trains; returns the exit status."""
+  def train(self) -> int:
+    """Trains to the end; the exit status."""
     run, config = self.run, self.config
     with Interrupt() as interrupt, run.checkpoints() as checkpoints:
-      if checkpoints.steps:
-        state, note = checkpoints.restore(self.abstract)
-        run.check_vocabulary(note)
-        if note["data_sha256"] != self.data_sha256:
-          raise ValueError(
-            f"{run.path}: the training text of {config.data} is not what it was at "
-            f"step {int(state.step)}; put it back, or choose another --workdir"
-          )
-        progress, self.origin = Progress.of(note), note.get("init")
-      else:
-        state, progress = self.begin(), Progress()
-      begin = int(state.step)
-      if finished(run, begin, progress):
+      state = self.restore(checkpoints) if checkpoints.steps else self.initial_state()
+      start = int(state.step)
+      finished = self.progress.finished(config, start)
+      if finished:
+        if is_primary():
+          print(f"{run.path}: {finished}")
         return 0
-      say(run, self.training_data.notes, state, begin)
-      metrics = Metrics(run.path, begin)
-      watch = Watch(config, metrics, begin, self.training_data.examples, progress.window)
-      try:
-        status, samples = self.loop(state, progress, interrupt, checkpoints, watch)
-      finally:
-        watch.close()
-        metrics.close()
+      self.print_start(state)
+      with (
+        contextlib.closing(Metrics(run.path, start)) as metrics,
+        contextlib.closing(
+          TrainingLog(
+            config, metrics, start, self.training_data.examples, self.progress.window
+          )
+        ) as log,
+      ):
+        status, samples = self.loop(state, interrupt, checkpoints, log)
     if status == 0 and is_primary():
-      write_report(run.path, config, Metrics.read(run.path), samples, watch.seconds)
+      write_report(run.path, config, Metrics.read(run.path), samples, log.seconds)
       print(f"{run.path}: done; see {run.path / 'report.md'}", file=sys.stderr)
     return status
 
-  def begin(self) -> TrainState:
-    """The state before the first step, with what another run gives to it."""
-    state, given = create_state(self.init, self.abstract), self.given
-    if given is None:
+  def initial_state(self) -> TrainState:
+    """The state before the first step, with the parameters of `config.init`."""
+    state, params = create_state(self.init, self.abstract), self.parent_params
+    if params is None:
       return state
-    origin, self.given = self.config.init, None
-    self.origin = {"run": origin, "parameters_sha256": tree.sha256(given)}
+    parent, self.parent_params = self.config.init, None
+    self.origin = {"run": parent, "parameters_sha256": tree.sha256(params)}
     if is_primary():
-      found = inherit.fit(tree.merge(state.params, state.batch_stats), given)
-      print(f"{self.run.path}: begins with {origin}: {found}", file=sys.stderr)
-    return inherit.begin(state, given)
+      own = tree.merge(state.params, state.batch_stats)
+      match = warm_start.match_params(own, params)
+      print(f"{self.run.path}: starts from {parent}: {match}", file=sys.stderr)
+    return warm_start.warm_start(state, params)
 
-  def loop(self, state, progress: Progress, interrupt, checkpoints, watch: Watch):
+  def restore(self, checkpoints: Checkpoints) -> TrainState:
+    """The state of the newest checkpoint, with what was recorded of the run.
+
+    Raises:
+      ValueError: it was made with another vocabulary, training text or model.
+    """
+    state, note = checkpoints.restore(self.abstract)
+    self.run.check_vocabulary(note)
+    if note["data_sha256"] != self.data_sha256:
+      raise ValueError(
+        f"{self.run.path}: the training text of {self.config.data} has changed since "
+        f"step {int(state.step)}; restore it, or choose another --workdir"
+      )
+    self.progress, self.origin = Progress.from_note(note), note.get("init")
+    return state
+
+  def print_start(self, state: TrainState) -> None:
+    """Prints what is about to be trained."""
+    if not is_primary():
+      return
+    devices, step = jax.devices(), int(state.step)
+    start = f"resumed at step {step:,}" if step else "from the start"
+    processes = jax.process_count()
+    spread = f" in {processes} processes" if processes > 1 else ""
+    print(
+      f"{self.run.path}: {tree.size(state.params):,} parameters on {len(devices)} "
+      f"{devices[0].platform} device(s){spread}, {start}", file=sys.stderr,
+    )  # fmt: skip
+    for note in self.training_data.notes:
+      print(f"  {note}", file=sys.stderr, flush=True)
+
+  def loop(self, state, interrupt: Interrupt, checkpoints, log: TrainingLog):
     """Steps until the end, SIGTERM or no progress; the exit status and samples."""
-    config, samples, done = self.config, None, int(state.step)
-    due = done > 0 and done % config.eval_every == 0 and progress.evaluated < done
-    if due:
-      samples = self.evaluate(state, done, progress, interrupt, watch)[1]
+    config, samples, step = self.config, None, int(state.step)
+    # SIGTERM may have come within the evaluation of the step that was saved.
+    if step and step % config.eval_every == 0 and self.progress.evaluated < step:
+      samples = self.evaluate(state, step, interrupt, log)[1]
     batches = self.training_data.batches(
-      done, config.steps, functools.partial(own_rows, self.sharding)
+      step, config.steps, functools.partial(own_rows, self.sharding)
     )
-    for number, batch in batches:
-      state, numbers = self.step(state, put(batch, self.sharding), self.seed_key)
-      done = number + 1
-      watch.step(done, numbers)
-      rank, last = None, done == config.steps
-      if done % config.eval_every == 0 or last:
-        watch.flush()
-        rank, samples = self.evaluate(state, done, progress, interrupt, watch)
-      stopping = interrupt.at(done)
-      over = last or out_of_patience(config, progress)
-      best = rank is not None and config.keep.best
-      if done % config.save_every == 0 or best or over or stopping:
-        watch.flush()
-        progress.window = watch.window
-        self.save(checkpoints, state, progress, rank)
-      if over:
+    for index, batch in batches:
+      state, metrics = self.step(state, put(batch, self.sharding), self.seed_key)
+      step = index + 1
+      log.add_step(step, metrics)
+      rank, last = None, step == config.steps
+      if step % config.eval_every == 0 or last:
+        log.flush()
+        rank, samples = self.evaluate(state, step, interrupt, log)
+      stopping = interrupt.should_stop(step)
+      done = last or self.progress.out_of_patience(config)
+      is_best = rank is not None and config.keep.best
+      if step % config.save_every == 0 or is_best or done or stopping:
+        log.flush()
+        self.progress.window = log.window
+        self.save(checkpoints, state, rank)
+      if done:
         break
       if stopping:
-        watch.tell(
-          f"{self.run.path}: stopped at step {done} of {config.steps}; the same "
-          "command goes on"
+        log.print(
+          f"{self.run.path}: stopped at step {step} of {config.steps}; the same "
+          "command resumes it"
         )
         return INTERRUPTED, None
-    watch.flush()
+    log.flush()
     return 0, samples
 
-  def evaluate(self, state, done: int, progress: Progress, interrupt, watch: Watch):
+  def evaluate(self, state, step: int, interrupt: Interrupt, log: TrainingLog):
     """Scores the held-out split: the rank and samples, or None twice where SIGTERM
-    came first; it is then done after the stop."""
+    came first; the resumed run then evaluates."""
     config, run = self.config, self.run
     try:
-      with watch.paused(), interrupt.raising():
+      with log.paused(), interrupt.raising():
         inputs = EvaluationInputs(
           self.module, state.eval_params, config.data, run.vocabulary, "val", run.cache,
           is_primary(),
@@ -255,12 +243,12 @@ class Training:
     except InterruptedError:
       return None, None
     numbers = {k: v for k, v in scores.items() if not isinstance(v, str)}
-    rank = sign(config.metric) * numbers[config.metric]
-    progress.see(done, rank)
-    watch.scores(done, numbers)
+    rank = self.task.metric(config.metric).rank(numbers[config.metric])
+    self.progress.record(step, rank)
+    log.add_scores(step, numbers)
     return rank, samples
 
-  def save(self, checkpoints, state, progress: Progress, rank: float | None) -> None:
+  def save(self, checkpoints, state: TrainState, rank: float | None) -> None:
     """Saves the whole state.
 
     Raises:
@@ -276,55 +264,8 @@ class Training:
       "config_sha256": configs.digest(run.config),
       "tokenizer_sha256": run.vocabulary.sha256,
       "data_sha256": self.data_sha256,
-      "progress": dataclasses.asdict(progress),
+      "progress": dataclasses.asdict(self.progress),
     }
     if self.origin:
       note["init"] = self.origin
     checkpoints.save(state, note, rank)
-
-
-LOWER = ("loss", "perplexity", "bits_per_character")
-"""Held-out scores of which less is better; of all others, more."""
-
-
-def sign(metric: str) -> int:
-  """What makes more of a score better."""
-  return -1 if metric in LOWER else 1
-
-
-def out_of_patience(config: Config, progress: Progress) -> bool:
-  """Whether too many evaluations have passed without a new best."""
-  return bool(config.patience) and progress.stale >= config.patience
-
-
-def finished(run: Run, begin: int, progress: Progress) -> bool:
-  """Whether there is nothing left to train; then says so."""
-  config = run.config
-  if begin >= config.steps:
-    text = f"already at step {begin} of {config.steps}; raise --config.steps to go on"
-  elif out_of_patience(config, progress):
-    text = (
-      f"stopped at step {begin} of {config.steps}: {config.metric} is no better since "
-      f"step {progress.best_step}; raise --config.patience from {config.patience} to "
-      "go on"
-    )
-  else:
-    return False
-  if is_primary():
-    print(f"{run.path}: {text}")
-  return True
-
-
-def say(run: Run, notes: tuple[str, ...], state: TrainState, begin: int) -> None:
-  """Tells what is about to be trained."""
-  if not is_primary():
-    return
-  devices = jax.devices()
-  start = f"resumed at step {begin:,}" if begin else "from the start"
-  together = f" in {jax.process_count()} processes" if jax.process_count() > 1 else ""
-  print(
-    f"{run.path}: {tree.size(state.params):,} parameters on {len(devices)} "
-    f"{devices[0].platform} device(s){together}, {start}", file=sys.stderr,
-  )  # fmt: skip
-  for note in notes:
-    print(f"  {note}", file=sys.stderr, flush=True)

@@ -1,4 +1,4 @@
-"""A run that begins with the parameters of another, and parameters that stay."""
+"""Warm starts: parameters taken from another run, and parameters that are frozen."""
 
 import difflib
 from typing import Any, NamedTuple
@@ -12,51 +12,57 @@ from transformer.training.optimizers import begins_with
 from transformer.training.state import TrainState
 
 
-class Fit(NamedTuple):
-  """The paths of a model's parameters: those that another run has under the same name
-  and in the same shape, those that it has in another shape, and those it lacks."""
+class Match(NamedTuple):
+  """The paths of a model's parameters, by what a parent run has for them.
 
-  taken: tuple[str, ...]
+  Attributes:
+    same: parameters of the same name and shape.
+    other_shape: of the same name in another shape.
+    missing: those that it does not have.
+  """
+
+  same: tuple[str, ...]
   other_shape: tuple[str, ...]
-  new: tuple[str, ...]
+  missing: tuple[str, ...]
 
   def __str__(self) -> str:
-    parts = [f"{len(self.taken)} arrays taken ({listed(self.taken)})"]
+    parts = [f"{len(self.same)} arrays taken ({summarise(self.same)})"]
     if self.other_shape:
       parts.append(f"{len(self.other_shape)} of another shape left")
-    fresh = (*self.other_shape, *self.new)
-    parts.append(f"{len(fresh)} new ({listed(fresh)})" if fresh else "none new")
+    new = (*self.other_shape, *self.missing)
+    parts.append(f"{len(new)} new ({summarise(new)})" if new else "none new")
     return ", ".join(parts)
 
 
-def listed(paths: tuple[str, ...], most: int = 8) -> str:
-  """The first two names of every path, each once, for a reader."""
+def summarise(paths: tuple[str, ...], most: int = 8) -> str:
+  """The first two parts of every path, each once, for the reader."""
   names = list(dict.fromkeys("/".join(path.split("/")[:2]) for path in paths))
   return ", ".join(names[:most] + ["…"] * (len(names) > most))
 
 
-def fit(own: Any, given: Any) -> Fit:
-  """What of the tree `given` fits into the tree `own`; of both, shapes suffice."""
-  old = {path: leaf.shape for path, leaf in tree.paths(given).items()}
-  taken, other_shape, new = [], [], []
-  for path, leaf in tree.paths(own).items():
-    if path not in old:
-      new.append(path)
-    elif old[path] != leaf.shape:
+def match_params(params: Any, parent: Any) -> Match:
+  """Compares two trees of parameters, or of their shapes."""
+  shapes = {path: leaf.shape for path, leaf in tree.paths(parent).items()}
+  same, other_shape, missing = [], [], []
+  for path, leaf in tree.paths(params).items():
+    if path not in shapes:
+      missing.append(path)
+    elif shapes[path] != leaf.shape:
       other_shape.append(path)
     else:
-      taken.append(path)
-  return Fit(tuple(taken), tuple(other_shape), tuple(new))
+      same.append(path)
+  return Match(tuple(same), tuple(other_shape), tuple(missing))
 
 
-def check_fit(own: Any, given: Any, model: str, run: str) -> None:
-  """Raises ValueError where nothing of `given`, the parameters of `run`, fits."""
-  found = fit(own, given)
-  if not found.taken:
+def check_any_match(params: Any, parent: Any, model: str, run: str) -> None:
+  """Raises ValueError where `run`, with the parameters `parent`, has none that `params`
+  of a `model` could start from."""
+  if not match_params(params, parent).same:
+    theirs, ours = (summarise(tuple(tree.paths(part))) for part in (parent, params))
     raise ValueError(
       f"--config.init: {run} and this {model} have no parameter in common: there, "
-      f"{listed(tuple(tree.paths(given)))}; here, {listed(tuple(tree.paths(own)))}, or "
-      "in other shapes; choose another run, or this one's model and sizes"
+      f"{theirs}; here, {ours}, or in other shapes; choose another run, or this one's "
+      "model and sizes"
     )
 
 
@@ -78,23 +84,24 @@ def check_frozen(own: Any, prefixes: tuple[str, ...]) -> None:
     )
 
 
-def begin(state: TrainState, given: Any) -> TrainState:
-  """The state before the first step with all of `given` that fits, laid out as it was.
+def warm_start(state: TrainState, parent: Any) -> TrainState:
+  """The state before the first step with every parameter of `parent` that matches,
+  sharded as it was.
 
-  Optimizer state is that of fresh parameters: every rule here begins at zero.
+  The optimizer's state is that of fresh parameters: every rule here starts at zero.
   """
   own = tree.merge(state.params, state.batch_stats)
-  fits = set(fit(own, given).taken)
-  old = tree.paths(given)
+  same = set(match_params(own, parent).same)
+  parent_leaves = tree.paths(parent)
 
-  def leaf(path, here):
+  def leaf(path, fresh):
     name = jax.tree_util.keystr(path, simple=True, separator="/")
-    if name not in fits:
-      return here
-    array = np.asarray(old[name], here.dtype)
-    return jax.make_array_from_callback(here.shape, here.sharding, lambda at: array[at])
+    if name not in same:
+      return fresh
+    array = np.asarray(parent_leaves[name], fresh.dtype)
+    return jax.make_array_from_callback(fresh.shape, fresh.sharding, array.__getitem__)
 
-  found = jax.tree_util.tree_map_with_path(leaf, own)
-  params, batch_stats = tree.divide(found, state.batch_stats)
-  average = None if state.ema is None else jax.tree.map(jnp.copy, params)
-  return state.replace(params=params, batch_stats=batch_stats, ema=average)  # type: ignore[attr-defined]
+  mixed = jax.tree_util.tree_map_with_path(leaf, own)
+  params, batch_stats = tree.divide(mixed, state.batch_stats)
+  ema = None if state.ema is None else jax.tree.map(jnp.copy, params)
+  return state.replace(params=params, batch_stats=batch_stats, ema=ema)  # type: ignore[attr-defined]

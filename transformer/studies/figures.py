@@ -10,7 +10,7 @@ matplotlib.use("Agg")
 import matplotlib.pyplot as plt
 from matplotlib.axes import Axes
 
-from transformer.studies.entry import Entry
+from transformer.studies.row_results import RowResults
 from transformer.studies.rows import HeldOut
 
 UNITS = {
@@ -36,21 +36,21 @@ class Figure:
     self,
     file: Path,
     title: str,
-    entries: Sequence[Entry],
+    rows: Sequence[RowResults],
     columns: Sequence[str],
     held_out: Sequence[HeldOut],
   ) -> bool:
-    """Draws scores of the rows that have any; whether there was something to draw."""
+    """Draws the scores of rows that have any; False if there is nothing to draw."""
     return False
 
 
 @dataclasses.dataclass(frozen=True)
-class Dots(Figure):
+class DotPlot(Figure):
   """A panel for each column, rows one below the other: the mean over seeds with its
   deviation, and each seed."""
 
-  def draw(self, file, title, entries, columns, held_out) -> bool:
-    done = [entry for entry in entries if entry.results]
+  def draw(self, file, title, rows, columns, held_out) -> bool:
+    done = [row for row in rows if row.results]
     if not done:
       return False
     figure, axes = plt.subplots(
@@ -58,40 +58,40 @@ class Dots(Figure):
       sharey=True, squeeze=False, layout="constrained",
     )  # fmt: skip
     figure.suptitle(title)
-    places = range(len(done))
+    positions = range(len(done))
     for axis, column in zip(axes[0], columns, strict=True):
-      for place, entry in zip(places, done, strict=True):
-        values = entry.values(column)
+      for position, row in zip(positions, done, strict=True):
+        values = row.values(column)
         axis.plot(
-          values, [place] * len(values), "|", color="gray", markersize=9,
-          label="each seed" if place == 0 else None,
+          values, [position] * len(values), "|", color="gray", markersize=9,
+          label="each seed" if position == 0 else None,
         )  # fmt: skip
-        spread = entry.spread(column)
-        if spread:
+        summary = row.summary(column)
+        if summary:
           axis.errorbar(
-            spread.mean, place, xerr=spread.deviation, fmt="o", color="black",
+            summary.mean, position, xerr=summary.deviation, fmt="o", color="black",
             markersize=5, capsize=3,
-            label="mean and deviation over seeds" if place == 0 else None,
+            label="mean and deviation over seeds" if position == 0 else None,
           )  # fmt: skip
-      base = done[0].spread(column)
+      base = done[0].summary(column)
       if base:
         axis.axvline(
           base.mean, color="black", linestyle=":", linewidth=1,
           label=f"mean of {done[0].row.name}",
         )  # fmt: skip
-      axis.set(xlabel=labelled(column), yticks=list(places))
-      axis.set_yticklabels([entry.row.name for entry in done])
+      axis.set(xlabel=axis_label(column), yticks=list(positions))
+      axis.set_yticklabels([row.row.name for row in done])
       axis.grid(axis="x", alpha=0.3)
     axes[0, 0].set_ylim(len(done) - 0.5, -0.5)
     axes[0, 0].set_ylabel("row")
     handles, names = axes[0, 0].get_legend_handles_labels()
     figure.legend(handles, names, loc="outside lower center", ncols=3)
-    finish(figure, file)
+    save(figure, file)
     return True
 
 
 @dataclasses.dataclass(frozen=True)
-class OverSets(Figure):
+class LinesOverHeldOut(Figure):
   """A panel for each score, a line for each row, over the `x` of the held-out sets:
   scores by length, say.
 
@@ -106,25 +106,25 @@ class OverSets(Figure):
   mark: float | None = None
   marked: str = ""
 
-  def draw(self, file, title, entries, columns, held_out) -> bool:
-    done = [entry for entry in entries if entry.results]
+  def draw(self, file, title, rows, columns, held_out) -> bool:
+    done = [row for row in rows if row.results]
     if not done:
       return False
     figure, axes = panels(title, len(self.scores))
     for axis, score in zip(axes, self.scores, strict=True):
-      for number, entry in enumerate(done):
-        points = [(one.x, entry.spread(f"{one.name}/{score}")) for one in held_out]
-        line(axis, number, entry.row.name, points)
+      for number, row in enumerate(done):
+        points = [(one.x, row.summary(f"{one.name}/{score}")) for one in held_out]
+        line(axis, number, row.row.name, points)
       if self.mark is not None:
         axis.axvline(self.mark, color="gray", linestyle=":", label=self.marked)
-      axis.set(xlabel=self.label, ylabel=labelled(score))
+      axis.set(xlabel=self.label, ylabel=axis_label(score))
       axis.set_xticks([one.x for one in held_out])
-    close(figure, axes, file)
+    finish_lines(figure, axes, file)
     return True
 
 
 @dataclasses.dataclass(frozen=True)
-class OverRows(Figure):
+class LinesOverRows(Figure):
   """A panel for each column, over the `x` of the rows, a line for each `Row.line`.
 
   Attributes:
@@ -135,27 +135,27 @@ class OverRows(Figure):
   label: str = "x"
   logarithmic: bool = False
 
-  def draw(self, file, title, entries, columns, held_out) -> bool:
-    done = [entry for entry in entries if entry.results]
+  def draw(self, file, title, rows, columns, held_out) -> bool:
+    done = [row for row in rows if row.results]
     if not done:
       return False
-    names = list(dict.fromkeys(entry.row.line for entry in done))
+    names = list(dict.fromkeys(row.row.line for row in done))
     figure, axes = panels(title, len(columns))
     for axis, column in zip(axes, columns, strict=True):
       for number, name in enumerate(names):
-        own = [entry for entry in done if entry.row.line == name]
-        points = [(entry.row.x, entry.spread(column)) for entry in own]
+        own = [row for row in done if row.row.line == name]
+        points = [(row.row.x, row.summary(column)) for row in own]
         line(axis, number, name, points)
       if self.logarithmic:
         axis.set_xscale("log", base=2)
-        ticks = sorted({entry.row.x for entry in done})
+        ticks = sorted({row.row.x for row in done})
         axis.set_xticks(ticks, [f"{tick:g}" for tick in ticks])
-      axis.set(xlabel=self.label, ylabel=labelled(column))
-    close(figure, axes, file)
+      axis.set(xlabel=self.label, ylabel=axis_label(column))
+    finish_lines(figure, axes, file)
     return True
 
 
-def labelled(column: str) -> str:
+def axis_label(column: str) -> str:
   """An axis' label: the score's unit, and the set it was taken on."""
   name, slash, score = column.rpartition("/")
   unit = UNITS.get(score, score.replace("_", " "))
@@ -172,15 +172,15 @@ def panels(title: str, count: int):
 
 
 def line(axis: Axes, number: int, name: str, points) -> None:
-  """One line from left to right with its error bars, told from others by mark, dashes
-  and shade."""
-  known = sorted((x, spread) for x, spread in points if spread is not None)
-  if not known:
+  """One line from left to right with its error bars; lines differ by marker, dashes and
+  shade."""
+  sorted_points = sorted((x, summary) for x, summary in points if summary is not None)
+  if not sorted_points:
     return
   axis.errorbar(
-    [x for x, _ in known],
-    [spread.mean for _, spread in known],
-    yerr=[spread.deviation for _, spread in known],
+    [x for x, _ in sorted_points],
+    [summary.mean for _, summary in sorted_points],
+    yerr=[summary.deviation for _, summary in sorted_points],
     marker=MARKS[number % len(MARKS)],
     linestyle=STYLES[number % len(STYLES)],
     color=SHADES[number % len(SHADES)],
@@ -191,7 +191,7 @@ def line(axis: Axes, number: int, name: str, points) -> None:
   )
 
 
-def close(figure, axes: Sequence[Axes], file: Path) -> None:
+def finish_lines(figure, axes: Sequence[Axes], file: Path) -> None:
   """Grids, one legend, and the file."""
   for axis in axes:
     axis.grid(alpha=0.3)
@@ -199,10 +199,10 @@ def close(figure, axes: Sequence[Axes], file: Path) -> None:
   figure.legend(
     handles, names, loc="outside right upper", title="mean, deviation over seeds"
   )
-  finish(figure, file)
+  save(figure, file)
 
 
-def finish(figure, file: Path) -> None:
+def save(figure, file: Path) -> None:
   """Writes the file."""
   figure.savefig(file, dpi=110)
   plt.close(figure)

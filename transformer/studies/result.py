@@ -1,4 +1,4 @@
-"""What one trained seed of a row has given, kept in its run."""
+"""The scores of one trained seed of a row, kept in its run."""
 
 import dataclasses
 import hashlib
@@ -10,7 +10,8 @@ from pathlib import Path
 
 from transformer import config as configs
 from transformer.experiment import Config
-from transformer.runs.metrics import Metrics, write_whole
+from transformer.runs.directory import write_atomic
+from transformer.runs.metrics import Metrics
 from transformer.runs.run import Run
 from transformer.studies.rows import HeldOut
 from transformer.tasks.base import EvaluationInputs
@@ -23,39 +24,39 @@ class Result:
   """One run of a study, trained and scored.
 
   Attributes:
-    made_of: digest of the experiment and of what it was scored on.
+    fingerprint: digest of the experiment, its training text and the held-out texts.
     scores: by column, `set/score`.
     outputs, references: of the first set, if the task scores texts by BLEU; else empty.
     tokens_per_second: target tokens, in training: the median of the run's own figures
       without the first, which has compilation in it.
   """
 
-  made_of: str
+  fingerprint: str
   scores: dict[str, float]
   outputs: list[str]
   references: list[str]
   tokens_per_second: float
 
   def write(self, path: Path) -> None:
-    """Puts it into its run."""
+    """Writes it into its run."""
     data = json.dumps(dataclasses.asdict(self), ensure_ascii=False).encode()
-    write_whole(path / NAME, data)
+    write_atomic(path / NAME, data)
 
   @classmethod
   def read(
     cls, path: Path, config: Config, held_out: Sequence[HeldOut]
   ) -> "Result | None":
-    """That of a run, if it is there and of just this experiment."""
+    """That of a run, if it is there and of just this experiment on just these texts."""
     try:
       found = cls(**json.loads((path / NAME).read_text(encoding="utf-8")))
     except (OSError, ValueError, TypeError):
       return None
-    return found if found.made_of == made_of(config, held_out) else None
+    return found if found.fingerprint == fingerprint(config, held_out) else None
 
 
-def made_of(config: Config, held_out: Sequence[HeldOut]) -> str:
+def fingerprint(config: Config, held_out: Sequence[HeldOut]) -> str:
   """A digest of all that a result depends on."""
-  parts = [configs.digest(config)]
+  parts = [configs.digest(config), config.data.fingerprint("train")]
   for one in held_out:
     data = one.data or config.data
     parts += [one.name, one.split, data.fingerprint(one.split)]
@@ -81,7 +82,7 @@ def score(path: Path, held_out: Sequence[HeldOut]) -> Result:
       texts = [(output, wanted) for _, output, wanted in samples.rows]
   speeds = [v for _, n, v in Metrics.read(path) if n == "train/tokens_per_second"]
   return Result(
-    made_of(config, held_out),
+    fingerprint(config, held_out),
     scores,
     [output for output, _ in texts],
     [wanted for _, wanted in texts],

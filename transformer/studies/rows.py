@@ -2,7 +2,8 @@
 
 import dataclasses
 import re
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from typing import Any
 
 from transformer import config as configs
 from transformer.analysis import counts
@@ -12,50 +13,50 @@ from transformer.experiment import Config
 
 @dataclasses.dataclass(frozen=True)
 class Match:
-  """Sizes stay as the row has them."""
+  """Which size of a row is matched to the base's: none."""
 
   def fit(self, config: Config, base: Config) -> tuple[Config, str]:
-    """The row's experiment at the size that makes it fair, and what was chosen."""
+    """The row's experiment at the matched size, and the size that was chosen."""
     return config, ""
 
 
 @dataclasses.dataclass(frozen=True)
-class Parameters(Match):
-  """`field`, a whole number of the config, is set so that the parameters are nearest to
-  the base's."""
+class MatchParameters(Match):
+  """Sets `field`, a whole number of the config, so that the number of parameters is
+  nearest to the base's."""
 
   field: str = "model.d_ff"
 
   def cost(self, config: Config) -> float:
-    """What is made equal; it grows with `field`."""
+    """The size to match; it grows with `field`."""
     return counts.parameters(config)
 
   def fit(self, config: Config, base: Config) -> tuple[Config, str]:
-    wanted = self.cost(base)
+    target = self.cost(base)
 
     def sized(size: int) -> Config:
-      return configs.override(config, self.field, str(size))
+      return configs.replace(config, self.field, size)
 
     low, high = 1, 2
-    while self.cost(sized(high)) < wanted:
+    while self.cost(sized(high)) < target:
       if self.cost(sized(high)) <= self.cost(sized(low)):
         raise ValueError(
-          f"match: {self.field} does not change the cost; match by another"
+          f"match: {self.field} does not change the size; choose another field"
         )
       low, high = high, 2 * high
     while high - low > 1:
       middle = (low + high) // 2
-      if self.cost(sized(middle)) < wanted:
+      if self.cost(sized(middle)) < target:
         low = middle
       else:
         high = middle
-    best = min((low, high), key=lambda size: abs(self.cost(sized(size)) - wanted))
+    best = min((low, high), key=lambda size: abs(self.cost(sized(size)) - target))
     return sized(best), f"{self.field}={best}"
 
 
 @dataclasses.dataclass(frozen=True)
-class Flops(Parameters):
-  """`field` is set so that the FLOPs a token are nearest to the base's."""
+class MatchFlops(MatchParameters):
+  """Sets `field` so that the FLOPs a token are nearest to the base's."""
 
   def cost(self, config: Config) -> float:
     return counts.flops(config)
@@ -67,22 +68,40 @@ class Row:
 
   Attributes:
     name: what it changes, for the reader; also its directory's name.
-    settings: the changes, each as after `--config.` on the command line:
-      `model.layers=2`.
+    changes: what differs from the base: a dotted path and a value for each, such as
+      `{"model.layers": 2}`.
     published: the paper's own figures, one for each of `Study.published`; None where it
       has none.
-    match: what is made equal to the base.
-    line, x: where `OverRows` draws it.
+    match: which size is matched to the base's.
+    line, x: where `LinesOverRows` draws it.
   """
 
   name: str
-  settings: tuple[str, ...] = ()
+  changes: Mapping[str, Any] = dataclasses.field(default_factory=dict)
   published: tuple[float | None, ...] = ()
   match: Match = Match()
   line: str = ""
   x: float = 0.0
 
-  def printed(self, columns: Sequence[str], column: str) -> float | None:
+  def apply(self, base: Config) -> Config:
+    """The row's experiment, before its size is matched.
+
+    Raises:
+      ValueError: a path is not that of a setting, or a value is not of its type.
+    """
+    config = base
+    for path, value in self.changes.items():
+      config = configs.replace(config, path, value)
+    return config
+
+  @property
+  def shown(self) -> tuple[str, ...]:
+    """The changes for the reader, each as on the command line: `model.layers=2`."""
+    return tuple(
+      f"{path}={configs.written(value)}" for path, value in self.changes.items()
+    )
+
+  def published_value(self, columns: Sequence[str], column: str) -> float | None:
     """The paper's figure for a column of `Study.published`, if it has one."""
     return dict(zip(columns, self.published, strict=False)).get(column)
 
@@ -97,10 +116,10 @@ class HeldOut:
   """Texts that every row is scored on after training.
 
   Attributes:
-    name: stands before the score in a column's name: `val/loss`.
+    name: the first part of a column's name, `val/loss`.
     split: of the source.
     data: the source, if it is not that of the row.
-    x: where `OverSets` draws it.
+    x: where `LinesOverHeldOut` draws it.
   """
 
   name: str = "val"

@@ -9,28 +9,29 @@ from typing import Any
 from transformer import config as configs
 from transformer import experiment
 from transformer.experiment import Config
-from transformer.studies.facts import Facts
-from transformer.studies.figures import Dots, Figure
+from transformer.studies.claims import Claims
+from transformer.studies.figures import DotPlot, Figure
 from transformer.studies.rows import HeldOut, Row
+from transformer.tasks.base import PERPLEXITY, Metric
 
 
 @dataclasses.dataclass(frozen=True)
 class Study:
-  """A question put to one trainer.
+  """One base experiment and rows that change it.
 
-  The first row is the base that the others are held against.
+  The first row is the one that the others are compared with.
 
   Attributes:
     title: the question.
     base: the experiment that rows change.
     rows: what is changed.
-    columns: scores to report, `set/score`: those of the task, and `perplexity`, e to
-      the loss.
+    columns: scores to report, `set/score`: those of the task, and `perplexity`, which
+      is e to the loss.
     seeds: each row is trained once with each.
     held_out: what rows are scored on.
-    published: columns, or `parameters`, beside which the paper's own figures stand.
+    published: columns, or `parameters`, for which the paper prints figures.
     figure: how the table is drawn.
-    notes: sentences for the reader, below the table.
+    notes: sentences below the table.
   """
 
   title: str
@@ -40,7 +41,7 @@ class Study:
   seeds: tuple[int, ...] = (0, 1, 2)
   held_out: tuple[HeldOut, ...] = (HeldOut(),)
   published: tuple[str, ...] = ()
-  figure: Figure = Dots()
+  figure: Figure = DotPlot()
   notes: tuple[str, ...] = ()
 
   def __post_init__(self):
@@ -62,10 +63,11 @@ class Study:
           f"study.rows: {row.name!r} has {len(row.published)} published figures for "
           f"{len(self.published)} columns"
         )
-    scores = (*self.base.task.scores, "perplexity")
-    known = [f"{one.name}/{score}" for one in self.held_out for score in scores]
+    allowed_columns = [
+      f"{one.name}/{metric.name}" for one in self.held_out for metric in self.metrics
+    ]
     for what, names, allowed in (
-      ("columns", self.columns, known),
+      ("columns", self.columns, allowed_columns),
       ("published", self.published, (*self.columns, "parameters")),
     ):
       for name in names:
@@ -74,35 +76,41 @@ class Study:
             f"study.{what}: there is no {name!r}; there are {', '.join(allowed)}"
           )
 
+  @property
+  def metrics(self) -> tuple[Metric, ...]:
+    """The scores of the task, and perplexity."""
+    return tuple(dict.fromkeys((*self.base.task.scores, PERPLEXITY)))
+
+  def metric(self, column: str) -> Metric:
+    """The metric of a column, `set/score`."""
+    name = column.rpartition("/")[2]
+    return next(metric for metric in self.metrics if metric.name == name)
+
   def configs(self) -> list[tuple[Config, str]]:
-    """The experiment of every row, and what matching chose.
+    """The experiment of every row, and the size that matching chose.
 
     Raises:
-      ValueError: a row's setting is none.
+      ValueError: a row changes what is not a setting of the base.
     """
-    found: list[tuple[Config, str]] = []
+    made: list[tuple[Config, str]] = []
     for row in self.rows:
-      config = self.base
       try:
-        for setting in row.settings:
-          name, equals, text = setting.partition("=")
-          config = configs.override(config, name, text if equals else None)
-        config, chosen = row.match.fit(config, found[0][0] if found else config)
+        config = row.apply(self.base)
+        made.append(row.match.fit(config, made[0][0] if made else config))
       except ValueError as error:
         raise ValueError(f"row {row.name!r}: {error}") from None
-      found.append((config, chosen))
-    return found
+    return made
 
 
-def read(path: Path, overrides: list[tuple[str, str | None]]) -> Study | Facts:
+def read(path: Path, overrides: list[tuple[str, str | None]]) -> Study | Claims:
   """The study that a Python file's `get_study` returns.
 
   Overrides named like a parameter of `get_study` are passed to it; all others change
   the base.
 
   Raises:
-    FileNotFoundError, ValueError: there is no such file, or it gives no study, or facts
-      are given a setting.
+    FileNotFoundError, ValueError: there is no such file, it returns no study, or a
+      setting is to be changed in a study that has no base.
   """
   function = experiment.load_function(path, "get_study")
   parameters = inspect.signature(function, eval_str=True).parameters
@@ -118,12 +126,12 @@ def read(path: Path, overrides: list[tuple[str, str | None]]) -> Study | Facts:
     study = function(**options)
   except Exception as error:
     raise ValueError(f"{path}: {type(error).__name__}: {error}") from error
-  if isinstance(study, Facts) and not rest:
+  if isinstance(study, Claims) and not rest:
     return study
-  if isinstance(study, Facts):
+  if isinstance(study, Claims):
     raise ValueError(f"--config.{rest[0][0]}: {path} has no base to change")
   if not isinstance(study, Study):
-    raise ValueError(f"{path}: get_study() returns {type(study).__name__}, no Study")
+    raise ValueError(f"{path}: get_study() returns {type(study).__name__}, not a Study")
   base = study.base
   for name, text in rest:
     base = configs.override(base, name, text)

@@ -1,23 +1,26 @@
-"""What a study leaves for its reader: table.md, table.csv, figure.png, report.html."""
+"""A study's table.md, table.csv, figure.png and report.html."""
 
 import csv
 import io
 from collections.abc import Sequence
 from pathlib import Path
 
-from transformer.runs.metrics import write_whole
-from transformer.studies.entry import RESAMPLES, Entry
+from transformer.runs.directory import write_atomic
 from transformer.studies.page import markdown, page
+from transformer.studies.row_results import RowResults
+from transformer.studies.significance import RESAMPLES
 from transformer.studies.study import Study
 
 
-def write(directory: Path, study: Study, entries: Sequence[Entry], about: str) -> None:
+def write(
+  directory: Path, study: Study, entries: Sequence[RowResults], about: str
+) -> None:
   """Writes all four, whole or not at all; `about` says how it was made."""
   head, rows = cells(study, entries)
   notes = sentences(study, about)
   text = markdown(study.title, head, rows, notes)
-  write_whole(directory / "table.md", text.encode())
-  write_whole(directory / "table.csv", as_csv(study, entries).encode())
+  write_atomic(directory / "table.md", text.encode())
+  write_atomic(directory / "table.csv", as_csv(study, entries).encode())
   figure, scratch = directory / "figure.png", directory / ".figure.png"
   drawn = study.figure.draw(
     scratch, study.title, entries, study.columns, study.held_out
@@ -26,32 +29,37 @@ def write(directory: Path, study: Study, entries: Sequence[Entry], about: str) -
     scratch.replace(figure)
   picture = figure.read_bytes() if drawn else b""
   text = page(study.title, head, rows, notes, picture)
-  write_whole(directory / "report.html", text.encode())
+  write_atomic(directory / "report.html", text.encode())
 
 
 def sentences(study: Study, about: str) -> list[str]:
-  """What a reader has to know of the table."""
-  told = [
+  """What a reader has to know about the table."""
+  lower = [column for column in study.columns if study.metric(column).lower_is_better]
+  notes = [
     about,
     "Scores: mean ± standard deviation over seeds (n - 1).",
     "FLOPs: of training, a target slot of a batch, three times those of the forward "
     "pass; multiply-adds count as two.",
   ]
+  if lower:
+    notes.insert(2, f"Lower is better: {', '.join(lower)}.")
   if compared(study):
-    told.append(
+    notes.append(
       "p: probability of so large a difference in BLEU to the first row by chance; "
       f"paired bootstrap by sacreBLEU, {RESAMPLES:,} resamples of the texts of "
       f"{study.held_out[0].name}, seeds paired."
     )
-  return [*told, *study.notes]
+  return [*notes, *study.notes]
 
 
 def compared(study: Study) -> bool:
   """Whether rows are compared by BLEU."""
-  return "bleu" in study.base.task.scores
+  return any(metric.name == "bleu" for metric in study.base.task.scores)
 
 
-def cells(study: Study, entries: Sequence[Entry]) -> tuple[list[str], list[list[str]]]:
+def cells(
+  study: Study, entries: Sequence[RowResults]
+) -> tuple[list[str], list[list[str]]]:
   """The table as texts: its head and its rows."""
   base, printed = entries[0], study.published
   head = ["row", "changes"]
@@ -67,12 +75,12 @@ def cells(study: Study, entries: Sequence[Entry]) -> tuple[list[str], list[list[
     def published(column: str, form: str, entry=entry) -> list[str]:
       if column not in printed:
         return []
-      value = entry.row.printed(printed, column)
+      value = entry.row.published_value(printed, column)
       return ["–" if value is None else format(value, form)]
 
     for column in study.columns:
-      spread = entry.spread(column)
-      row.append(str(spread) if spread else "–")
+      summary = entry.summary(column)
+      row.append(str(summary) if summary else "–")
       row += published(column, "g")
     if compared(study):
       p = entry.p(base)
@@ -83,20 +91,20 @@ def cells(study: Study, entries: Sequence[Entry]) -> tuple[list[str], list[list[
       if entry is base
       else f"{entry.counts.parameters - base.counts.parameters:+,}",
       f"{entry.counts.flops:.3g}",
-      f"{entry.speed:,.0f}" if entry.speed else "–",
+      f"{entry.tokens_per_second:,.0f}" if entry.tokens_per_second else "–",
       f"failed: {entry.failed}" if entry.failed else str(len(entry.results)),
     ]
     rows.append(row)
   return head, rows
 
 
-def changes(entry: Entry) -> list[str]:
-  """A row's settings, and what matching chose."""
-  chosen = [f"{entry.chosen} (matched)"] if entry.chosen else []
-  return [*entry.row.settings, *chosen]
+def changes(entry: RowResults) -> list[str]:
+  """A row's changes, and the size that matching chose."""
+  matched = [f"{entry.matched} (matched)"] if entry.matched else []
+  return [*entry.row.shown, *matched]
 
 
-def as_csv(study: Study, entries: Sequence[Entry]) -> str:
+def as_csv(study: Study, entries: Sequence[RowResults]) -> str:
   """The table as plain numbers, a mean, a deviation and each seed's own value in
   columns of their own; what is not known is empty."""
   seeds = [f"seed {seed}" for seed in study.seeds]
@@ -112,15 +120,17 @@ def as_csv(study: Study, entries: Sequence[Entry]) -> str:
     row: list = [entry.row.name, "; ".join(changes(entry))]
     for column in study.columns:
       values = entry.values(column)
-      spread = entry.spread(column)
-      row += [spread.mean, spread.deviation] if spread else ["", ""]
+      summary = entry.summary(column)
+      row += [summary.mean, summary.deviation] if summary else ["", ""]
       row += [*values, *[""] * (len(seeds) - len(values))]
     row += [
       entry.p(entries[0]),
       entry.counts.parameters,
       entry.counts.flops,
-      entry.speed,
+      entry.tokens_per_second,
     ]
-    row += [entry.row.printed(study.published, name) for name in study.published]
+    row += [
+      entry.row.published_value(study.published, name) for name in study.published
+    ]
     writer.writerow([*row, len(entry.results), entry.failed])
   return out.getvalue()

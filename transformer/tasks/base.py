@@ -5,7 +5,7 @@ import dataclasses
 import functools
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
-from typing import Any, ClassVar
+from typing import Any, ClassVar, NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -41,6 +41,22 @@ class TrainingData:
   example: Any
   steps_per_epoch: int
   notes: tuple[str, ...]
+
+
+class Metric(NamedTuple):
+  """A held-out score by its name, and whether less of it is better."""
+
+  name: str
+  lower_is_better: bool = False
+
+  def rank(self, value: float) -> float:
+    """The value as a rank, of which higher is better; the rank's rank is the value."""
+    return -value if self.lower_is_better else value
+
+
+LOSS = Metric("loss", lower_is_better=True)
+PERPLEXITY = Metric("perplexity", lower_is_better=True)
+ACCURACY = Metric("accuracy")
 
 
 @dataclasses.dataclass(frozen=True)
@@ -85,12 +101,27 @@ class Task(abc.ABC):
   uses a run of the task. A run keeps the vocabulary of its task in `vocabulary_file`.
   """
 
-  scores: ClassVar[tuple[str, ...]]
+  scores: ClassVar[tuple[Metric, ...]]
   verb: ClassVar[str] = "translate"
   vocabulary_file: ClassVar[str] = "tokenizer.model"
 
   def check(self, model: Model) -> None:  # noqa: B027  optional
     """Raises ValueError if a model's sizes are not those of the task."""
+
+  @classmethod
+  def metric(cls, name: str) -> Metric:
+    """The score of a name.
+
+    Raises:
+      ValueError: the task has none of this name.
+    """
+    for metric in cls.scores:
+      if metric.name == name:
+        return metric
+    raise ValueError(
+      f"{name!r} is not a held-out score of {cls.__name__}; there are: "
+      f"{', '.join(metric.name for metric in cls.scores)}"
+    )
 
   @abc.abstractmethod
   def make_vocabulary(self, data: Source, recipe: SentencePiece) -> bytes:

@@ -16,7 +16,16 @@ from transformer.data.pipeline import steps
 from transformer.data.sources.base import Source
 from transformer.data.vocabulary import Vocabulary, WordVocabulary
 from transformer.inference.batches import group_rows
-from transformer.tasks.base import EvaluationInputs, Samples, Scores, Task, TrainingData
+from transformer.tasks.base import (
+  ACCURACY,
+  LOSS,
+  EvaluationInputs,
+  Metric,
+  Samples,
+  Scores,
+  Task,
+  TrainingData,
+)
 from transformer.training.losses import Mean, cross_entropy
 
 ROWS = 128
@@ -77,7 +86,7 @@ class ExampleClassification(Classification):
   """
 
   vocabulary_file: ClassVar[str] = "names.json"
-  scores: ClassVar = ("loss", "accuracy", "majority_accuracy", "examples")
+  scores = (LOSS, ACCURACY, Metric("majority_accuracy"), Metric("examples"))
 
   smoothing: float = 0.0
 

@@ -13,7 +13,10 @@ from transformer.data.sources.base import Source
 from transformer.data.tokenizer import Tokenizer
 from transformer.inference.generate import Generation, TextGenerator
 from transformer.tasks.base import (
+  LOSS,
+  PERPLEXITY,
   EvaluationInputs,
+  Metric,
   Samples,
   Scores,
   mean_loss,
@@ -42,12 +45,12 @@ class LanguageModelling(TextTask):
   """
 
   verb: ClassVar[str] = "generate"
-  scores: ClassVar = (
-    "loss",
-    "perplexity",
-    "unigram_perplexity",
-    "bits_per_character",
-    "tokens",
+  scores = (
+    LOSS,
+    PERPLEXITY,
+    Metric("unigram_perplexity", lower_is_better=True),
+    Metric("bits_per_character", lower_is_better=True),
+    Metric("tokens"),
   )
 
   smoothing: float = 0.0

@@ -18,7 +18,15 @@ from transformer.data.tokenizer import SentencePiece, Tokenizer
 from transformer.inference.batches import evaluation_batches
 from transformer.inference.fill import MaskPredictor, fill_in, with_masks
 from transformer.layers.dropout import hashed_bits
-from transformer.tasks.base import EvaluationInputs, Samples, Scores, next_tokens
+from transformer.tasks.base import (
+  ACCURACY,
+  LOSS,
+  EvaluationInputs,
+  Metric,
+  Samples,
+  Scores,
+  next_tokens,
+)
 from transformer.tasks.texts import TextTask, open_texts
 from transformer.training.losses import CrossEntropy, Mean, accuracy, cross_entropy
 
@@ -52,7 +60,13 @@ class MaskedLanguageModelling(TextTask):
   """
 
   verb: ClassVar[str] = "fill"
-  scores: ClassVar = ("loss", "accuracy", "unigram_loss", "unigram_accuracy", "tokens")
+  scores = (
+    LOSS,
+    ACCURACY,
+    Metric("unigram_loss", lower_is_better=True),
+    Metric("unigram_accuracy"),
+    Metric("tokens"),
+  )
 
   mask_rate: float = 0.15
   cross_entropy: CrossEntropy = CrossEntropy()

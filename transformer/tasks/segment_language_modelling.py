@@ -4,7 +4,7 @@
 import dataclasses
 import functools
 from pathlib import Path
-from typing import Any, ClassVar
+from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -46,7 +46,7 @@ class SegmentLanguageModelling(LanguageModelling):
     eval_memory_length: tokens of memory in evaluation; may change when a run resumes.
   """
 
-  scores: ClassVar = LanguageModelling.scores
+  scores = LanguageModelling.scores
 
   memory_length: int = 128
   eval_memory_length: int = 128

@@ -4,7 +4,7 @@ import dataclasses
 import functools
 from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import Any, ClassVar
+from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -31,7 +31,10 @@ from transformer.inference.fill import ROWS
 from transformer.models.base import Model
 from transformer.models.bert import BertClassifier
 from transformer.tasks.base import (
+  ACCURACY,
+  LOSS,
   EvaluationInputs,
+  Metric,
   Samples,
   Scores,
   TrainingData,
@@ -56,12 +59,7 @@ class TextClassification(Classification):
     smoothing: label smoothing in training.
   """
 
-  scores: ClassVar = (
-    "loss",
-    "accuracy",
-    "majority_accuracy",
-    "texts",
-  )
+  scores = (LOSS, ACCURACY, Metric("majority_accuracy"), Metric("texts"))
 
   labels: tuple[str, ...] = ("negative", "positive")
   context: int = 128

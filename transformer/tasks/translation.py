@@ -17,7 +17,9 @@ from transformer.data.sources.base import Source
 from transformer.data.tokenizer import SentencePiece, Tokenizer
 from transformer.inference.search import Search, Searcher
 from transformer.tasks.base import (
+  LOSS,
   EvaluationInputs,
+  Metric,
   Samples,
   Scores,
   Task,
@@ -39,7 +41,7 @@ class Translation(Task):
     cross_entropy: how much of the logits exists at a time; memory and speed alone.
   """
 
-  scores = ("loss", "exact_match", "bleu", "chrf")
+  scores = (LOSS, Metric("exact_match"), Metric("bleu"), Metric("chrf"))
 
   smoothing: float = 0.1
   search: Search = Search(beam=1)

@@ -2,70 +2,43 @@
 
 import dataclasses
 import functools
-import hashlib
-import json
 import logging
 import os
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any, TypeVar
 
 import jax
-import numpy as np
 import orbax.checkpoint as ocp
-from orbax.checkpoint import checkpoint_managers as policies
 
 from transformer import tree
-from transformer.hashing import checksums
+from transformer.training import manifest
+from transformer.training.keep import Keep, PreservationPolicy
 from transformer.training.state import TrainState
 
 T = TypeVar("T")
 
 
-@dataclasses.dataclass(frozen=True)
-class Keep:
-  """Which checkpoints stay: the newest, one every so many steps, and the best.
-
-  Attributes:
-    latest: how many of the newest.
-    every: those of steps that are its multiples stay for good; 0 for none.
-    best: how many of the best by the held-out score that the run goes by.
-  """
-
-  latest: int = 5
-  every: int = 0
-  best: int = 0
-
-  def __post_init__(self):
-    if self.latest < 1 or self.every < 0 or self.best < 0:
-      raise ValueError(f"{self}: latest is 1 or more, every and best 0 or more")
-
-  def stay(self, ranks: dict[int, float | None]) -> list[int]:
-    """The steps that stay, of those in `ranks`; a higher rank is better, of
-    equal ones the earlier; None was never ranked."""
-    steps = sorted(ranks)
-    known = [step for step in steps if ranks[step] is not None]
-    best = sorted(known, key=lambda step: -ranks[step])[: self.best]  # type: ignore
-    kept = {*steps[-self.latest :], *best}
-    kept |= {step for step in steps if self.every and step % self.every == 0}
-    return sorted(kept)
+class CheckpointMismatch(ValueError):
+  """A checkpoint that is whole, but not what is asked for: of another model, or of
+  parameters alone."""
 
 
 class Checkpoints:
   """The checkpoints of one run, in a directory of their own.
 
   A checkpoint has `params`, the weights that the run is used with (parameters or their
-  moving average, and running averages if there are any); `rest`, whatever else training
-  needs; and `note`, JSON with the checksum of every array. So using a run reads its
-  weights alone, and a byte that changed on the disk is found. Use as a context manager:
-  leaving it waits for a save under way, which would otherwise be lost.
+  moving average, and batch statistics if there are any); `rest`, whatever else training
+  needs; and `note`, JSON with the shape and checksum of every array. So using a run
+  reads its weights alone, and a byte that changed on the disk is found. Use as a
+  context manager: leaving it waits for a save under way, which would otherwise be lost.
   """
 
   def __init__(self, directory: Path, keep: Keep = Keep()):
-    """Opens or makes a directory; `keep` says what stays at the next save."""
+    """Opens or makes a directory; `keep` applies from the next save on."""
     self.directory = Path(directory).absolute()
-    self._policy = _Policy(keep, self.note)
+    self._policy = PreservationPolicy(keep, self._read_rank)
     self._pending: int | None = None
     options = ocp.CheckpointManagerOptions(
       preservation_policy=self._policy, create=True
@@ -118,30 +91,29 @@ class Checkpoints:
     self._save(step, {**note, "rank": rank}, params=state.eval_params, rest=rest)
 
   def save_params(self, step: int, params: Any, note: dict[str, Any]) -> None:
-    """Saves parameters alone: enough to use a run, not to go on training it."""
+    """Saves parameters alone: enough to use a run, not to continue its training."""
     self._save(step, {**note, "rank": None}, params=params)
 
   def _save(self, step: int, note: dict[str, Any], **items) -> None:
-    sums = {name: checksums(tree.paths(item)) for name, item in items.items()}
     args: dict[str, Any] = {n: ocp.args.StandardSave(item) for n, item in items.items()}
-    note = {**note, "checksums": sums}
-    args["note"] = ocp.args.JsonSave({**note, "sha256": _digest(note)})
-    _hush()
+    args["note"] = ocp.args.JsonSave(manifest.seal({**note, **manifest.make(items)}))
+    _silence_closed_loop()
     self._pending = step
     self._manager.save(step, args=ocp.args.Composite(**args), force=True)
 
   def restore(
     self, abstract: TrainState, step: int | None = None
   ) -> tuple[TrainState, dict[str, Any]]:
-    """The state at `step`, laid out as `abstract` says, and its note.
+    """The state at `step`, sharded as `abstract` is, and its note.
 
-    Without a step it is the newest that can be read; newer ones that cannot are put
-    aside as `damaged-STEP`, with a warning.
+    Without a step it is the newest that can be read; newer ones that are damaged are
+    moved to `damaged-STEP`, with a warning.
 
     Raises:
       FileNotFoundError: there is no such checkpoint.
-      ValueError: it is damaged, its tree is not that of `abstract`, or it holds
-        parameters alone.
+      CheckpointMismatch: its arrays are not those of `abstract`, or it holds parameters
+        alone.
+      ValueError: it is damaged.
     """
     rest: dict[str, Any] = {
       "state": dataclasses.replace(abstract, params=None, ema=None)
@@ -152,18 +124,19 @@ class Checkpoints:
 
     def read(step: int):
       if not (self.directory / str(step) / "rest").is_dir():
-        raise _NotTraining(
+        raise CheckpointMismatch(
           f"{self.directory}: step {step} holds parameters alone (an average, say); "
-          "it can be used, but not trained on"
+          "it can be used, but not trained further"
         )
-      found, note = self._restore(step, items)
-      state = found["rest"]["state"]
-      params, _ = tree.divide(found["params"], abstract.batch_stats)
+      restored, note = self._restore(step, items)
+      state = restored["rest"]["state"]
+      params, _ = tree.divide(restored["params"], abstract.batch_stats)
       if abstract.ema is None:
         return dataclasses.replace(state, params=params), note
-      return dataclasses.replace(state, params=found["rest"]["raw"], ema=params), note
+      raw = restored["rest"]["raw"]
+      return dataclasses.replace(state, params=raw, ema=params), note
 
-    return self._newest(step, read, self._put_aside)
+    return self._read_newest(step, read, self._set_aside)
 
   def restore_params(
     self, abstract: Any, step: int | None = None
@@ -172,10 +145,10 @@ class Checkpoints:
     read, and the note; errors as in `restore`. Changes nothing on the disk."""
 
     def read(step: int):
-      found, note = self._restore(step, {"params": abstract})
-      return found["params"], note
+      restored, note = self._restore(step, {"params": abstract})
+      return restored["params"], note
 
-    return self._newest(step, read, lambda step: None)
+    return self._read_newest(step, read, lambda step: None)
 
   def note(self, step: int) -> dict[str, Any]:
     """What was saved with a step.
@@ -185,37 +158,47 @@ class Checkpoints:
     """
     try:
       args = ocp.args.Composite(note=ocp.args.JsonRestore())
-      found = self._manager.restore(step, args=args).note
+      note = self._manager.restore(step, args=args).note
     except Exception as error:
       raise ValueError(f"its note cannot be read ({_line(error)})") from error
-    if not isinstance(found, dict) or found.pop("sha256", None) != _digest(found):
-      raise ValueError("its note is not what was saved")
-    return found
+    return manifest.unseal(note)
+
+  def _read_rank(self, step: int) -> float | None:
+    try:
+      return self.note(step).get("rank")
+    except ValueError:
+      return None
 
   def _restore(self, step: int, items: dict[str, Any]):
-    """Reads items and holds them against their checksums; a plain ValueError."""
+    """Reads items and verifies them.
+
+    Raises:
+      CheckpointMismatch: other arrays were saved.
+      ValueError: it is damaged.
+    """
     note = self.note(step)
-    wanted = {name: ocp.args.StandardRestore(item) for name, item in items.items()}
+    difference = manifest.difference(note, items)
+    if difference:
+      raise CheckpointMismatch(
+        f"{self.directory / str(step)}: the config does not match the checkpoint: "
+        f"{difference}"
+      )
+    args = {name: ocp.args.StandardRestore(item) for name, item in items.items()}
     try:
-      found = self._manager.restore(step, args=ocp.args.Composite(**wanted))
+      restored = self._manager.restore(step, args=ocp.args.Composite(**args))
     # Orbax and TensorStore raise nearly anything on files that are not theirs.
     except Exception as error:
       # Of all the arrays that cannot be read, asyncio would report each at the end.
       logging.getLogger("asyncio").setLevel(logging.CRITICAL)
       raise ValueError(f"it cannot be read ({_line(error)})") from error
-    for name in items:
-      leaves = tree.paths(found[name])
-      sums = note["checksums"].get(name, {})
-      wrong = [path for path, one in checksums(leaves).items() if sums.get(path) != one]
-      if wrong:
-        raise ValueError(
-          f"{name}/{wrong[0]} is not what was saved (its checksum differs)"
-        )
-    return found, note
+    manifest.verify(note, {name: restored[name] for name in items})
+    return restored, note
 
-  def _newest(
+  def _read_newest(
     self, step: int | None, read: Callable[[int], T], skip: Callable[[int], None]
   ) -> T:
+    """What `read` returns for `step`, or else for the newest step for which it raises
+    no ValueError; `skip` is called with the newer ones."""
     steps = self.steps
     if not steps:
       raise FileNotFoundError(f"{self.directory}: no checkpoint")
@@ -224,24 +207,24 @@ class Checkpoints:
         f"{self.directory}: no checkpoint of step {step}; there are {steps}"
       )
     damaged = []
-    for one in [step] if step is not None else steps[::-1]:
+    for candidate in [step] if step is not None else steps[::-1]:
       try:
-        found = read(one)
-      except _NotTraining:
+        result = read(candidate)
+      except CheckpointMismatch:
         raise
       except ValueError as error:
-        reason = f"{self.directory / str(one)}: damaged: {error}"
-        damaged.append(one)
-        if step is None and one != steps[0]:
+        reason = f"{self.directory / str(candidate)}: damaged: {error}"
+        damaged.append(candidate)
+        if step is None and candidate != steps[0]:
           print(f"warning: {reason}; trying the one before", file=sys.stderr)
         continue
-      for other in damaged:
-        skip(other)
-      return found
+      for newer in damaged:
+        skip(newer)
+      return result
     raise ValueError(f"{reason}; no other checkpoint is left to fall back to")
 
-  def _put_aside(self, step: int) -> None:
-    """Takes a damaged checkpoint out of the way of the step to come."""
+  def _set_aside(self, step: int) -> None:
+    """Renames a damaged checkpoint, so that its step can be saved again."""
     if jax.process_index() == 0:
       target = self.directory / f"damaged-{step}"
       number = 1
@@ -263,7 +246,7 @@ class Checkpoints:
       self._manager.wait_until_finished()
     except Exception as error:
       reason = _line(error)
-    # Orbax does not always tell of a save that failed.
+    # Orbax does not report every save that failed.
     if pending is not None and not (self.directory / str(pending)).is_dir():
       raise OSError(
         f"{self.directory}: the checkpoint of step {pending} could not be written "
@@ -279,72 +262,31 @@ class Checkpoints:
 
 
 def steps_in(directory: Path) -> list[int]:
-  """The steps of the whole checkpoints in a directory, ascending; others have other
-  names. One of several processes may ask it alone, while they open `Checkpoints`
-  together."""
-  found = directory.iterdir() if directory.is_dir() else ()
+  """The steps of the whole checkpoints in a directory, ascending; damaged and
+  unfinished ones have other names. Unlike `Checkpoints`, which every process must open,
+  it may be called by one alone."""
+  entries = directory.iterdir() if directory.is_dir() else ()
   return sorted(
     int(entry.name)
-    for entry in found
+    for entry in entries
     if entry.name.isdecimal() and (entry / "params").is_dir()
   )
 
 
-class _NotTraining(ValueError):
-  """A whole checkpoint, but of parameters alone."""
-
-
-class _Policy(policies.PreservationPolicy):
-  """Orbax's question, put to `Keep`."""
-
-  def __init__(self, keep: Keep, note: Callable[[int], dict[str, Any]]):
-    self._keep, self._note = keep, note
-    self.ranks: dict[int, float | None] = {}
-
-  def should_preserve(self, checkpoints: Sequence, *, context) -> Sequence[bool]:
-    steps = [info.step for info in checkpoints]
-    for step in steps:
-      if step not in self.ranks:
-        self.ranks[step] = self._rank(step)
-    kept = self._keep.stay({step: self.ranks[step] for step in steps})
-    return [step in kept for step in steps]
-
-  def _rank(self, step: int) -> float | None:
-    try:
-      return self._note(step).get("rank")
-    except ValueError:
-      return None
-
-
 @functools.cache
-def _hush() -> None:
+def _silence_closed_loop() -> None:
   """When a save fails, the writes under way end after Orbax has closed their event
   loop; each would print a traceback beside the one line that says what happened."""
-  before = sys.unraisablehook
+  previous = sys.unraisablehook
 
-  def hook(found) -> None:
-    if str(found.exc_value) != "Event loop is closed":
-      before(found)
+  def hook(unraisable) -> None:
+    if str(unraisable.exc_value) != "Event loop is closed":
+      previous(unraisable)
 
   sys.unraisablehook = hook
-
-
-def _digest(note: dict[str, Any]) -> str:
-  return hashlib.sha256(json.dumps(note, sort_keys=True).encode()).hexdigest()
 
 
 def _line(error: Exception) -> str:
   """The first line of an error, cut to a readable length."""
   text = str(error).strip().partition("\n")[0] or type(error).__name__
   return text if len(text) <= 160 else f"{text[:157]}..."
-
-
-def average(trees: list[Any]) -> Any:
-  """The mean of parameter trees (§6.1), summed in float64; NumPy leaves in the dtype of
-  the first tree."""
-
-  def mean(*leaves):
-    total = np.sum([np.asarray(leaf, np.float64) for leaf in leaves], axis=0)
-    return np.asarray(total / len(leaves), leaves[0].dtype)
-
-  return jax.tree.map(mean, *trees)

@@ -1,5 +1,5 @@
-"""Commands that hold finished runs against each other: a table, a figure, a line for
-each row."""
+"""Commands that compare finished runs: a table, a figure, and a printed line for each
+row."""
 
 import argparse
 import csv
@@ -24,7 +24,7 @@ def parser(name: str, description: str | None) -> argparse.ArgumentParser:
 
 
 def names(paths: Sequence[Path]) -> list[str]:
-  """What tells runs apart: the ends of their paths, as short as they differ."""
+  """Names of runs: the ends of their paths, as short as they differ."""
   most = max(len(path.parts) for path in paths)
   for n in range(1, most + 1):
     found = ["/".join(path.parts[-n:]) for path in paths]
@@ -34,20 +34,20 @@ def names(paths: Sequence[Path]) -> list[str]:
 
 
 def write(
-  output: Path, study: Callable[[], Sequence[Any]], draw: Callable, told: Callable
+  output: Path, measure: Callable[[], Sequence[Any]], draw: Callable, describe: Callable
 ) -> int:
-  """Writes the table and the figure, and tells every row; the exit status. An error of
-  the user's is one line, and then it is 1.
+  """Writes the table and the figure, and prints every row; the exit status, 1 after an
+  error of the user's, which is one line.
 
   Args:
-    output: both files, without their endings.
-    study: gives rows, which are named tuples.
+    output: both files, without their suffixes.
+    measure: returns rows, which are named tuples.
     draw: draws them, `draw(file, rows)`.
-    told: the line of one.
+    describe: the line of a row.
   """
   enable_compilation_cache()
   try:
-    rows = study()
+    rows = measure()
     draw(output.with_suffix(".png"), rows)
     with output.with_suffix(".csv").open("w", newline="") as out:
       csv.writer(out).writerows([rows[0]._fields, *rows])
@@ -55,7 +55,7 @@ def write(
     print(f"error: {error}", file=sys.stderr)
     return 1
   for row in rows:
-    print(told(row))
+    print(describe(row))
   return 0
 
 

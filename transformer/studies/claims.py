@@ -1,4 +1,4 @@
-"""A study without training: facts that are computed, beside what a source says."""
+"""A study without training: claims of a source, each checked by computing a number."""
 
 import dataclasses
 import math
@@ -6,25 +6,23 @@ import sys
 from collections.abc import Callable
 from pathlib import Path
 
-from transformer.runs.metrics import write_whole
-from transformer.runs.processes import Lock
-from transformer.runs.run import foreign
+from transformer.runs.directory import claim, write_atomic
 from transformer.studies.page import markdown, page
 
 
 @dataclasses.dataclass(frozen=True)
-class Fact:
-  """A number that a claim is about, and where it lies if the claim holds.
+class Claim:
+  """A claim about a number, and the range of the number if it holds.
 
   Attributes:
-    claim: in a sentence.
-    source: who says so, or derives it.
+    text: the claim in a sentence.
+    source: who makes it, or derives it.
     measure: computes the number.
-    least, most: where it lies, both included.
+    least, most: its range, both included.
     published: the source's own figure, as it is printed.
   """
 
-  claim: str
+  text: str
   source: str
   measure: Callable[[], float]
   least: float = -math.inf
@@ -32,12 +30,12 @@ class Fact:
   published: str = ""
 
   def holds(self, value: float) -> bool:
-    """Whether a measured number is as the claim says."""
+    """Whether a measured number is in the range."""
     return self.least <= value <= self.most
 
   @property
   def expected(self) -> str:
-    """Where the number lies, for the reader."""
+    """The range, for the reader."""
     if self.least == self.most:
       return f"{self.least:g}"
     if self.least == -math.inf:
@@ -48,22 +46,22 @@ class Fact:
 
 
 @dataclasses.dataclass(frozen=True)
-class Facts:
-  """Facts under one title.
+class Claims:
+  """Claims under one title.
 
   Attributes:
     title: the question.
-    facts: what is measured.
+    claims: what is checked.
     draw: writes a figure into a file, if there is one.
     notes: sentences for the reader.
   """
 
   title: str
-  facts: tuple[Fact, ...]
+  claims: tuple[Claim, ...]
   draw: Callable[[Path], None] | None = None
   notes: tuple[str, ...] = ()
 
-  def go(self, directory: Path) -> int:
+  def run(self, directory: Path) -> int:
     """Measures all and writes table.md, report.html and figure.png; the exit status: 1
     where one does not hold.
 
@@ -71,30 +69,26 @@ class Facts:
       ValueError: the directory is in use or something else.
     """
     path = Path(directory)
-    if not (path / "table.md").is_file() and foreign(path):
-      raise ValueError(
-        f"{path}: no study and not empty; choose another --workdir or empty it"
-      )
-    with Lock(path):
+    with claim(path, "table.md", "study"):
       head = ["claim", "source", "measured", "expected", "published", "holds"]
       rows, failed = [], False
-      for number, fact in enumerate(self.facts, 1):
-        value = fact.measure()
-        failed |= not fact.holds(value)
-        holds = "yes" if fact.holds(value) else "NO"
-        row = [fact.claim, fact.source, f"{value:.4g}", fact.expected]
-        rows.append([*row, fact.published or "–", holds])
+      for number, one in enumerate(self.claims, 1):
+        value = one.measure()
+        failed |= not one.holds(value)
+        holds = "yes" if one.holds(value) else "NO"
+        row = [one.text, one.source, f"{value:.4g}", one.expected]
+        rows.append([*row, one.published or "–", holds])
         print(
-          f"[{number}/{len(self.facts)}] {fact.claim}: {value:.4g} ({holds})",
+          f"[{number}/{len(self.claims)}] {one.text}: {value:.4g} ({holds})",
           file=sys.stderr, flush=True,
         )  # fmt: skip
       text = markdown(self.title, head, rows, self.notes)
-      write_whole(path / "table.md", text.encode())
+      write_atomic(path / "table.md", text.encode())
       picture = b""
       if self.draw is not None:
         self.draw(path / "figure.png")
         picture = (path / "figure.png").read_bytes()
       text = page(self.title, head, rows, self.notes, picture)
-      write_whole(path / "report.html", text.encode())
+      write_atomic(path / "report.html", text.encode())
     print(f"{path}: done; see {path / 'report.html'}", file=sys.stderr)
     return int(failed)

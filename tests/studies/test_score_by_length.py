@@ -9,13 +9,14 @@ import numpy as np
 import pytest
 
 from tests.models.test_family import small
-from tests.runs.test_run import TINY, train
+from tests.runs.test_run import train
+from tests.tiny import TINY
 from transformer.data.sources.dates import Dates
 from transformer.inference.search import Search
 from transformer.models.rnn import RNNSeq2Seq
 from transformer.runs.translator import Translator
-from transformer.studies.by_length import bins, main
-from transformer.studies.over_runs import names
+from transformer.studies.compare_runs import names
+from transformer.studies.score_by_length import bins, main
 from transformer.tasks.translation import text_scores
 
 SHORT = dict(steps=1, eval_every=1, save_every=1)

@@ -1,8 +1,8 @@
-"""Perplexity by memory: what does a model gain that remembers more of a text?
+"""Perplexity by memory: what does a model gain from remembering more of a text?
 
-  python -m transformer.studies.by_memory runs/a runs/b --output by_memory
+  python -m transformer.studies.perplexity_by_memory runs/a runs/b --output perplexity_by_memory
 
-writes by_memory.csv and by_memory.png: the perplexity of each run's held-out texts,
+writes perplexity_by_memory.csv and perplexity_by_memory.png: the perplexity of each run's held-out texts,
 read segment by segment with each length of memory (Dai et al. 2019, §4.3).
 """
 
@@ -16,8 +16,8 @@ import matplotlib.pyplot as plt
 
 from transformer.data.corpus import Corpus
 from transformer.runs.run import Run
-from transformer.studies.figures import UNITS, finish
-from transformer.studies.over_runs import lines, names, parser, write
+from transformer.studies.compare_runs import lines, names, parser, write
+from transformer.studies.figures import UNITS, save
 from transformer.tasks.segment_language_modelling import (
   SegmentLanguageModelling,
   segment_by_segment,
@@ -35,11 +35,11 @@ class Row(NamedTuple):
   tokens: int
 
 
-def study(paths: Sequence[Path], split: str, sizes: Sequence[int]) -> list[Row]:
+def measure(paths: Sequence[Path], split: str, sizes: Sequence[int]) -> list[Row]:
   """The perplexity of runs by memory, each on the texts of its own data.
 
   Raises:
-    FileNotFoundError, ValueError: a path is no run with a memory, or a size is
+    FileNotFoundError, ValueError: a path is not a run with a memory, or a size is
       negative.
   """
   if min(sizes) < 0:
@@ -66,21 +66,24 @@ def draw(file: Path, rows: Sequence[Row]) -> None:
   axis.set(xlabel="tokens remembered", ylabel=UNITS["perplexity"])
   axis.set_xscale("symlog", base=2, linthresh=8)
   axis.legend()
-  finish(figure, file)
+  save(figure, file)
 
 
-def told(row: Row) -> str:
-  """A row as a line."""
+def describe(row: Row) -> str:
+  """A row as a line for the reader."""
   return f"{row.run}: memory {row.memory}: perplexity {row.perplexity:.3f}"
 
 
 def main(argv: list[str] | None = None) -> int:
   """Writes the table and the figure; the exit status."""
-  new = parser("by_memory", __doc__)
-  new.add_argument("--memory", metavar="N", nargs="+", type=int, default=SIZES)
-  given = new.parse_args(argv)
+  flags = parser("perplexity_by_memory", __doc__)
+  flags.add_argument("--memory", metavar="N", nargs="+", type=int, default=SIZES)
+  arguments = flags.parse_args(argv)
   return write(
-    given.output, lambda: study(given.runs, given.split, given.memory), draw, told
+    arguments.output,
+    lambda: measure(arguments.runs, arguments.split, arguments.memory),
+    draw,
+    describe,
   )
 
 

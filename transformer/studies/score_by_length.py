@@ -1,8 +1,8 @@
-"""Score by length of the source: which systems lose what is far away?
+"""Score by length of the source: which systems lose track of what is far away?
 
-  python -m transformer.studies.by_length runs/a runs/b --output by_length
+  python -m transformer.studies.score_by_length runs/a runs/b --output score_by_length
 
-writes by_length.csv and by_length.png: chrF (Popović 2015) and exact match of each
+writes score_by_length.csv and score_by_length.png: chrF (Popović 2015) and exact match of each
 run's greedy outputs on the held-out texts of the first run's data, by source tokens.
 """
 
@@ -17,8 +17,8 @@ import numpy as np
 from transformer.inference.search import Search
 from transformer.runs.run import Run
 from transformer.runs.translator import Translator
-from transformer.studies.figures import UNITS, finish
-from transformer.studies.over_runs import lines, names, parser, write
+from transformer.studies.compare_runs import lines, names, parser, write
+from transformer.studies.figures import UNITS, save
 from transformer.tasks.translation import text_scores
 
 
@@ -34,19 +34,19 @@ class Row(NamedTuple):
 
 
 def bins(sizes: np.ndarray, count: int) -> list[np.ndarray]:
-  """Indices of texts in at most `count` groups of like length and near equal number;
+  """Indices of texts in at most `count` groups of similar length and nearly equal number;
   texts of one length stay together."""
   edges = np.unique(np.quantile(sizes, np.linspace(0, 1, count + 1), method="higher"))
-  place = np.searchsorted(edges[1:-1], sizes, side="left")
-  groups = (np.flatnonzero(place == i) for i in range(len(edges)))
+  group = np.searchsorted(edges[1:-1], sizes, side="left")
+  groups = (np.flatnonzero(group == i) for i in range(len(edges)))
   return [group for group in groups if len(group)]
 
 
-def study(paths: Sequence[Path], split: str, count: int) -> list[Row]:
+def measure(paths: Sequence[Path], split: str, count: int) -> list[Row]:
   """The scores of runs by length, on one data set.
 
   Raises:
-    FileNotFoundError, ValueError: a path is no run that translates, or there are no
+    FileNotFoundError, ValueError: a path is not a run that translates, or there are no
       bins.
   """
   if count < 1:
@@ -79,13 +79,13 @@ def draw(file: Path, rows: Sequence[Row]) -> None:
       lambda row, field=field: getattr(row, field),
     )  # fmt: skip
     axis.set(ylabel=UNITS[field], xlabel="source tokens", ylim=(0, None))
-  handles, told_apart = axes[0].get_legend_handles_labels()
-  figure.legend(handles, told_apart, loc="outside lower center", ncols=2)
-  finish(figure, file)
+  handles, labels = axes[0].get_legend_handles_labels()
+  figure.legend(handles, labels, loc="outside lower center", ncols=2)
+  save(figure, file)
 
 
-def told(row: Row) -> str:
-  """A row as a line."""
+def describe(row: Row) -> str:
+  """A row as a line for the reader."""
   return (
     f"{row.run}: {row.shortest} to {row.longest} tokens, {row.sentences} sentences: "
     f"exact match {row.exact_match:.3f}, chrF {row.chrf:.1f}"
@@ -94,11 +94,14 @@ def told(row: Row) -> str:
 
 def main(argv: list[str] | None = None) -> int:
   """Writes the table and the figure; the exit status."""
-  new = parser("by_length", __doc__)
-  new.add_argument("--bins", type=int, default=6, help="groups by length (default 6)")
-  given = new.parse_args(argv)
+  flags = parser("score_by_length", __doc__)
+  flags.add_argument("--bins", type=int, default=6, help="groups by length (default 6)")
+  arguments = flags.parse_args(argv)
   return write(
-    given.output, lambda: study(given.runs, given.split, given.bins), draw, told
+    arguments.output,
+    lambda: measure(arguments.runs, arguments.split, arguments.bins),
+    draw,
+    describe,
   )
 
 

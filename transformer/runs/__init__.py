@@ -1,0 +1,1 @@
+"""Runs: the training loop, what it leaves on disk, and opening it to be used."""

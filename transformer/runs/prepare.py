@@ -1,0 +1,130 @@
+"""A run made or opened for training, and the run that it starts from."""
+
+import contextlib
+import sys
+from pathlib import Path
+from typing import Any
+
+import jax
+
+from transformer import config as configs
+from transformer.experiment import Config, resume_conflicts
+from transformer.runs import warm_start
+from transformer.runs.directory import write_atomic
+from transformer.runs.processes import barrier, is_primary
+from transformer.runs.run import Run
+
+
+def prepare(config: Config, workdir: Path) -> Run:
+  """Makes or opens the run in `workdir` for training under `config`; the first process
+  does so, and the others open what it made.
+
+  Raises:
+    ValueError: the directory is something else, or was made with another config, or
+      `config.init` and `config.freeze` do not fit the model, or this process was
+      started with another config than the first.
+    FileNotFoundError: there is no run `config.init`.
+  """
+  if is_primary():
+    run = _prepare(config, workdir)
+    barrier("the run is prepared")
+    return run
+  barrier("the run is prepared")
+  run = Run.open(workdir)
+  differences = configs.differences(run.config, config)
+  if differences:
+    path, theirs, ours = differences[0]
+    raise ValueError(
+      f"{workdir}: process {jax.process_index()} was started with another config "
+      f"({path}: {theirs!r} in process 0, {ours!r} here)"
+    )
+  return run
+
+
+def _prepare(config: Config, workdir: Path) -> Run:
+  """Makes or opens a run, in one process.
+
+  The vocabulary is made first, or taken from the run `config.init`, so that a corpus or
+  run which cannot be used leaves nothing behind. Without a checkpoint there is nothing
+  to lose, and the config may change.
+  """
+  path = Path(workdir)
+  run = None
+  # A run stopped between its two files has nothing in it yet.
+  with contextlib.suppress(FileNotFoundError):
+    run = Run.open(path)
+  if run is not None and run.steps():
+    different = resume_conflicts(run.config, config)
+    if different:
+      raise ValueError(
+        f"{path}: made with another config ({'; '.join(different)}); choose another "
+        "--workdir, or give the run's own settings"
+      )
+    run.config = config
+    write_atomic(path / "config.json", configs.dumps(config).encode())
+    return run
+  task, parent = config.task, open_parent(config) if config.init else None
+  if parent is None:
+    print(
+      f"{task.vocabulary_file}: made from the training data",
+      file=sys.stderr,
+      flush=True,
+    )
+    model = task.make_vocabulary(config.data, config.tokenizer)
+    run = Run(path, config, task.vocabulary(model))
+  else:
+    run = Run(path, config, parent.vocabulary)
+    warm_start.check_any_match(
+      run.abstract_params(), parent.abstract_params(), type(config.model).__name__,
+      str(parent.path),
+    )  # fmt: skip
+  if config.freeze:
+    warm_start.check_frozen(run.abstract_params(), config.freeze)
+  path.mkdir(parents=True, exist_ok=True)
+  write_atomic(path / task.vocabulary_file, run.vocabulary.model)
+  write_atomic(path / "config.json", configs.dumps(config).encode())
+  return run
+
+
+def open_parent(config: Config) -> Run:
+  """The run `config.init`.
+
+  Raises:
+    FileNotFoundError: it is not a run, or has no checkpoint.
+    ValueError: it is damaged, or its task has another kind of vocabulary.
+  """
+  try:
+    parent = Run.open(config.init)
+  except FileNotFoundError:
+    raise FileNotFoundError(
+      f"--config.init: {config.init}: not a run (it has no config.json "
+      "and vocabulary); give the directory of one that was trained"
+    ) from None
+  except ValueError as error:
+    raise ValueError(f"--config.init: {error}") from None
+  if parent.config.task.vocabulary_file != config.task.vocabulary_file:
+    raise ValueError(
+      f"--config.init: {config.init}: its task is {type(parent.config.task).__name__}, "
+      f"whose vocabulary {type(config.task).__name__} cannot use"
+    )
+  if not parent.steps():
+    raise FileNotFoundError(
+      f"--config.init: {config.init}: no checkpoint; train it first"
+    )
+  return parent
+
+
+def parent_params(run: Run) -> Any:
+  """The parameters of the run `config.init`, NumPy arrays; None if there is none, or if
+  this run has a checkpoint already.
+
+  Raises:
+    FileNotFoundError, ValueError: it is not a run, or it is damaged.
+  """
+  if not run.config.init or run.steps():
+    return None
+  parent = open_parent(run.config)
+  try:
+    return jax.device_get(parent.params())
+  except ValueError as error:
+    raise ValueError(f"--config.init: {error}") from None

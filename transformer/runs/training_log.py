@@ -1,0 +1,137 @@
+"""What a run prints and writes while it trains."""
+
+import contextlib
+import sys
+import time
+from collections.abc import Callable, Iterator
+
+import numpy as np
+import tqdm
+
+from transformer.experiment import Config
+from transformer.runs.metrics import Metrics
+from transformer.runs.processes import is_primary
+from transformer.training.step import StepMetrics
+
+
+class TrainingLog:
+  """The progress bar, and the numbers of the step before the newest: reading those
+  does not wait for the device."""
+
+  def __init__(
+    self,
+    config: Config,
+    metrics: Metrics,
+    start: int,
+    examples: Callable[[int], np.ndarray],
+    window: tuple[float, float] = (0.0, 0.0),
+  ):
+    """Starts after step `start`.
+
+    Args:
+      config: of the run.
+      metrics: where the numbers are written.
+      start: steps already step.
+      examples: `examples(step)` are the indices of a batch's examples, to name them.
+      window: that of the log of the run that stopped there.
+    """
+    self._every, self._metrics, self._config = config.log_every, metrics, config
+    self._examples = examples
+    self._bar = tqdm.tqdm(
+      total=config.steps, initial=start, desc="train", unit=" steps", mininterval=1.0,
+      disable=not is_primary(),
+    )  # fmt: skip
+    self._pending: tuple[int, StepMetrics] | None = None
+    self._total, self._count = window
+    self._since = self._started = time.monotonic()
+    self._idle = 0.0
+
+  @property
+  def window(self) -> tuple[float, float]:
+    """Loss and tokens since the last row, so that a resumed run writes the same row."""
+    return self._total, self._count
+
+  @property
+  def seconds(self) -> float:
+    """Time spent on training, evaluation not counted."""
+    return time.monotonic() - self._started - self._idle
+
+  def add_step(self, step: int, metrics: StepMetrics) -> None:
+    """Adds a step that was started, and reads the one before it."""
+    self.flush()
+    self._pending = step, metrics
+
+  def flush(self) -> None:
+    """Reads the numbers still pending.
+
+    Raises:
+      ValueError: too many steps in a row had no finite loss or gradient.
+    """
+    if self._pending is None:
+      return
+    (step, metrics), self._pending = self._pending, None
+    if int(metrics.consecutive_skips):
+      self._report_skip(step, metrics)
+    else:
+      self._total += float(metrics.loss.total)
+      self._count += float(metrics.loss.count)
+    self._bar.update(1)
+    if step % self._every == 0 or step == self._config.steps:
+      now = time.monotonic()
+      values = {
+        # Not a number where every step since the last row was skipped.
+        "train/loss": self._total / self._count if self._count else float("nan"),
+        "train/tokens_per_second": self._count / max(now - self._since, 1e-9),
+        "train/gradient_norm": float(metrics.gradient_norm),
+        "train/rate": float(self._config.schedule(step, self._config.model.width)),
+        "train/skipped": float(metrics.skipped),
+      }
+      self._metrics.write(step, values)
+      self._bar.set_postfix_str(
+        f"loss {values['train/loss']:.3f}, "
+        f"{values['train/tokens_per_second']:,.0f} tokens/s"
+      )
+      self._total = self._count = 0.0
+      self._since = now
+
+  def _report_skip(self, step: int, metrics: StepMetrics) -> None:
+    what = "gradient" if np.isfinite(float(metrics.loss.total)) else "loss"
+    indices = self._examples(step - 1).tolist()
+    named = ", ".join(map(str, indices[:8])) + (", …" if len(indices) > 8 else "")
+    self.print(
+      f"step {step}: the {what} is not finite; no update is made ({metrics.skipped} "
+      f"skipped so far); its {len(indices)} examples: {named}"
+    )
+    if int(metrics.consecutive_skips) >= self._config.max_consecutive_skips:
+      raise ValueError(
+        f"step {step}: {metrics.consecutive_skips} steps in a row without a finite loss and "
+        "gradient; the last checkpoint is good: lower --config.schedule.rate, clip the "
+        "gradient (--config.optimizer.clip=1), look at the examples named above, or "
+        f"raise --config.max_consecutive_skips from {self._config.max_consecutive_skips}"
+      )
+
+  def print(self, text: str) -> None:
+    """Prints a line above the bar, once for all processes."""
+    if is_primary():
+      tqdm.tqdm.write(text, file=sys.stderr)
+
+  @contextlib.contextmanager
+  def paused(self) -> Iterator[None]:
+    """A context in which time does not count as training."""
+    start = time.monotonic()
+    try:
+      yield
+    finally:
+      spent = time.monotonic() - start
+      self._idle += spent
+      self._since += spent
+
+  def add_scores(self, step: int, scores: dict[str, float]) -> None:
+    """Writes held-out scores, and prints them above the bar."""
+    self._metrics.write(step, {f"val/{name}": value for name, value in scores.items()})
+    text = ", ".join(f"{name} {value:.4g}" for name, value in scores.items())
+    self.print(f"step {step}: {text}")
+
+  def close(self) -> None:
+    """Closes the bar."""
+    self._bar.close()

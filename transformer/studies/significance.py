@@ -1,0 +1,53 @@
+"""Whether one system's score differs from another's by more than chance."""
+
+from collections.abc import Sequence
+from typing import Any, NamedTuple
+
+RESAMPLES = 1000
+
+
+class Estimate(NamedTuple):
+  """A score, and the mean and half the 95% interval of its resamples."""
+
+  score: float
+  mean: float
+  interval: float
+
+
+class Comparison(NamedTuple):
+  """Two systems by one metric: p is the probability of so large a difference by
+  chance."""
+
+  a: Estimate
+  b: Estimate
+  p: float
+  signature: str
+
+
+def paired_bootstrap(
+  a: Sequence[str],
+  b: Sequence[str],
+  references: Sequence[str],
+  resamples: int = RESAMPLES,
+) -> dict[str, Comparison]:
+  """BLEU and chrF of two systems on the same texts, by paired bootstrap resampling
+  (Koehn 2004) by sacreBLEU."""
+  import sacrebleu
+  from sacrebleu.significance import PairedTest
+
+  test = PairedTest(
+    [("a", list(a)), ("b", list(b))],
+    {"BLEU": sacrebleu.BLEU(), "chrF": sacrebleu.CHRF()},
+    [list(references)],
+    test_type="bs",
+    n_samples=resamples,
+  )
+  signatures, results = test()
+  comparisons = {}
+  for metric, signature in signatures.items():
+    pair: list[Any] = list(results[metric])
+    first, second = (Estimate(r.score, float(r.mean), float(r.ci)) for r in pair)
+    # sacreBLEU would call two equal systems all but certainly different.
+    p = 1.0 if list(a) == list(b) else float(pair[1].p_value)
+    comparisons[metric] = Comparison(first, second, p, str(signature))
+  return comparisons
