@@ -23,6 +23,7 @@ def run(arguments) -> None:
   params = run.params(arguments.step)
   steps, ranks = run.steps(), run.ranks()
   metric = run.config.metric
+  score = run.config.task.metric(metric)
   step = arguments.step or steps[-1]
   origin = None
   # Where the newest checkpoint is damaged, the parameters are those of the one before.
@@ -32,7 +33,7 @@ def run(arguments) -> None:
     {
       "step": step,
       "checkpoints": steps,
-      f"val/{metric}": {at: sign(metric) * rank for at, rank in ranks.items()},
+      f"val/{metric}": {at: score.rank(rank) for at, rank in ranks.items()},
       "parameters": tree.size(params),
       "parameters_sha256": tree.sha256(params),
       "init": origin,
