@@ -11,13 +11,13 @@ import pytest
 from tests.models.test_vision import RESNET, VIT
 from tests.runs.test_run import Now, digest, losses
 from transformer import cli
-from transformer.runs import trainer
 from transformer.batch import Images
 from transformer.data.batching import Rows
 from transformer.data.images import Augmentation, RandomCrop, RandomResizedCrop
 from transformer.data.sources.dates import Dates
 from transformer.data.sources.images import ImageFolder
 from transformer.experiment import Config
+from transformer.runs import trainer
 from transformer.runs.classifier import Classifier
 from transformer.runs.metrics import Metrics
 from transformer.runs.run import Run

@@ -11,7 +11,6 @@ import pytest
 from tests.models.test_family import small
 from tests.runs.test_run import digest, losses
 from transformer import cli
-from transformer.runs import trainer
 from transformer.batch import EOS, Tokens
 from transformer.data.batching import Grouped, Packed
 from transformer.data.corpus import Corpus, Pieces
@@ -24,6 +23,7 @@ from transformer.decoding.sample import Sampler, TopP
 from transformer.experiment import Config
 from transformer.inference.generate import Generation
 from transformer.models.decoder_only import DecoderOnly
+from transformer.runs import trainer
 from transformer.runs.generator import Generator
 from transformer.runs.metrics import Metrics
 from transformer.tasks.language_modelling import LanguageModelling, unigram_loss

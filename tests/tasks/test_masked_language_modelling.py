@@ -11,7 +11,6 @@ from tests.models.test_family import small
 from tests.models.test_transformer import tokens
 from tests.runs.test_run import Now, digest, losses
 from tests.tasks.test_language_modelling import call, write
-from transformer.runs import trainer
 from transformer.batch import BOS, EOS, MASK, PAD
 from transformer.data.batching import Grouped, Packed
 from transformer.data.sources.dates import Dates
@@ -21,6 +20,7 @@ from transformer.data.tokenizer import SentencePiece
 from transformer.experiment import Config
 from transformer.inference.fill import encode_masked
 from transformer.models.bert import Bert, BertClassifier
+from transformer.runs import trainer
 from transformer.runs.filler import Filler
 from transformer.runs.metrics import Metrics
 from transformer.runs.run import Run

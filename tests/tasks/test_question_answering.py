@@ -7,13 +7,13 @@ import pytest
 
 from tests.runs.test_run import Now, digest, losses
 from transformer import cli
-from transformer.runs import trainer
 from transformer.data.batching import Rows
-from transformer.data.sources.dates import Dates
 from transformer.data.sources.base import split_of
+from transformer.data.sources.dates import Dates
 from transformer.data.sources.stories import PLACES, Stories, story_text
 from transformer.experiment import Config
 from transformer.models.memory_network import MemoryNetwork
+from transformer.runs import trainer
 from transformer.runs.metrics import Metrics
 from transformer.runs.run import Run
 from transformer.tasks.question_answering import QuestionAnswering, Story, read_story
