@@ -80,8 +80,8 @@ class MaskPredictor:
     ids = np.concatenate([[BOS], encode_masked(self.tokenizer, text)])
     if len(ids) > self.context:
       raise ValueError(
-        f"{text[:40]!r}…: expected at most {self.context:,} tokens, the model's context "
-        f"in training, got {len(ids):,}; shorten the text"
+        f"{text[:40]!r}…: expected at most {self.context:,} tokens, the context in "
+        f"training, got {len(ids):,}; shorten the text"
       )
     return ids.astype(np.int32)
 

@@ -140,8 +140,8 @@ class TextGenerator:
     for ids in sources:
       if len(ids) + self.recipe.max_length > self.context:
         raise ValueError(
-          f"prompt: expected at most {self.context:,} tokens with its continuation, the "
-          f"model's context in training, got {len(ids):,} and "
+          f"prompt: expected at most {self.context:,} tokens with its continuation, "
+          f"the context in training, got {len(ids):,} and "
           f"{self.recipe.max_length:,} new ones; shorten the prompt or --max-length"
         )
     return sources

@@ -16,8 +16,8 @@ from transformer.inference.search import ROWS, SOURCE_LENGTHS, Searcher, start_s
 
 @functools.partial(jax.jit, static_argnames=("module", "penalty"))
 def score(module, penalty: LengthPenalty, params, source, target_bt):
-  """Log-probabilities `[b, t]` of one batch, as `decoding.teacher_forcing.score` returns
-  them, and scores `[b]` under a penalty."""
+  """Log-probabilities `[b, t]` of one batch, as `decoding.teacher_forcing.score`
+  returns them, and scores `[b]` under a penalty."""
   state = start_search(module, penalty, params, source, target_bt.shape[1])
   step = functools.partial(module.step, params)
   token_logprob_bt, coverage_bws = force.score(step, state, target_bt)

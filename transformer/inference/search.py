@@ -114,8 +114,8 @@ def find(
   key=None,
   seed_b=None,
 ):
-  """Searches for the outputs of one batch of sources, as `beam_search` returns them; for
-  `key` and `seed_b` see `generate`."""
+  """Searches for the outputs of one batch of sources, as `beam_search` returns them;
+  for `key` and `seed_b` see `generate`."""
   state = start_search(module, search.penalty, params, source, capacity)
   step = functools.partial(module.step, params)
   if search.beam == 1:

@@ -113,7 +113,8 @@ class LanguageModelling(TextTask):
 
 
 def unigram_loss(train: Pieces, held_out: Pieces, vocabulary: int) -> float:
-  """Nats a token of the unigram model of the training tokens, with add-one smoothing."""
+  """Nats a token of the unigram model of the training tokens, with add-one
+  smoothing."""
 
   def counts(pieces):
     ids = np.concatenate([pieces[i] for i in range(len(pieces))])

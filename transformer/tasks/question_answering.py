@@ -120,8 +120,8 @@ class EncodedStories:
     words = split_words(text)
     if len(words) > self.words:
       raise ValueError(
-        f"{text!r}: expected at most {self.words} words (task.words), got {len(words)}; "
-        "write shorter sentences"
+        f"{text!r}: expected at most {self.words} words (task.words), got "
+        f"{len(words)}; write shorter sentences"
       )
     found = [self.vocabulary.id(word) for word in words]
     if None in found:
@@ -159,7 +159,7 @@ def stories_of(data: Source) -> StorySource:
   """
   if not isinstance(data, StorySource):
     raise ValueError(
-      f"--config.data: expected stories with questions, got {type(data).__name__}; take "
-      "Stories()"
+      f"--config.data: expected stories with questions, got {type(data).__name__}; "
+      "take Stories()"
     )
   return data
