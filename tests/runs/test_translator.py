@@ -11,7 +11,7 @@ from transformer.batch import EOS, UNK
 from transformer.decoding.penalty import GNMT, Average, Coverage, LengthPenalty
 from transformer.decoding.rerank import distinct, mbr
 from transformer.decoding.sample import Temperature, TopK
-from transformer.inference.score import forced
+from transformer.inference.score import score_targets
 from transformer.inference.search import Search, Searcher
 from transformer.runs.translator import Translator
 
@@ -74,7 +74,7 @@ def test_what_a_search_says_of_its_output_is_what_scoring_says(opened, lines, pe
   pairs = [(i, w) for i in found for w, n in enumerate(found[i].length_bw) if n]
   assert len(pairs) > 10
   targets = [found[i].token_bwt[w, : found[i].length_bw[w]] for i, w in pairs]
-  scored = forced(translator.searcher, [sources[i] for i, _ in pairs], targets)
+  scored = score_targets(translator.searcher, [sources[i] for i, _ in pairs], targets)
   for place, token_logprob_t, score in scored:
     i, w = pairs[place]
     wanted_t = found[i].token_logprob_bwt[w, : len(targets[place])]
