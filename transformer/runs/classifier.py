@@ -23,7 +23,7 @@ class Classifier:
       FileNotFoundError: it is not a run, or has no such checkpoint.
       ValueError: it is damaged, or its task is not classification.
     """
-    run, task = open_run(path, Classification)
+    run, task = open_run(path, Classification)  # type: ignore[type-abstract]
     return cls(run, task, run.params(step))
 
   def classify(self, inputs: Sequence[str]) -> Iterator[Prediction]:
