@@ -45,7 +45,7 @@ def test_help_has_every_recipe_with_its_formula(capsys):
   for part in (
     "GNMT(alpha=0.6): ((5 + n) / 6)^alpha",
     "Average(): n: the score is the mean log-probability",
-    "LengthPenalty(): None: the score is the log-probability",
+    "LengthPenalty(): No penalty: the score is the log-probability",
     "TopP(p=0.9, temperature=1.0)",
     "MinP(p=0.1",
   ):

@@ -136,10 +136,10 @@ def test_a_residual_block_is_the_oracles(block, inputs, stride):
 
 
 @pytest.mark.parametrize("size, stride", [(3, 2), (2, 2), (5, 3)])
-def test_the_largest_of_a_window_is_the_oracles(size, stride):
+def test_max_pool_is_the_oracles(size, stride):
   x_byxd = np.random.default_rng(2).normal(size=(2, 6, 7, 4)).astype(np.float32) - 3.0
   for image_yxd, row in zip(x_byxd, max_pool(x_byxd, size, stride), strict=True):
-    np.testing.assert_array_equal(row, oracle.largest(image_yxd, size, stride))
+    np.testing.assert_array_equal(row, oracle.max_pool(image_yxd, size, stride))
 
 
 @pytest.mark.parametrize(
@@ -242,7 +242,7 @@ def test_images_that_do_not_fit_are_refused():
   def read(model, batch):
     jax.eval_shape(model.module(V).init, jax.random.key(0), batch)
 
-  with pytest.raises(ValueError, match=r"model\.patch: images of 6 x 10 .* 3 x 3"):
+  with pytest.raises(ValueError, match=r"model\.patch: expected a divisor of the image size 6 x 10, got 3"):
     read(VIT, images(2, (6, 10)))
   for model in (VIT, RESNET):
     with pytest.raises(

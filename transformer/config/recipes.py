@@ -95,15 +95,14 @@ def build(cls: type, values: dict[str, Any], path: str, field: str | None = None
 
 
 def _with_path(message: str, cls: type, path: str, field: str | None) -> str:
-  """A dataclass's own message, `name: …` or `Class.name: …`, with the path of the field
-  `name` named once."""
+  """A dataclass's own message, `name: …` or `model.name: …`, with the path of that
+  field, named once; `field` is the last name of `path`, if that is a field's."""
   name, colon, rest = message.partition(": ")
-  name = name.removeprefix(f"{cls.__name__}.")
-  if colon and name == field:
-    return f"{path}: {rest}"
-  if colon and field is None and name in annotations(cls):
-    return f"{path}.{name}: {rest}"
-  return f"{path}: {message}"
+  name = name.rpartition(".")[2]
+  if not colon or name not in annotations(cls):
+    return f"{path}: {message}"
+  parent = path if field is None else path.removesuffix(f".{field}")
+  return f"{parent}.{name}: {rest}"
 
 
 def no_such_field(path: str, name: str, cls: type, prefix=()) -> str:
