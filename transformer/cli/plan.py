@@ -20,11 +20,12 @@ def plan_flags(new: flags.Verb) -> None:
 
 
 def plan(arguments) -> None:
-  """Tells what a training step takes on some devices, before anything runs; settings
-  as in train.py, --config.name=value."""
+  """Shows what a training step takes on some devices, without running it; settings as
+  in train.py, --config.name=value."""
   from transformer import config as configs
   from transformer import experiment
-  from transformer.analysis import plan as plans
+  from transformer.analysis.plan import plan as make_plan
+  from transformer.analysis.plan_text import render
 
   config = experiment.read(arguments.config)
   for name, text in arguments.overrides:
@@ -32,5 +33,5 @@ def plan(arguments) -> None:
   mesh = None
   if arguments.mesh:
     mesh = configs.override(config, "mesh", arguments.mesh).mesh
-  record = plans.plan(config, arguments.devices, arguments.device, mesh)
-  print(json.dumps(record) if arguments.json else plans.text(record))
+  record = make_plan(config, arguments.devices, arguments.device, mesh)
+  print(json.dumps(record) if arguments.json else render(record))
