@@ -7,7 +7,7 @@ import pytest
 
 from transformer import cli, experiment, trainer
 from transformer.runs.metrics import Metrics
-from transformer.studies import by_memory
+from transformer.studies import perplexity_by_memory
 from transformer.training.schedules import Schedule
 
 CONFIGS = Path(__file__).resolve().parent.parent / "configs"
@@ -78,7 +78,7 @@ def test_transformer_xl_gains_by_its_memory(tmp_path):
   scores = shortened("transformer_xl", 600, tmp_path)
   assert scores["val/perplexity"] < 0.6 * scores["val/unigram_perplexity"]
   # As long as in training; a longer one was seen to give nothing.
-  rows = by_memory.study([tmp_path / "transformer_xl"], "val", (0, 16, 64))
+  rows = perplexity_by_memory.measure([tmp_path / "transformer_xl"], "val", (0, 16, 64))
   none, some, all_of_it = (row.perplexity for row in rows)
   assert all_of_it < some < none - 1.0
 

@@ -23,7 +23,7 @@ from transformer.models.transformer_xl import TransformerXL
 from transformer.runs import trainer
 from transformer.runs.metrics import Metrics
 from transformer.runs.run import Run
-from transformer.studies import by_memory
+from transformer.studies import perplexity_by_memory
 from transformer.tasks.segment_language_modelling import (
   SegmentLanguageModelling,
   following,
@@ -160,7 +160,7 @@ def test_memory_is_a_setting_of_evaluation(config):
 
 def test_the_study_of_memory_writes_a_table_and_a_figure(run, tmp_path, capsys):
   words = [str(run), "--memory", "0", "10", "40", "--split", "val"]
-  assert by_memory.main([*words, "--output", str(tmp_path / "m")]) == 0
+  assert perplexity_by_memory.main([*words, "--output", str(tmp_path / "m")]) == 0
   rows = (tmp_path / "m.csv").read_text().splitlines()
   assert rows[0] == "run,memory,perplexity,tokens" and len(rows) == 4
   scores = {name: value for _, name, value in Metrics.read(run)}
@@ -169,7 +169,7 @@ def test_the_study_of_memory_writes_a_table_and_a_figure(run, tmp_path, capsys):
   assert float(perplexity) == pytest.approx(scores["val/perplexity"], rel=1e-5)
   assert (tmp_path / "m.png").stat().st_size > 0
   assert "memory 40" in capsys.readouterr().out
-  assert by_memory.main([str(run), "--memory", "-1"]) == 1
+  assert perplexity_by_memory.main([str(run), "--memory", "-1"]) == 1
   assert "--memory: -1 is negative" in capsys.readouterr().err
 
 

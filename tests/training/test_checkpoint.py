@@ -129,12 +129,6 @@ def test_a_changed_byte_is_found_wherever_it_is(three, tmp_path):
   assert fell > 8
 
 
-def largest_file(folder):
-  return max(
-    (f for f in folder.rglob("*") if f.is_file()), key=lambda f: f.stat().st_size
-  )
-
-
 def test_a_damaged_checkpoint_is_put_aside_and_may_be_saved_again(
   three, tmp_path, capsys
 ):
