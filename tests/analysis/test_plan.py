@@ -14,6 +14,7 @@ from pathlib import Path
 
 import pytest
 
+import transformer
 from transformer import cli, experiment
 from transformer import config as configs
 from transformer.analysis import plan as plans
@@ -27,7 +28,7 @@ from transformer.models.transformer import Transformer
 from transformer.training.losses import ChunkedCrossEntropy
 from transformer.training.mesh import Mesh
 
-ROOT = Path(__file__).resolve().parents[1]
+ROOT = Path(__file__).resolve().parents[2]
 V, ROWS, T = 200, 24, 32
 
 SMALL = Config(
@@ -166,6 +167,18 @@ def test_the_command_plans_without_data(capsys):
     assert word in shown
   assert cli.main([*command, "--json"]) == 0
   assert json.loads(capsys.readouterr().out)["mesh"] == "Mesh(data=1, fsdp=8)"
+
+
+def test_the_other_process_imports_this_package(monkeypatch):
+  """Whichever is installed."""
+
+  def run(command, *, env, **_):
+    path = env["PYTHONPATH"].split(os.pathsep)[0]
+    assert (Path(path) / "transformer" / "__init__.py").samefile(transformer.__file__)
+    return subprocess.CompletedProcess(command, 0, '{"seen": true}', "")
+
+  monkeypatch.setattr(subprocess, "run", run)
+  assert plans.plan(SMALL, 2, "cpu") == {"seen": True}
 
 
 @pytest.mark.slow

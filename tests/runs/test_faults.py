@@ -327,11 +327,12 @@ def test_damaged_files_of_a_run(case):
   model = (path / "tokenizer.model").read_bytes()
   (path / "tokenizer.model").write_bytes(b"\x80\x04not a model")
   case.sees("the tokenizer is damaged", case.call("info", path))
-  other = TINY.task.make_vocabulary(
-    dataclasses.replace(TINY.data, seed=5), TINY.tokenizer
-  )
-  (path / "tokenizer.model").write_bytes(other)
-  case.sees("the tokenizer is another", case.call("translate", path, "1 May 2000"))
+  other_text = dataclasses.replace(TINY.data, seed=5)
+  other_size = dataclasses.replace(TINY.tokenizer, vocabulary=570)
+  for data, recipe in ((other_text, TINY.tokenizer), (TINY.data, other_size)):
+    other = TINY.task.make_vocabulary(data, recipe)
+    (path / "tokenizer.model").write_bytes(other)
+    case.sees("the tokenizer is another", case.call("translate", path, "1 May 2000"))
   (path / "tokenizer.model").write_bytes(model)
   shutil.move(path / "checkpoints", case.folder / "elsewhere")
   (path / "checkpoints").symlink_to(case.folder / "elsewhere")

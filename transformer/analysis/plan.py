@@ -50,7 +50,7 @@ def plan(config: Config, devices: int, device: str, mesh: Mesh | None = None) ->
     "JAX_NUM_CPU_DEVICES": str(devices),
     # Another number of devices than the process' own, and no accelerator taken.
     "PYTHONPATH": os.pathsep.join(
-      [str(Path(__file__).resolve().parents[1]), os.environ.get("PYTHONPATH", "")]
+      [str(Path(__file__).resolve().parents[2]), os.environ.get("PYTHONPATH", "")]
     ),
   }
   process = subprocess.run(
