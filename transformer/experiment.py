@@ -186,7 +186,7 @@ def read(path: Path) -> Config:
 
 
 def load(path: Path, name: str) -> Callable:
-  """A function of a Python file, which is run.
+  """A function or class of a Python file, which is run.
 
   Raises:
     FileNotFoundError, ValueError: there is no such file, or it has none.
