@@ -197,7 +197,7 @@ def read_config(path: Path | str) -> Config:
 
 
 def load_function(path: Path | str, name: str) -> Callable:
-  """A function of a Python file, which is run.
+  """A function or class of a Python file, which is run.
 
   Raises:
     FileNotFoundError: there is no such file.

@@ -20,7 +20,7 @@ def test_products_count_two_for_each_multiply_add():
   assert count(lambda a: jnp.exp(a) + a, (3, 5)) == 0
 
 
-def test_loops_count_as_often_as_they_run_and_branches_by_the_dearest():
+def test_loops_count_as_often_as_they_run_and_branches_by_the_most_expensive():
   def loop(x, w):
     return jax.lax.scan(lambda x, _: (jnp.tanh(x @ w), None), x, None, length=6)[0]
 
@@ -125,6 +125,6 @@ def test_groups_of_devices_are_read_however_they_are_written(written, expected):
   assert hlo.groups(line, 4) == expected
 
 
-def test_groups_in_an_unknown_hand_are_an_error():
+def test_groups_in_an_unknown_format_are_an_error():
   with pytest.raises(ValueError, match="not understood: replica_groups=~1~2"):
     hlo.groups("%r = f32[5] all-reduce(%b), replica_groups=~1~2", 4)

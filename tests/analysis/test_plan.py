@@ -14,9 +14,11 @@ from pathlib import Path
 
 import pytest
 
+import transformer
 from transformer import cli, experiment
 from transformer import config as configs
 from transformer.analysis import plan as plans
+from transformer.analysis import remedies
 from transformer.data.batching import Grouped, Packed
 from transformer.data.sources.parallel_text import ParallelText
 from transformer.data.tokenizer import SentencePiece
@@ -26,7 +28,7 @@ from transformer.models.transformer import Transformer
 from transformer.training.losses import ChunkedCrossEntropy
 from transformer.training.mesh import Mesh
 
-ROOT = Path(__file__).resolve().parents[1]
+ROOT = Path(__file__).resolve().parents[2]
 V, ROWS, T = 200, 24, 32
 
 SMALL = Config(
@@ -105,30 +107,30 @@ def test_one_device_has_no_collectives_and_everything_fits():
 
 
 @pytest.mark.slow
-def test_what_does_not_fit_is_told_what_would(monkeypatch):
+def test_what_would_fit_is_proposed(monkeypatch):
   record = planned(Mesh(data=4))
   total = record["bytes"]["total"]
   tight = dataclasses.replace(plans.DEVICES["h200"], memory=0.8 * total)
   order = {"config": configs.dump(SMALL), "imports": [], "fixed": True}
   order |= {"devices": 1, "device": "h200"}
   monkeypatch.setitem(plans.DEVICES, "h200", tight)
-  found = plans.work(order)
+  found = plans.answer(order)
   assert not found["fits"] and found["remedy"] is not None
   config = SMALL
   for setting in found["remedy"]["settings"]:
     name, _, text = setting.removeprefix("--config.").partition("=")
     config = configs.override(config, name, text.strip("'"))
-  fitting = plans.work(order | {"config": configs.dump(config)})
+  fitting = plans.answer(order | {"config": configs.dump(config)})
   assert fitting["fits"] and fitting["remedy"] is None
   assert fitting["bytes"]["total"] == found["remedy"]["bytes"]
-  few = itertools.islice(plans.changes(SMALL, 1), 1)
-  monkeypatch.setattr(plans, "changes", lambda *_: few)
+  few = itertools.islice(remedies.changes(SMALL), 1)
+  monkeypatch.setattr(remedies, "changes", lambda *_: few)
   hopeless = dataclasses.replace(tight, memory=1e5)
   monkeypatch.setitem(plans.DEVICES, "h200", hopeless)
-  assert plans.work(order)["remedy"] is None
+  assert plans.answer(order)["remedy"] is None
 
 
-def test_a_mesh_that_does_not_divide_is_refused_if_asked_for_and_else_mended():
+def test_a_mesh_that_does_not_divide_is_refused_if_asked_for_and_else_replaced():
   with pytest.raises(
     ValueError, match=r"24 rows .* over 16 devices .*; .*tokens 512 or"
   ):
@@ -166,6 +168,18 @@ def test_the_command_plans_without_data(capsys):
     assert word in shown
   assert cli.main([*command, "--json"]) == 0
   assert json.loads(capsys.readouterr().out)["mesh"] == "Mesh(data=1, fsdp=8)"
+
+
+def test_the_other_process_imports_this_package(monkeypatch):
+  """Whichever is installed."""
+
+  def run(command, *, env, **_):
+    path = env["PYTHONPATH"].split(os.pathsep)[0]
+    assert (Path(path) / "transformer" / "__init__.py").samefile(transformer.__file__)
+    return subprocess.CompletedProcess(command, 0, '{"seen": true}', "")
+
+  monkeypatch.setattr(subprocess, "run", run)
+  assert plans.plan(SMALL, 2, "cpu") == {"seen": True}
 
 
 @pytest.mark.slow

@@ -242,7 +242,10 @@ def test_images_that_do_not_fit_are_refused():
   def read(model, batch):
     jax.eval_shape(model.module(V).init, jax.random.key(0), batch)
 
-  with pytest.raises(ValueError, match=r"model\.patch: expected a divisor of the image size 6 x 10, got 3"):
+  with pytest.raises(
+    ValueError,
+    match=r"model\.patch: expected a divisor of the image size 6 x 10, got 3",
+  ):
     read(VIT, images(2, (6, 10)))
   for model in (VIT, RESNET):
     with pytest.raises(

@@ -5,11 +5,13 @@ be the one of docs/faults.md, in which `…/` stands for the directory of the te
 """
 
 import ast
+import contextlib
 import dataclasses
 import json
-import os
 import re
+import resource
 import shutil
+import signal
 import subprocess
 import sys
 from pathlib import Path
@@ -18,7 +20,8 @@ import pytest
 from absl import flags
 
 import train as command
-from tests.runs.test_run import ROOT, TINY, Now, digest, losses
+from tests.runs.test_run import ROOT, Now, digest, losses
+from tests.tiny import TINY
 from transformer import cli
 from transformer import config as configs
 from transformer.data.pipeline import all_rows
@@ -77,19 +80,11 @@ def get_config():
 '''
 
 
-@pytest.fixture(scope="module")
-def finished(tmp_path_factory):
-  """A finished run, not to be changed."""
-  path = tmp_path_factory.mktemp("faults") / "run"
-  assert trainer.train(TINY, path) == 0
-  return path
-
-
 class Case:
   """A fresh directory, the two commands, and the document's rows."""
 
-  def __init__(self, folder, finished, capsys, monkeypatch):
-    self.folder, self._finished = folder, finished
+  def __init__(self, folder, finished_run, capsys, monkeypatch):
+    self.folder, self._finished = folder, finished_run
     self._capsys, self._monkeypatch = capsys, monkeypatch
     self.write("config.py", (
       "from transformer import config\nfrom transformer.experiment import Config\n"
@@ -138,8 +133,8 @@ class Case:
 
 
 @pytest.fixture
-def case(tmp_path, finished, capsys, monkeypatch):
-  return Case(tmp_path, finished, capsys, monkeypatch)
+def case(tmp_path, translation_run, capsys, monkeypatch):
+  return Case(tmp_path, translation_run, capsys, monkeypatch)
 
 
 SETTINGS = [
@@ -152,14 +147,14 @@ SETTINGS = [
   ("heads do not divide the width", "--config.model.heads=3"),
   ("the mesh does not fit the devices", "--config.mesh=Mesh(data=3)"),
   ("the score to go by is unknown", "--config.metric=belu"),
-  ("a decay is none", "--config.ema=1"),
+  ("a decay is out of range", "--config.ema=1"),
   ("nothing would be kept", "--config.keep.latest=0"),
   ("a batch cannot hold one row", "--config.batching.tokens=32"),
   (
     "the vocabulary is too large for the text",
     "--config.tokenizer.vocabulary=90000",
   ),
-  ("a word is no setting", "steps=3"),
+  ("a word is not a setting", "steps=3"),
   ("only some of the processes' flags are given", "--processes=2"),
 ]
 
@@ -170,14 +165,14 @@ def test_settings(case, name, flag):
   assert not (case.folder / "run").exists()
 
 
-def test_a_run_to_begin_with(case):
+def test_a_run_to_start_from(case):
   init = f"--config.init={case.run()}"
   answer = case.train(f"--config.init={case.folder / 'none'}", run="new")
-  case.sees("the run to begin with is none", answer)
+  case.sees("the run to start from is not a run", answer)
   answer = case.train(
     init, "--config.model=RNNSeq2Seq(layers=1, d_model=20)", run="new"
   )
-  case.sees("the run to begin with has nothing of this model", answer)
+  case.sees("the run to start from has nothing of this model", answer)
   answer = case.train("--config.freeze=('encodr',)", run="new")
   case.sees("what is to be frozen is misspelt", answer)
   answer = case.train("--config.freeze=('encoder', 'decoder', 'embedding')", run="new")
@@ -188,9 +183,9 @@ def test_a_run_to_begin_with(case):
 def test_config_files(case):
   case.sees("the config file is missing", case.train(config="none.py"))
   case.write("broken.py", "def get_config(:\n")
-  case.sees("the config file is no Python", case.train(config="broken.py"))
+  case.sees("the config file is not Python", case.train(config="broken.py"))
   case.write("empty.py", "def get_config():\n  return {}\n")
-  case.sees("the config file gives no config", case.train(config="empty.py"))
+  case.sees("the config file returns no config", case.train(config="empty.py"))
 
 
 def test_texts(case):
@@ -216,7 +211,7 @@ def test_a_directory_of_something_else(case):
   case.write("run/notes.txt", "mine")
   case.sees("the workdir is something else", case.train())
   assert (case.folder / "run" / "notes.txt").read_text() == "mine"
-  case.sees("the directory is no run", case.call("info", case.folder / "run"))
+  case.sees("the directory is not a run", case.call("info", case.folder / "run"))
 
 
 def test_a_run_of_other_settings(case):
@@ -234,7 +229,8 @@ def test_a_finished_run(case):
 def test_a_second_process(case):
   path = case.run()
   holder = (
-    "import sys\nfrom pathlib import Path\nfrom transformer.runs.directory import Lock\n"
+    "import sys\nfrom pathlib import Path\n"
+    "from transformer.runs.directory import Lock\n"
     "with Lock(Path(sys.argv[1])): print(flush=True); sys.stdin.read()"
   )
   with subprocess.Popen(
@@ -264,28 +260,24 @@ def test_a_vanished_directory(case, monkeypatch):
   assert len(calls) == 1 and not (case.folder / "run" / "checkpoints" / "2").exists()
 
 
-def limited(case, size):
-  """Trains where no file can grow beyond `size` bytes, as on a disk that is full."""
-  program = (
-    "import resource, runpy, signal, sys\n"
-    "signal.signal(signal.SIGXFSZ, signal.SIG_IGN)\n"
-    f"resource.setrlimit(resource.RLIMIT_FSIZE, ({size}, {size}))\n"
-    "sys.argv = sys.argv[1:]\n"
-    "runpy.run_path('train.py', run_name='__main__')\n"
-  )
-  words = ["train.py", "--config", str(case.folder / "config.py"), "--workdir",
-           str(case.folder / "run"), "--config.steps=8"]  # fmt: skip
-  done = subprocess.run(
-    [sys.executable, "-c", program, *words], cwd=ROOT, capture_output=True, text=True,
-    env={**os.environ, "JAX_ENABLE_COMPILATION_CACHE": "false"},
-  )  # fmt: skip
-  return done.returncode, done.stderr
+@contextlib.contextmanager
+def file_size_limit(size):
+  """No file can grow beyond `size` bytes, as on a disk that is full."""
+  previous = signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
+  soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
+  resource.setrlimit(resource.RLIMIT_FSIZE, (size, hard))
+  try:
+    yield
+  finally:
+    resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
+    signal.signal(signal.SIGXFSZ, previous)
 
 
 def test_a_full_disk(case):
   before = digest(case.run())
-  status, text = limited(case, 40_000)
-  case.sees("the disk is full", (status, text))
+  with file_size_limit(40_000):
+    answer = case.train("--config.steps=8")
+  case.sees("the disk is full", answer)
   assert Run.open(case.folder / "run").steps() == [2, 4, 6]
   assert digest(case.folder / "run") == before
 
@@ -335,11 +327,12 @@ def test_damaged_files_of_a_run(case):
   model = (path / "tokenizer.model").read_bytes()
   (path / "tokenizer.model").write_bytes(b"\x80\x04not a model")
   case.sees("the tokenizer is damaged", case.call("info", path))
-  other = TINY.task.make_vocabulary(
-    dataclasses.replace(TINY.data, seed=5), TINY.tokenizer
-  )
-  (path / "tokenizer.model").write_bytes(other)
-  case.sees("the tokenizer is another", case.call("translate", path, "1 May 2000"))
+  other_text = dataclasses.replace(TINY.data, seed=5)
+  other_size = dataclasses.replace(TINY.tokenizer, vocabulary=570)
+  for data, recipe in ((other_text, TINY.tokenizer), (TINY.data, other_size)):
+    other = TINY.task.make_vocabulary(data, recipe)
+    (path / "tokenizer.model").write_bytes(other)
+    case.sees("the tokenizer is another", case.call("translate", path, "1 May 2000"))
   (path / "tokenizer.model").write_bytes(model)
   shutil.move(path / "checkpoints", case.folder / "elsewhere")
   (path / "checkpoints").symlink_to(case.folder / "elsewhere")
@@ -371,7 +364,7 @@ def test_numbers_that_are_not_finite(case):
   assert Run.open(case.folder / "run").steps()[-1] <= 3
 
 
-def test_examples_of_a_skipped_step_are_named_and_it_goes_on(case):
+def test_examples_of_a_skipped_step_are_named_and_training_continues(case):
   base = configs.dumps(TINY)
   case.write("config.py", f"BASE = {base!r}\n{POISONED}")
   flag = "--config.task=Poisoned(every=2)"

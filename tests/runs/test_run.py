@@ -1,8 +1,9 @@
-"""The loop: a stopped run goes on as the same run, and bad input gets one line."""
+"""The loop: a stopped run resumes as the same run, and bad input gets one line."""
 
 import dataclasses
 import json
 import os
+import re
 import shutil
 import signal
 import time
@@ -17,10 +18,12 @@ from transformer.data.batching import Grouped
 from transformer.data.sources.dates import Dates
 from transformer.data.sources.parallel_text import ParallelText
 from transformer.data.tokenizer import SentencePiece
+from transformer.experiment import TASKS
 from transformer.models.transformer import Transformer
 from transformer.runs import trainer
 from transformer.runs.metrics import Metrics
 from transformer.runs.run import Run
+from transformer.tasks.base import Samples
 from transformer.training.keep import Keep
 from transformer.training.schedules import Schedule
 
@@ -74,7 +77,7 @@ class Now(trainer.Interrupt):
     self.raised = True
 
 
-def test_a_stopped_run_goes_on_as_the_same_run(whole, tmp_path, monkeypatch, capsys):
+def test_a_stopped_run_resumes_as_the_same_run(whole, tmp_path, monkeypatch, capsys):
   with monkeypatch.context() as patch:
     patch.setattr(trainer, "Interrupt", Now)
     assert train(tmp_path / "run") == trainer.INTERRUPTED
@@ -97,8 +100,11 @@ def test_a_longer_run_begins_as_the_shorter_one(whole, tmp_path):
 @pytest.mark.parametrize(
   "kind", [kind for kind in KINDS.values() if kind is not Transformer]
 )
-def test_every_member_goes_on_as_the_same_run(kind, tmp_path, monkeypatch):
-  changes = dict(model=small(kind), steps=3, eval_every=3, save_every=3)
+def test_every_model_resumes_as_the_same_run(kind, tmp_path, monkeypatch):
+  # What is evaluated has no part in it, and costs more than the steps.
+  scores = {metric.name: 1.0 for metric in TINY.task.scores}
+  monkeypatch.setattr(type(TINY.task), "evaluate", lambda *_: (scores, Samples(())))
+  changes = dict(model=small(kind), steps=2, eval_every=2, save_every=2)
   assert train(tmp_path / "whole", **changes) == 0
   with monkeypatch.context() as patch:
     patch.setattr(trainer, "Interrupt", Now)
@@ -162,7 +168,7 @@ def test_a_corpus_that_cannot_be_used_leaves_nothing_behind(tmp_path):
   assert not path.exists()
 
 
-def test_a_corpus_smaller_than_a_batch_is_refused_and_can_be_mended(tmp_path):
+def test_a_corpus_smaller_than_a_batch_is_refused_and_can_be_fixed(tmp_path):
   with pytest.raises(ValueError, match=r"less than one batch .*batching\.tokens"):
     train(tmp_path, batching=Grouped(tokens=60_000))
   assert train(tmp_path, steps=1, eval_every=1) == 0
@@ -202,7 +208,7 @@ def test_a_damaged_tokenizer_is_refused(whole, tmp_path):
     Run.open(copy)
 
 
-def test_metrics_of_steps_to_come_again_are_taken_out(tmp_path):
+def test_metrics_of_steps_that_are_repeated_are_removed(tmp_path):
   metrics = Metrics(tmp_path, 0)
   for step in (1, 2, 3):
     metrics.write(step, {"train/loss": 1.0 / step})
@@ -246,6 +252,13 @@ def test_the_best_by_a_score_that_rises(tmp_path):
       assert checkpoints.note(step)["rank"] == rows[step, "val/chrf"]
 
 
+@pytest.mark.parametrize("task", TASKS)
+def test_every_score_declares_its_direction(task):
+  for metric in task.scores:
+    lower = re.search("loss|perplexity|bits_per", metric.name) is not None
+    assert task.metric(metric.name).rank(3.0) == (-3.0 if lower else 3.0)
+
+
 def test_a_stop_within_an_evaluation_saves_at_once(tmp_path, monkeypatch):
   """The evaluation is made up for after the stop, and the run is the same."""
   settings = dict(steps=5, eval_every=2, save_every=5)
@@ -275,7 +288,7 @@ def scores(path):
   return [row for row in Metrics.read(path) if row[1].startswith("val/")]
 
 
-def test_a_row_begun_before_a_stop_is_ended_after_it(tmp_path, monkeypatch):
+def test_a_row_of_metrics_spans_a_stop(tmp_path, monkeypatch):
   assert train(tmp_path / "whole", log_every=4, eval_every=20) == 0
   with monkeypatch.context() as patch:
     patch.setattr(trainer, "Interrupt", Now)

@@ -1,4 +1,4 @@
-"""Runs that begin with another's parameters, and parameters that stay as they are."""
+"""Runs that start from another's parameters, and frozen parameters."""
 
 import dataclasses
 import json
@@ -20,11 +20,10 @@ from transformer.training.optimizers import Adafactor, Adam, Muon, frozen
 from transformer.training.schedules import Schedule
 
 
-@pytest.fixture(scope="module")
-def parent(tmp_path_factory):
-  path = tmp_path_factory.mktemp("runs") / "parent"
-  assert train(path, steps=2, eval_every=2) == 0
-  return path
+@pytest.fixture
+def parent(translation_run):
+  """A finished run, not to be changed."""
+  return translation_run
 
 
 def child(path, parent, **changes):
@@ -36,7 +35,7 @@ def leaves(path, step=None):
   return {k: np.asarray(v) for k, v in tree.paths(Run.open(path).params(step)).items()}
 
 
-def test_a_run_begins_with_anothers_parameters_and_says_so(parent, tmp_path, capsys):
+def test_a_run_starts_from_anothers_parameters_and_says_so(parent, tmp_path, capsys):
   still = dict(schedule=Schedule(rate=0.0), steps=1)
   assert child(tmp_path / "run", parent, **still) == 0
   assert digest(tmp_path / "run") == digest(parent)
@@ -56,7 +55,7 @@ def test_the_tokenizer_is_the_parents_whatever_the_setting(parent, tmp_path):
   assert Run.open(tmp_path / "run").tokenizer.size == 560
 
 
-def test_what_fits_is_taken_and_the_rest_begins_afresh(parent, tmp_path, capsys):
+def test_what_matches_is_taken_and_the_rest_is_initialised(parent, tmp_path, capsys):
   model = dataclasses.replace(TINY.model, d_ff=28, position=Learned(31))
   still = dict(schedule=Schedule(rate=0.0), steps=1, model=model)
   assert child(tmp_path / "run", parent, **still) == 0
@@ -72,7 +71,9 @@ def test_what_fits_is_taken_and_the_rest_begins_afresh(parent, tmp_path, capsys)
   )
 
 
-def test_a_stopped_run_needs_its_parent_no_more(parent, tmp_path, monkeypatch, capsys):
+def test_a_stopped_run_needs_its_parent_no_more_and_keeps_its_origin(
+  parent, tmp_path, monkeypatch, capsys
+):
   assert child(tmp_path / "whole", parent) == 0
   gone = shutil.copytree(parent, tmp_path / "gone")
   with monkeypatch.context() as patch:
@@ -87,10 +88,13 @@ def test_a_stopped_run_needs_its_parent_no_more(parent, tmp_path, monkeypatch, c
   assert json.loads(capsys.readouterr().out)["init"]["run"] == str(gone)
 
 
-def test_a_moving_average_begins_there_too(parent, tmp_path):
+def test_a_moving_average_starts_there_too(parent, tmp_path):
   still = dict(schedule=Schedule(rate=0.0), steps=1, ema=0.9)
   assert child(tmp_path / "run", parent, **still) == 0
-  assert digest(tmp_path / "run") == digest(parent)
+  found, wanted = leaves(tmp_path / "run"), leaves(parent)
+  # 0.1 x + 0.9 x is not always x.
+  for path in wanted:
+    np.testing.assert_allclose(found[path], wanted[path], rtol=1e-6)
 
 
 @pytest.mark.parametrize("prefix", ["encoder", "decoder/layers/self_sublayer"])
@@ -104,7 +108,7 @@ def test_frozen_parameters_stay_and_the_others_move(parent, tmp_path, prefix):
 
 
 @pytest.mark.parametrize("optimizer", [Adam(clip=0.1, decay=0.1), Muon(), Adafactor()])
-def test_what_is_frozen_has_no_state_and_no_say(optimizer):
+def test_what_is_frozen_has_no_state_and_no_effect(optimizer):
   params = {
     "encoder": {"w": np.ones((3, 5), np.float32)},
     "encoder_head": np.ones(7, np.float32),
@@ -126,7 +130,7 @@ def test_what_is_frozen_has_no_state_and_no_say(optimizer):
   assert optax.apply_updates(params, found)["encoder"]["w"].shape == (3, 5)
 
 
-def test_bad_words_leave_nothing_behind(parent, tmp_path):
+def test_bad_settings_leave_nothing_behind(parent, tmp_path):
   empty = shutil.copytree(parent, tmp_path / "empty")
   shutil.rmtree(empty / "checkpoints")
   for changes, error, message in (
@@ -166,7 +170,7 @@ def test_another_origin_is_another_run():
   ]
 
 
-def test_the_state_is_laid_out_as_it_was(parent):
+def test_the_state_is_sharded_as_it_was(parent):
   from transformer.training.mesh import Mesh
   from transformer.training.state import (
     abstract_state,

@@ -198,7 +198,10 @@ def test_other_classes_are_refused(trained, folder, tmp_path):
       dict(model=dataclasses.replace(VIT, channels=1)),
       r"model\.channels: 1, and the im",
     ),
-    (dict(model=dataclasses.replace(VIT, patch=4)), r"model\.patch: expected a divisor of the image size 6 x 6"),
+    (
+      dict(model=dataclasses.replace(VIT, patch=4)),
+      r"model\.patch: expected a divisor of the image size 6 x 6",
+    ),
     (dict(batching=Rows(64)), "23 usable examples .*, less than one batch of 64 rows"),
     (dict(task=ImageClassification(size=6, channels=1)), r"model\.channels: 3"),
   ],

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from transformer import tree
-from transformer.training.checkpoint import Checkpoints
+from transformer.training.checkpoint import CheckpointMismatch, Checkpoints
 from transformer.training.keep import Keep
 from transformer.training.optimizers import Adam
 from transformer.training.state import TrainState
@@ -129,12 +129,6 @@ def test_a_changed_byte_is_found_wherever_it_is(three, tmp_path):
   assert fell > 8
 
 
-def max_pool(folder):
-  return max(
-    (f for f in folder.rglob("*") if f.is_file()), key=lambda f: f.stat().st_size
-  )
-
-
 def test_a_damaged_checkpoint_is_put_aside_and_may_be_saved_again(
   three, tmp_path, capsys
 ):
@@ -193,6 +187,25 @@ def test_a_value_changed_by_hand_is_found(three, tmp_path):
     pytest.raises(ValueError, match=r"params/a is not what was saved"),
   ):
     checkpoints.restore_params(shapes(state_at(0).ema), 3)
+
+
+def test_another_model_is_not_taken_for_damage(three, tmp_path, capsys):
+  """No older checkpoint is tried and nothing is renamed."""
+  copy = shutil.copytree(three, tmp_path / "copy")
+  params = {"a": jnp.zeros((3, 6)), "c": jnp.zeros(2)}
+  wide = TrainState.start(params, RULE, ema=True)
+  message = (
+    r"3: the config does not match the checkpoint: a is \(3, 5\) in the checkpoint, "
+    r"\(3, 6\) by the config; b is \(7,\) in the checkpoint, none by the config; "
+    r"c is none in the checkpoint, \(2,\) by the config$"
+  )
+  with Checkpoints(copy) as checkpoints:
+    with pytest.raises(CheckpointMismatch, match=message):
+      checkpoints.restore(shapes(wide))
+    with pytest.raises(CheckpointMismatch, match=message):
+      checkpoints.restore_params(shapes(wide.params))
+  assert sorted(p.name for p in copy.iterdir() if p.is_dir()) == ["1", "2", "3"]
+  assert "warning" not in capsys.readouterr().err
 
 
 @pytest.mark.parametrize("silent", [False, True])

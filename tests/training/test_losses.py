@@ -84,6 +84,6 @@ def test_chunks_are_neutral_in_translation(smoothing):
 
 def test_an_impossible_chunk_is_refused():
   with pytest.raises(
-    ValueError, match=r"ChunkedCrossEntropy\.tokens: 0 is less than 1"
+    ValueError, match=r"ChunkedCrossEntropy\.tokens: expected 1 or more, got 0"
   ):
     ChunkedCrossEntropy(0)

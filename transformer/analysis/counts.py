@@ -28,7 +28,7 @@ def count(config: Config) -> Counts:
 
 @functools.lru_cache(maxsize=256)
 def parameters(config: Config) -> int:
-  """How many numbers are learned."""
+  """The number of learned parameters."""
   weights, batch_stats = shapes(config)
   return tree.size(weights) - tree.size(batch_stats)
 
@@ -40,7 +40,7 @@ def flops(config: Config) -> float:
   batch = jax.eval_shape(lambda: config.task.example(shape))
   key = jax.eval_shape(lambda: jax.random.key(0))
   loss = functools.partial(config.task.loss, module(config))
-  # What computes attention here is of no interest to a count.
+  # Which attention kernel runs here does not matter to a count.
   with contextlib.redirect_stderr(io.StringIO()):
     forward = jax.make_jaxpr(loss)(shapes(config)[0], batch, key)
   return 3 * jaxpr_flops(forward.jaxpr) / (shape.rows * shape.target)
@@ -54,7 +54,7 @@ def module(config: Config) -> nn.Module:
 
 @functools.lru_cache(maxsize=256)
 def shapes(config: Config):
-  """Shapes of its weights, and of those of them that are running averages."""
+  """Shapes of its parameters, and of its batch statistics (which are among them)."""
   key = jax.eval_shape(lambda: jax.random.key(0))
   made = nn.unbox(jax.eval_shape(module(config).init, key, config.model.example()))
   return made["params"], made.get("batch_stats", {})
@@ -62,7 +62,7 @@ def shapes(config: Config):
 
 def jaxpr_flops(jaxpr) -> int:
   """Multiply-adds of all matrix products and convolutions, counted as two; loops of
-  known length as often as they run, branches by their dearest."""
+  known length as often as they run, branches by their most expensive."""
   total = 0
   for equation in jaxpr.eqns:
     parameters = equation.params

@@ -16,7 +16,7 @@ class Device:
   """Peak figures of one device, as its maker publishes them, without sparsity.
 
   Attributes:
-    platform: what decides the default precision.
+    platform: JAX's name for it; decides the default precision.
     flops: multiply-adds in bfloat16, counted as two, a second.
     memory: bytes.
     bandwidth: bytes a second between the device and its memory.
@@ -69,7 +69,7 @@ def this_machine(devices: int) -> Device:
 
 
 def fastest(work) -> float:
-  """Seconds of the fastest of five."""
+  """Seconds of the fastest of five calls."""
   times = []
   for _ in range(5):
     start = time.perf_counter()

@@ -34,11 +34,17 @@ KINDS = (
   "all-to-all",
   "collective-permute",
 )
+# ENTRY %main.9 (p.1: f32[8], p.2: s32[]) -> (f32[8]) {
 _HEADER = re.compile(r"^(ENTRY )?%?([\w.\-]+) \(.*\{\s*$")
+# %all-reduce.3 = f32[560,16]{1,0} all-reduce(%fusion.1), replica_groups=…
 _COLLECTIVE = re.compile(rf"= (.+?) ({'|'.join(KINDS)})\(")
+# … while(%tuple.2), condition=%region_4.1, body=%region_3.7, backend_config=…
 _CALLED = re.compile(r"(body|calls|to_apply|condition|\w+_computation)=%?([\w.\-]+)")
+# … conditional(%p), branch_computations={%region_1.5, %region_2.6}
 _BRANCHES = re.compile(r"branch_computations=\{([^}]*)\}")
+# backend_config={"known_trip_count":{"n":"6"}}
 _TRIPS = re.compile(r'"known_trip_count":\{"n":"(\d+)"')
+# (f32[560,16]{1,0}, bf16[8]{0}, f8e4m3fn[2,4]{1,0})
 _ARRAY = re.compile(r"\b(pred|bf16|[a-z]\d+(?:e\d+m\d+\w*)?)\[([\d,]*)\]")
 
 
@@ -114,6 +120,7 @@ def _collective(kind: str, shape: str, line: str, devices: int) -> Collective:
 
 def width(dtype: str) -> int:
   """Bits of a number."""
+  # bf16
   digits = re.search(r"\d+", dtype)
   return int(digits[0]) if digits else 8
 
@@ -124,14 +131,17 @@ def groups(line: str, devices: int) -> list[list[int]]:
   Raises:
     ValueError: they are written in a way that is not known here.
   """
+  # collective-permute(…), source_target_pairs={{0,1},{1,2},{2,0}}
   pairs = re.search(r"source_target_pairs=\{(.*?)\}\}", line)
   if pairs:
     return _lists(pairs[1])
+  # replica_groups={{0,1},{2,3}}
   listed = re.search(r"replica_groups=\{(\{.*?\})\}", line)
   if listed:
     return _lists(listed[1])
   if "replica_groups={}" in line:
     return [list(range(devices))]
+  # replica_groups=[2,4]<=[8]   or   replica_groups=[4,2]<=[2,4]T(1,0)
   counted = re.search(
     r"replica_groups=\[([\d,]+)\]<=\[([\d,]+)\](?:T\(([\d,]+)\))?", line
   )
@@ -140,6 +150,7 @@ def groups(line: str, devices: int) -> list[list[int]]:
     order = _numbers(counted[3]) if counted[3] else None
     numbers = np.arange(math.prod(grid)).reshape(grid)
     return numbers.transpose(order).reshape(shape).tolist()
+  # replica_groups=mesh['a'=2,'b'=4], device_ids=([2,4]T(1,0)) {'b'}
   named = re.search(
     r"replica_groups=mesh\[(?P<axes>.*?)\]"
     r"(, device_ids=\((\[(?P<grid>[\d,]+)\](T\((?P<order>[\d,]+)\))?"
@@ -148,6 +159,7 @@ def groups(line: str, devices: int) -> list[list[int]]:
     line,
   )
   if named:
+    # 'a'=2,'b'=4
     sizes = {name: int(n) for name, n in re.findall(r"'(\w+)'=(\d+)", named["axes"])}
     numbers = np.arange(math.prod(sizes.values()))
     if named["ids"]:
@@ -156,13 +168,15 @@ def groups(line: str, devices: int) -> list[list[int]]:
       order = _numbers(named["order"]) if named["order"] else None
       numbers = numbers.reshape(_numbers(named["grid"])).transpose(order)
     return _along(numbers.ravel(), sizes, named["inner"])
-  told = re.search(r"(replica_groups|source_target_pairs)=.{0,80}", line)
-  raise ValueError(f"plan: groups of devices not understood: {told and told[0]}")
+  # replica_groups=anything else
+  unknown = re.search(r"(replica_groups|source_target_pairs)=.{0,80}", line)
+  raise ValueError(f"plan: groups of devices not understood: {unknown and unknown[0]}")
 
 
 def _along(numbers: np.ndarray, sizes: dict[str, int], inner: str) -> list[list[int]]:
   """Groups along some axes of a mesh; `'a':(2)4` is a part of an axis, four wide,
   inside two of what comes before it."""
+  # {'a':(2)4,'b'}
   parts = {
     name: (int(before or 1), int(part or sizes[name]))
     for name, before, part in re.findall(r"'(\w+)'(?::\((\d+)\)(\d+))?", inner)
@@ -184,4 +198,5 @@ def _numbers(text: str) -> list[int]:
 
 
 def _lists(text: str) -> list[list[int]]:
+  # {0,1},{2,3}
   return [_numbers(part) for part in re.findall(r"\d[\d,]*", text.replace("},{", " "))]

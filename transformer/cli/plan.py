@@ -34,6 +34,7 @@ def run(arguments) -> None:
   from transformer import config as configs
   from transformer import experiment
   from transformer.analysis import plan
+  from transformer.analysis.plan_text import render
 
   configs.check_at_least("--devices", arguments.devices, 1)
   config = experiment.read_config(arguments.config)
@@ -43,4 +44,4 @@ def run(arguments) -> None:
   if arguments.mesh:
     mesh = configs.override(config, "mesh", arguments.mesh).mesh
   record = plan.plan(config, arguments.devices, arguments.device, mesh)
-  print(as_json(record) if arguments.json else plan.text(record))
+  print(as_json(record) if arguments.json else render(record))

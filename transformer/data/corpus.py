@@ -124,7 +124,8 @@ class Pieces(Texts):
 
 
 class TextSegments:
-  """TextWithContext of texts with the tokens before them: `segments[i]` is `(context, text)`.
+  """TextWithContext of texts with the tokens before them: `segments[i]` is `(context,
+  text)`.
 
   Both are parts of the stream of a text, which is its tokens after `BOS`: up to
   `memory_length` tokens, and then one more than the segment has, so that each token of

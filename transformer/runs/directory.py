@@ -101,9 +101,8 @@ def claim(directory: Path, marker: str, kind: str) -> Iterator[Lock]:
     ValueError: it is something else, or another process holds it.
   """
   if directory.exists() and not (directory / marker).is_file():
-    if not directory.is_dir() or any(
-      not entry.name.startswith(Lock.NAME) for entry in directory.iterdir()
-    ):
+    entries = directory.iterdir() if directory.is_dir() else [directory]
+    if not all(entry.name.startswith(Lock.NAME) for entry in entries):
       raise ValueError(
         f"{directory}: not a {kind} and not empty; choose another --workdir or empty it"
       )

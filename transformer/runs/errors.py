@@ -38,8 +38,8 @@ def explain(
   if jax.process_count() > 1:
     names = ", ".join(f"process {n}" for n in ended) or "another process of the run"
     return ValueError(
-      f"{path}: {names} is gone, so process {jax.process_index()} cannot continue; start "
-      f"all {jax.process_count()} again: the same command resumes from the last "
+      f"{path}: {names} is gone, so process {jax.process_index()} cannot continue; "
+      f"start all {jax.process_count()} again: the same command resumes from the last "
       "checkpoint"
     )
   return error
@@ -93,7 +93,7 @@ def device_limit() -> int:
 
 
 def format_bytes(size: float) -> str:
-  """Bytes for a reader, `1.2 GB`."""
+  """Bytes for the reader, `1.2 GB`."""
   units = ["bytes", "kB", "MB", "GB", "TB"]
   while size >= 1000 and len(units) > 1:
     size, units = size / 1000, units[1:]

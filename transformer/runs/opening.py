@@ -6,7 +6,6 @@ from typing import TypeVar
 from transformer.runs.run import Run
 from transformer.tasks.base import Task
 
-
 T = TypeVar("T", bound=Task)
 
 

@@ -28,13 +28,17 @@ def join(
     process: which one this is, from 0.
 
   Raises:
-    ValueError: they cannot be found, or not all came in time.
+    ValueError: they cannot be reached, or not all joined in time.
   """
   try:
     jax.distributed.initialize(
-      address, processes, process, initialization_timeout=300,
-      heartbeat_timeout_seconds=HEARTBEAT_TIMEOUT, shutdown_timeout_seconds=HEARTBEAT_TIMEOUT,
-    )  # fmt: skip
+      address,
+      processes,
+      process,
+      initialization_timeout=300,
+      heartbeat_timeout_seconds=HEARTBEAT_TIMEOUT,
+      shutdown_timeout_seconds=HEARTBEAT_TIMEOUT,
+    )
   except (RuntimeError, ValueError) as error:
     line = str(error).partition("\n")[0]
     raise ValueError(

@@ -1,4 +1,4 @@
-"""The short report at the end of a run: curves, scores, samples, commands."""
+"""The report at the end of a run: curves, scores, samples, commands."""
 
 from pathlib import Path
 
@@ -64,8 +64,8 @@ def write_report(
 
 def draw_curves(file: Path, rows: Rows) -> None:
   """Loss and scores over steps, one panel each, readable without colour."""
-  there = {name for _, name, _ in rows}
-  panels = [panel for panel in PANELS if there & {*panel[2]}] or [*PANELS[:1]]
+  recorded = {name for _, name, _ in rows}
+  panels = [panel for panel in PANELS if recorded & {*panel[2]}] or [*PANELS[:1]]
   size = 4.4 * len(panels), 3.6
   figure, axes = plt.subplots(
     1, len(panels), figsize=size, layout="constrained", squeeze=False

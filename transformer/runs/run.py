@@ -15,6 +15,7 @@ Opening one executes nothing from it.
 
 import contextlib
 import functools
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -27,7 +28,7 @@ from transformer.data.vocabulary import Vocabulary
 from transformer.experiment import Config
 from transformer.layers.int8 import quantise
 from transformer.runs.directory import check_inside, read_inside
-from transformer.training.checkpoint import Checkpoints, steps_in
+from transformer.training.checkpoint import CheckpointMismatch, Checkpoints, steps_in
 
 
 class Run:
@@ -124,12 +125,22 @@ class Run:
     """
     if not self.steps():
       raise FileNotFoundError(f"{self.path}: no checkpoint yet; train it first")
-    with self.checkpoints() as checkpoints:
+    with self.checkpoints() as checkpoints, self.vocabulary_checked_first():
       params, note = checkpoints.restore_params(self.abstract_params(), step)
     self.check_vocabulary(note)
     if not int8:
       return params
     return quantise(params, self.boxed_params())
+
+  @contextlib.contextmanager
+  def vocabulary_checked_first(self) -> Iterator[None]:
+    """A context in which a checkpoint that does not match because of the size of the
+    vocabulary is reported as made with another vocabulary."""
+    try:
+      yield
+    except CheckpointMismatch as error:
+      self.check_vocabulary(error.note)
+      raise
 
   def check_vocabulary(self, note: dict[str, Any]) -> None:
     """Raises ValueError if a checkpoint was trained with another vocabulary."""

@@ -169,7 +169,8 @@ class Trainer:
     Raises:
       ValueError: it was made with another vocabulary, training text or model.
     """
-    state, note = checkpoints.restore(self.abstract)
+    with self.run.vocabulary_checked_first():
+      state, note = checkpoints.restore(self.abstract)
     self.run.check_vocabulary(note)
     if note["data_sha256"] != self.data_sha256:
       raise ValueError(

@@ -31,7 +31,7 @@ class TrainingLog:
     Args:
       config: of the run.
       metrics: where the numbers are written.
-      start: steps already step.
+      start: steps already done.
       examples: `examples(step)` are the indices of a batch's examples, to name them.
       window: that of the log of the run that stopped there.
     """
@@ -103,11 +103,12 @@ class TrainingLog:
       f"skipped so far); its {len(indices)} examples: {named}"
     )
     if int(metrics.consecutive_skips) >= self._config.max_consecutive_skips:
+      skips, limit = metrics.consecutive_skips, self._config.max_consecutive_skips
       raise ValueError(
-        f"step {step}: {metrics.consecutive_skips} steps in a row without a finite loss and "
-        "gradient; the last checkpoint is good: lower --config.schedule.rate, clip the "
-        "gradient (--config.optimizer.clip=1), look at the examples named above, or "
-        f"raise --config.max_consecutive_skips from {self._config.max_consecutive_skips}"
+        f"step {step}: {skips} steps in a row without a finite loss and gradient; the "
+        "last checkpoint is good: lower --config.schedule.rate, clip the gradient "
+        "(--config.optimizer.clip=1), look at the examples named above, or raise "
+        f"--config.max_consecutive_skips from {limit}"
       )
 
   def print(self, text: str) -> None:

@@ -76,8 +76,8 @@ class Translator:
   ) -> list[str]:
     """The translation of every text, in order; an empty text gives an empty text.
 
-    The arguments are those of `hypotheses`, of which this is the first, or with `by_mbr`
-    the one of minimum Bayes risk (`decoding.rerank.mbr`).
+    The arguments are those of `hypotheses`, of which this is the first, or with
+    `by_mbr` the one of minimum Bayes risk (`decoding.rerank.mbr`).
     """
     return [
       ranked[mbr([each.text for each in ranked]) if by_mbr else 0].text

@@ -1,9 +1,9 @@
 """Perplexity by memory: what does a model gain from remembering more of a text?
 
-  python -m transformer.studies.perplexity_by_memory runs/a runs/b --output perplexity_by_memory
+  python -m transformer.studies.perplexity_by_memory runs/a runs/b --output found
 
-writes perplexity_by_memory.csv and perplexity_by_memory.png: the perplexity of each run's held-out texts,
-read segment by segment with each length of memory (Dai et al. 2019, §4.3).
+writes found.csv and found.png: the perplexity of each run's held-out texts, read
+segment by segment with each length of memory (Dai et al. 2019, §4.3).
 """
 
 import math

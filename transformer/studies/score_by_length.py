@@ -2,8 +2,9 @@
 
   python -m transformer.studies.score_by_length runs/a runs/b --output score_by_length
 
-writes score_by_length.csv and score_by_length.png: chrF (Popović 2015) and exact match of each
-run's greedy outputs on the held-out texts of the first run's data, by source tokens.
+writes score_by_length.csv and score_by_length.png: chrF (Popović 2015) and exact match
+of each run's greedy outputs on the held-out texts of the first run's data, by source
+tokens.
 """
 
 import sys
@@ -34,11 +35,11 @@ class Row(NamedTuple):
 
 
 def bins(sizes: np.ndarray, count: int) -> list[np.ndarray]:
-  """Indices of texts in at most `count` groups of similar length and nearly equal number;
-  texts of one length stay together."""
+  """Indices of texts in at most `count` groups of similar length and nearly equal
+  number; texts of the same length are in the same group."""
   edges = np.unique(np.quantile(sizes, np.linspace(0, 1, count + 1), method="higher"))
-  group = np.searchsorted(edges[1:-1], sizes, side="left")
-  groups = (np.flatnonzero(group == i) for i in range(len(edges)))
+  bin_of_text = np.searchsorted(edges[1:-1], sizes, side="left")
+  groups = (np.flatnonzero(bin_of_text == i) for i in range(len(edges)))
   return [group for group in groups if len(group)]
 
 

@@ -22,7 +22,11 @@ T = TypeVar("T")
 
 class CheckpointMismatch(ValueError):
   """A checkpoint that is whole, but not what is asked for: of another model, or of
-  parameters alone."""
+  parameters alone; with its note."""
+
+  def __init__(self, message: str, note: dict[str, Any]):
+    super().__init__(message)
+    self.note = note
 
 
 class Checkpoints:
@@ -126,7 +130,8 @@ class Checkpoints:
       if not (self.directory / str(step) / "rest").is_dir():
         raise CheckpointMismatch(
           f"{self.directory}: step {step} holds parameters alone (an average, say); "
-          "it can be used, but not trained further"
+          "it can be used, but not trained further",
+          self.note(step),
         )
       restored, note = self._restore(step, items)
       state = restored["rest"]["state"]
@@ -181,7 +186,8 @@ class Checkpoints:
     if difference:
       raise CheckpointMismatch(
         f"{self.directory / str(step)}: the config does not match the checkpoint: "
-        f"{difference}"
+        f"{difference}",
+        note,
       )
     args = {name: ocp.args.StandardRestore(item) for name, item in items.items()}
     try:

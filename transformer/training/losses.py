@@ -12,7 +12,7 @@ from transformer.axes import constrain_sharding, dims
 
 
 class Mean(NamedTuple):
-  """A mean that can still be added to: sum and count."""
+  """A mean as sum and count, which can be added up."""
 
   total: jax.Array
   count: jax.Array  # type: ignore[assignment]
@@ -30,7 +30,7 @@ def cross_entropy(logits_btv, target_bt, weight_bt, smoothing: float = 0.0) -> M
   """Label-smoothed cross-entropy in nats over real tokens (§5.4).
 
   `smoothing` is spread over the whole vocabulary, target included (Szegedy et al.
-  2016, §7): the wanted distribution is (1 - smoothing)·onehot + smoothing/v.
+  2016, §7): the target distribution is (1 - smoothing)·onehot + smoothing/v.
 
   Args:
     logits_btv: float32.
@@ -40,8 +40,10 @@ def cross_entropy(logits_btv, target_bt, weight_bt, smoothing: float = 0.0) -> M
   """
   dims(logits_btv=logits_btv, target_bt=target_bt, weight_bt=weight_bt)
   normalizer_bt = jax.nn.logsumexp(logits_btv, axis=-1)
-  chosen_bt = jnp.take_along_axis(logits_btv, target_bt[:, :, None], axis=-1)[:, :, 0]
-  loss_bt = normalizer_bt - (1.0 - smoothing) * chosen_bt
+  target_logit_bt = jnp.take_along_axis(logits_btv, target_bt[:, :, None], axis=-1)[
+    :, :, 0
+  ]
+  loss_bt = normalizer_bt - (1.0 - smoothing) * target_logit_bt
   if smoothing:
     loss_bt = loss_bt - smoothing * jnp.mean(logits_btv, axis=-1)
   weight_bt = weight_bt.astype(jnp.float32)
@@ -51,9 +53,9 @@ def cross_entropy(logits_btv, target_bt, weight_bt, smoothing: float = 0.0) -> M
 def accuracy(logits_btv, target_bt, weight_bt) -> Mean:
   """How often the largest logit is the target's, over real tokens; arguments as in
   `cross_entropy`."""
-  right_bt = jnp.argmax(logits_btv, axis=-1) == target_bt
+  correct_bt = jnp.argmax(logits_btv, axis=-1) == target_bt
   weight_bt = weight_bt.astype(jnp.float32)
-  return Mean(jnp.sum(right_bt * weight_bt), jnp.sum(weight_bt))
+  return Mean(jnp.sum(correct_bt * weight_bt), jnp.sum(weight_bt))
 
 
 @dataclasses.dataclass(frozen=True)
@@ -71,7 +73,7 @@ class CrossEntropy:
 @dataclasses.dataclass(frozen=True)
 class ChunkedCrossEntropy(CrossEntropy):
   """The logits of about `tokens` tokens of the global batch at a time: at no time are
-  there more, forward or backward. The backward pass makes each chunk's again, one more
+  there more, forward or backward. The backward pass recomputes each chunk's, one more
   product with the vocabulary.
 
   A chunk is some slots of every row, and at least one, so that rows stay on their
@@ -82,7 +84,9 @@ class ChunkedCrossEntropy(CrossEntropy):
 
   def __post_init__(self):
     if self.tokens < 1:
-      raise ValueError(f"ChunkedCrossEntropy.tokens: {self.tokens} is less than 1")
+      raise ValueError(
+        f"ChunkedCrossEntropy.tokens: expected 1 or more, got {self.tokens}"
+      )
 
   def __call__(
     self, logits: Callable, x_btd, target_bt, weight_bt, smoothing: float = 0.0
@@ -102,9 +106,9 @@ class ChunkedCrossEntropy(CrossEntropy):
     @functools.partial(jax.checkpoint, prevent_cse=False)
     def add(sums, chunk):
       x_btd, target_bt, weight_bt = chunk
-      found = cross_entropy(logits(x_btd), target_bt, weight_bt, smoothing)
-      return sums + found, None
+      chunk_sums = cross_entropy(logits(x_btd), target_bt, weight_bt, smoothing)
+      return sums + chunk_sums, None
 
-    nothing = Mean(jnp.zeros(()), jnp.zeros(()))
+    zero = Mean(jnp.zeros(()), jnp.zeros(()))
     arrays = chunks(x_btd, "btd"), chunks(target_bt, "bt"), chunks(weight_bt, "bt")
-    return jax.lax.scan(add, nothing, arrays)[0]
+    return jax.lax.scan(add, zero, arrays)[0]

@@ -1,4 +1,4 @@
-"""One mesh with named axes, and rules that lay arrays out on it."""
+"""One mesh with named axes, and rules by which arrays are sharded over it."""
 
 import dataclasses
 import math
@@ -24,19 +24,20 @@ RULES: Rules = (
   ("v", "tensor"),
   ("d", "fsdp"),
 )
-"""Which letter of an array is split over which mesh axis; the first rule that applies
-has the axis. Axes of size one split nothing, so this one table is every set of rules
+"""Which letter of an array is sharded over which mesh axis; the first rule that applies
+gets the axis. Axes of size one split nothing, so this one table is every set of rules
 and every product of them, and the mesh alone chooses: `Mesh(fsdp=4, tensor=2)`.
 
-Rows lie over `data` and `fsdp`; tokens of a row over `sequence`, where each device asks
-for its own tokens and gathers the keys and values of all (context parallelism); heads,
-feed-forward channels and the vocabulary over `tensor` (Shoeybi et al. 2019); the width
-of weights over `fsdp` (Rajbhandari et al. 2020), but not that of activations, whose
-rows have that axis already. Optimizer state lies as its parameters do."""
+Rows are sharded over `data` and `fsdp`; tokens of a row over `sequence`, where each
+device has the queries of its own tokens and gathers the keys and values of all (context
+parallelism); heads, feed-forward channels and the vocabulary over `tensor` (Shoeybi et
+al. 2019); the width of weights over `fsdp` (Rajbhandari et al. 2020), but not that of
+activations, whose rows have that axis already. Optimizer state is sharded as its
+parameters are."""
 
 
 NAMES = {"h": "heads", "f": "d_ff", "v": "the vocabulary", "d": "d_model"}
-"""What users call the axes of weights."""
+"""The names of weights' axes in messages."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -78,7 +79,7 @@ def state_shardings(mesh: jax.sharding.Mesh, boxed, rules: Rules = RULES):
   """A sharding for every leaf of an abstract state whose weights are still boxed.
 
   Raises:
-    ValueError: a size does not divide by the axes it lies over.
+    ValueError: a size does not divide over its mesh axes.
   """
   specs = nn.get_partition_spec(boxed)
   check_weights(mesh.shape, boxed, rules)
@@ -86,8 +87,8 @@ def state_shardings(mesh: jax.sharding.Mesh, boxed, rules: Rules = RULES):
 
 
 def check_weights(sizes: Mapping[str, int], boxed, rules: Rules = RULES) -> None:
-  """Raises ValueError where a weight's axis does not divide over the mesh axes that
-  the rules give it; `sizes` are those of the mesh."""
+  """Raises ValueError where a weight's axis does not divide over its mesh axes by the
+  rules; `sizes` are those of the mesh."""
   weights = jax.tree.leaves(
     boxed, is_leaf=lambda leaf: isinstance(leaf, nn.Partitioned)
   )
@@ -97,12 +98,12 @@ def check_weights(sizes: Mapping[str, int], boxed, rules: Rules = RULES) -> None
     spec = nn.logical_to_mesh_axes(leaf.names, rules) or ()
     for letter, size, axes in zip(leaf.names, leaf.value.shape, spec, strict=True):
       axes = (axes,) if isinstance(axes, str) else axes or ()
-      ways = math.prod(sizes[axis] for axis in axes)
-      if size % ways:
+      shards = math.prod(sizes[axis] for axis in axes)
+      if size % shards:
         what = NAMES.get(str(letter), f"the axis {letter}")
         over = " x ".join(f"{axis}={sizes[axis]}" for axis in axes)
-        below = size // ways * ways
-        near = [n for n in (below, below + ways) if n]
+        below = size // shards * shards
+        near = [n for n in (below, below + shards) if n]
         raise ValueError(
           f"mesh: {what} {size:,} does not divide over {over}; it divides over "
           f"{listed(divisors(size))} devices, or choose "
@@ -119,18 +120,18 @@ def check_batches(
   The global batch is fixed by the config, in tokens, so that a result never depends on
   the number of devices; it is refused rather than changed.
   """
-  ways = math.prod(sizes[axis] for axis in BATCH)
+  shards = math.prod(sizes[axis] for axis in BATCH)
   for rows, *slots in shapes:
-    if rows % (ways * accumulate):
+    if rows % (shards * accumulate):
       length = max(slots, default=1)
       every = math.lcm(*(max(shape[1:], default=1) for shape in shapes))
-      step = every * ways * accumulate
+      step = every * shards * accumulate
       below = rows * length // step * step
       parts = f" in {accumulate} parts" if accumulate > 1 else ""
       near = [n for n in (below, below + step) if n]
       raise ValueError(
-        f"mesh: a batch of {rows:,} rows of {length} slots does not divide over {ways} "
-        f"devices (data x fsdp){parts}; choose batching.tokens "
+        f"mesh: a batch of {rows:,} rows of {length} slots does not divide over "
+        f"{shards} devices (data x fsdp){parts}; choose batching.tokens "
         f"{' or '.join(f'{n:,}' for n in near)}, or data x fsdp from "
         f"{listed(common_divisors(shapes, accumulate))}"
       )
@@ -145,19 +146,19 @@ def check_batches(
 
 
 def common_divisors(shapes: Sequence[tuple[int, ...]], accumulate: int) -> list[int]:
-  """Over how many devices the rows of all shapes divide, in so many parts; none where
-  the parts alone do not divide them."""
+  """The numbers of devices over which the rows of all shapes divide, in so many parts;
+  empty where the parts alone do not divide them."""
   rows = math.gcd(*(shape[0] for shape in shapes))
   return [] if rows % accumulate else divisors(rows // accumulate)
 
 
 def divisors(number: int) -> list[int]:
-  """What divides a number, ascending."""
+  """The divisors of a number, ascending."""
   return [n for n in range(1, number + 1) if number % n == 0]
 
 
 def listed(numbers: Sequence[int]) -> str:
-  """Numbers for a reader, the middle of many left out."""
+  """Numbers for the reader; of many, the middle is left out."""
   if not numbers:
     return "none"
   if len(numbers) > 12:
@@ -171,7 +172,7 @@ def batch_sharding(mesh: jax.sharding.Mesh) -> NamedSharding:
 
 
 def own_rows(sharding: NamedSharding, rows: int) -> np.ndarray:
-  """Which of a batch's rows this process' devices hold, `[rows]` of bool."""
+  """Which rows of a batch this process' devices hold, `[rows]` of bool."""
   own = np.zeros(rows, bool)
   for index in sharding.addressable_devices_indices_map((rows,)).values():
     own[index] = True
@@ -179,13 +180,13 @@ def own_rows(sharding: NamedSharding, rows: int) -> np.ndarray:
 
 
 def put(batch, sharding: NamedSharding):
-  """Host arrays to global device arrays; of the rows that `own_rows` does not name,
-  nothing is read."""
+  """Host arrays to global device arrays; rows that are not this process' own
+  (`own_rows`) are not read."""
 
-  def place(array):
+  def leaf(array):
     return jax.make_array_from_callback(array.shape, sharding, lambda at: array[at])
 
-  return jax.tree.map(place, batch)
+  return jax.tree.map(leaf, batch)
 
 
 def bytes_per_device(tree) -> int:

@@ -19,11 +19,11 @@ class TrainState:
 
   step: jax.Array  # int32: batches taken, skipped ones included
   params: Any
-  batch_stats: Any  # averages of batch norm: not differentiated; mostly empty
+  batch_stats: Any  # of batch norm: not differentiated; mostly empty
   opt_state: Any
   ema: Any  # moving average of the parameters; None where it is not kept
-  skipped: jax.Array  # int32: steps without an update, so far
-  consecutive_skips: jax.Array  # int32: of these, the newest without a break
+  skipped: jax.Array  # int32: steps without an update, in all
+  consecutive_skips: jax.Array  # int32: of these, the newest in a row
 
   @classmethod
   def start(
@@ -34,7 +34,7 @@ class TrainState:
     batch_stats: Any = None,
   ) -> "TrainState":
     """The state before the first step."""
-    # Copies, because a step gives its whole state away, each buffer once.
+    # Copies, because a step donates its whole state, and no buffer twice.
     average = jax.tree.map(jnp.copy, params) if ema else None
     step, skipped, consecutive_skips = (jnp.zeros((), jnp.int32) for _ in range(3))
     return cls(
@@ -73,8 +73,9 @@ def init_state(
   batch = jax.tree.map(lambda leaf: jnp.zeros(leaf.shape, leaf.dtype), batch)
 
   def init() -> TrainState:
-    made = module.init(key, batch)
-    params, batch_stats = divide(made["params"], made.get("batch_stats", {}))
+    variables = module.init(key, batch)
+    batch_stats = variables.get("batch_stats", {})
+    params, batch_stats = divide(variables["params"], batch_stats)
     return TrainState.start(params, optimizer, ema > 0, batch_stats)
 
   return init
@@ -100,6 +101,6 @@ def abstract_state(init: Callable, mesh: jax.sharding.Mesh) -> TrainState:
 
 
 def create_state(init: Callable, abstract: TrainState) -> TrainState:
-  """Makes the state where it will live, shard by shard."""
+  """Makes the state on its devices, shard by shard."""
   shardings = jax.tree.map(lambda leaf: leaf.sharding, abstract)
   return jax.jit(lambda: nn.unbox(init()), out_shardings=shardings)()

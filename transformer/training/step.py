@@ -17,7 +17,7 @@ from transformer.tree import merge
 
 
 class StepMetrics(NamedTuple):
-  """What an update tells of itself."""
+  """The metrics of one update."""
 
   loss: Mean
   gradient_norm: jax.Array
@@ -41,18 +41,18 @@ def train_step(
 
   Args:
     loss: `loss(weights, batch, key) -> Mean, batch_stats`, with the state's weights and
-      its next running averages; the gradient is that of total / count.
+      its next batch statistics; the gradient is that of total / count.
     optimizer: the update rule.
     state: before the update.
     batch: one global batch.
     seed_key: the run's key; the step's own follows from it and `state.step`, so a
       resumed run draws what the first would have drawn.
     ema: decay of the moving average of the parameters; the first steps, n of them,
-      use at most (1 + n) / (10 + n), so that the average soon leaves the start.
+      use at most (1 + n) / (10 + n), so that it soon forgets the initial parameters.
     accumulate: how many parts of the batch go through the model one after another.
       Losses, token counts and gradients are summed over them and divided once, so it
       is the update of the whole batch, up to rounding, in the memory of one part.
-      Dropout draws other numbers for each part than for the whole, of the same
+      Dropout draws different numbers than for the whole batch, of the same
       distribution.
 
   Raises:
@@ -73,18 +73,21 @@ def train_step(
       )
     else:
 
-      def add(sofar, part):
-        batch_stats, *before = sofar
+      def add(carry, part):
+        batch_stats, *sums_so_far = carry
         number, rows = part
         gradient, (sums, batch_stats) = differentiate(
           state.params, batch_stats, rows, jax.random.fold_in(key, number)
         )
-        return (batch_stats, *jax.tree.map(jnp.add, before, [gradient, sums])), None
+        return (
+          batch_stats,
+          *jax.tree.map(jnp.add, sums_so_far, [gradient, sums]),
+        ), None
 
       zeros = jax.tree.map(jnp.zeros_like, state.params)
-      nothing = state.batch_stats, zeros, Mean(jnp.zeros(()), jnp.zeros(()))
+      initial = state.batch_stats, zeros, Mean(jnp.zeros(()), jnp.zeros(()))
       parts = jnp.arange(accumulate), split(batch, accumulate)
-      (batch_stats, gradient, sums), _ = jax.lax.scan(add, nothing, parts)
+      (batch_stats, gradient, sums), _ = jax.lax.scan(add, initial, parts)
   count = jnp.maximum(sums.count, 1.0)
   gradient = jax.tree.map(lambda leaf: leaf / count, gradient)
   norm = optax.global_norm(gradient)
@@ -103,11 +106,11 @@ def train_step(
   )
   skipped = state.skipped + jnp.where(good, 0, 1)
   consecutive_skips = jnp.where(good, 0, state.consecutive_skips + 1)
-  numbers = StepMetrics(sums, norm, skipped, consecutive_skips)
-  after = TrainState(
+  metrics = StepMetrics(sums, norm, skipped, consecutive_skips)
+  new_state = TrainState(
     state.step + 1, params, batch_stats, opt_state, average, skipped, consecutive_skips
   )
-  return after, numbers
+  return new_state, metrics
 
 
 def step_program(
@@ -117,10 +120,10 @@ def step_program(
   ema: float = 0.0,
   accumulate: int = 1,
 ):
-  """`train_step` of a state that lies as `abstract` says, to be compiled.
+  """`train_step` of a state with the shardings of `abstract`, to be compiled.
 
-  The state is donated, and the new one lies as the old did: left to itself, the
-  compiler lays some of it otherwise, and the next step would be another program.
+  The state is donated, and the new one has the same shardings: left to itself, the
+  compiler would shard some of it otherwise, and the next step be another program.
   """
   step = functools.partial(train_step, loss, optimizer, ema=ema, accumulate=accumulate)
   shardings = jax.tree.map(lambda leaf: leaf.sharding, abstract)
@@ -130,7 +133,7 @@ def step_program(
 def split(batch, parts: int):
   """`[b, …]` as `[parts, b / parts, …]`, every part with rows from all over the batch.
 
-  Part `i` has the rows `i, i + parts, …`: rows that lie on a device stay there.
+  Part `i` has the rows `i, i + parts, …`, so that rows stay on their device.
 
   Raises:
     ValueError: the rows do not divide by `parts`.
@@ -141,8 +144,8 @@ def split(batch, parts: int):
     if rows % parts:
       divisors = [n for n in range(1, rows + 1) if rows % n == 0]
       raise ValueError(
-        f"accumulate: {parts} parts do not divide a batch of {rows:,} rows; sizes that "
-        f"would: {', '.join(map(str, divisors))}"
+        f"accumulate: {parts} parts do not divide a batch of {rows:,} rows; those that "
+        f"do: {', '.join(map(str, divisors))}"
       )
     array = array.reshape(rows // parts, parts, *array.shape[1:])
     return jnp.moveaxis(array, 1, 0)
