@@ -101,9 +101,9 @@ def test_a_checkpoint_keeps_them_and_a_run_is_used_with_them(trained, tmp_path):
   assert tree.sha256(again) == tree.sha256(state)
   assert tree.sha256(weights) == tree.sha256(state.eval_params)
   used = module.apply({"params": weights}, batch)
-  company = jax.tree.map(lambda leaf: jnp.concatenate([leaf, leaf[::-1]]), batch)
+  batched = jax.tree.map(lambda leaf: jnp.concatenate([leaf, leaf[::-1]]), batch)
   np.testing.assert_allclose(
-    module.apply({"params": weights}, company)[:2], used, atol=1e-5
+    module.apply({"params": weights}, batched)[:2], used, atol=1e-5
   )
   start = state.replace(batch_stats=trained[3][0].batch_stats)
   other = module.apply({"params": start.eval_params}, batch)

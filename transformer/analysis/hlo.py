@@ -156,8 +156,10 @@ def groups(line: str, devices: int) -> list[list[int]]:
       order = _numbers(named["order"]) if named["order"] else None
       numbers = numbers.reshape(_numbers(named["grid"])).transpose(order)
     return _along(numbers.ravel(), sizes, named["inner"])
-  told = re.search(r"(replica_groups|source_target_pairs)=.{0,80}", line)
-  raise ValueError(f"plan: groups of devices not understood: {told and told[0]}")
+  groups_match = re.search(r"(replica_groups|source_target_pairs)=.{0,80}", line)
+  raise ValueError(
+    f"plan: groups of devices not understood: {groups_match and groups_match[0]}"
+  )
 
 
 def _along(numbers: np.ndarray, sizes: dict[str, int], inner: str) -> list[list[int]]:

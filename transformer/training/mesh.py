@@ -1,4 +1,4 @@
-"""One mesh with named axes, and rules that lay arrays out on it."""
+"""One mesh with named axes, and rules for sharding arrays over it."""
 
 import dataclasses
 import math

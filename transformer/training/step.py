@@ -17,7 +17,7 @@ from transformer.tree import merge
 
 
 class StepMetrics(NamedTuple):
-  """What an update tells of itself."""
+  """Metrics of one update."""
 
   loss: Mean
   gradient_norm: jax.Array
@@ -120,7 +120,7 @@ def step_program(
   """`train_step` of a state that lies as `abstract` says, to be compiled.
 
   The state is donated, and the new one lies as the old did: left to itself, the
-  compiler lays some of it otherwise, and the next step would be another program.
+  compiler may lay some of it out differently, and the next step would be another program.
   """
   step = functools.partial(train_step, loss, optimizer, ema=ema, accumulate=accumulate)
   shardings = jax.tree.map(lambda leaf: leaf.sharding, abstract)
