@@ -1,4 +1,4 @@
-"""Models that look at images: equal to independent ones, and the same alone as in a batch."""
+"""Models of images: equal to independent ones, and the same alone as in a batch."""
 
 import dataclasses
 import functools

@@ -120,7 +120,7 @@ def step_program(
   """`train_step` of a state that lies as `abstract` says, to be compiled.
 
   The state is donated, and the new one lies as the old did: left to itself, the
-  compiler may lay some of it out differently, and the next step would be another program.
+  compiler may shard some of it differently, and the next step would recompile.
   """
   step = functools.partial(train_step, loss, optimizer, ema=ema, accumulate=accumulate)
   shardings = jax.tree.map(lambda leaf: leaf.sharding, abstract)
