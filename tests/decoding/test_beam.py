@@ -1,4 +1,4 @@
-"""Beam search against every output there is, and against itself in other company."""
+"""Beam search against exhaustive search, and independent of the batch."""
 
 import functools
 from typing import NamedTuple
@@ -128,7 +128,7 @@ def test_wide_beam_is_exhaustive_under_limits(penalty):
 
 
 def reference(toy, sentence, longest, minimum, beam, penalty):
-  """Beam search as its docstring tells it, in plain Python, to its full length."""
+  """Beam search as its docstring specifies it, in plain Python, to its full length."""
   logprob_v = toy.next_token(sentence)
   words = [i for i in range(toy.vocabulary) if i not in (PAD, BOS)]
   live, found, greedy = [(0.0, ())], [], ()

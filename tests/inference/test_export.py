@@ -124,7 +124,7 @@ def test_the_verb_writes_a_file_that_it_has_tried(run, capsys, tmp_path):
 
 
 def test_a_file_that_decodes_otherwise_is_not_kept(run, capsys, tmp_path, monkeypatch):
-  from transformer.tasks import export
+  from transformer.inference import export
 
   def spoilt(blob, given):
     found = decode(blob, given)

@@ -121,11 +121,11 @@ def test_padding_packing_and_company_change_nothing(model):
   (s0, t0), (s1, t1), (s2, t2) = pairs
   alone = logits(model, tokens([[s0]]), tokens([[t0]]))[0]
   padded = logits(model, tokens([[s0]], 9), tokens([[t0]], 8))[0, :4]
-  company = logits(model, tokens([[s1], [s0]]), tokens([[t1], [t0]]))[1, :4]
+  batched = logits(model, tokens([[s1], [s0]]), tokens([[t1], [t0]]))[1, :4]
   packed = logits(
     model, tokens([[s1, s0, s2]], 15), tokens([[t1, t0, t2]], 14)
   )[0, 5:9]  # fmt: skip
-  for found in (padded, company, packed):
+  for found in (padded, batched, packed):
     np.testing.assert_allclose(found, alone, rtol=1e-5, atol=1e-5 * np.abs(alone).max())
 
 

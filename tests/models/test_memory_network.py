@@ -1,4 +1,4 @@
-"""The memory network: equal to an independent one, and alone as in company."""
+"""The memory network: equal to an independent one, and the same alone as in a batch."""
 
 import dataclasses
 
@@ -107,7 +107,7 @@ def test_shape_and_finite_gradient():
 
 def test_the_order_of_words_counts_with_places_alone():
   (sentences, question), turned = STORIES[0], [ids[::-1] for ids in STORIES[0][0]]
-  one, other = (questions([(told, question)]) for told in (sentences, turned))
+  one, other = (questions([(story, question)]) for story in (sentences, turned))
   for sentence, differs in ((PositionWeighted(), True), (BagOfWords(), False)):
     model = dataclasses.replace(MODEL, sentence=sentence)
     change = np.abs(logits(model, one) - logits(model, other)).max()

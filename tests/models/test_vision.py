@@ -1,4 +1,4 @@
-"""Models that look at images: equal to independent ones, and alone as in company."""
+"""Models of images: equal to independent ones, and the same alone as in a batch."""
 
 import dataclasses
 import functools
@@ -185,13 +185,13 @@ def test_company_and_empty_rows_change_no_answer(model):
   batch = images(3)
   alone = logits(model, jax.tree.map(lambda leaf: leaf[1:2], batch))[0]
   other = images(3, seed=3)
-  company = jax.tree.map(
+  batched = jax.tree.map(
     lambda one, two: np.concatenate([two, one, one[:1] * 0]), batch, other
   )
   scale = np.abs(alone).max()
   np.testing.assert_allclose(logits(model, batch)[1], alone, atol=1e-5 * scale)
-  np.testing.assert_allclose(logits(model, company)[4], alone, atol=1e-5 * scale)
-  assert np.abs(logits(model, company)[1] - alone).max() > 1e-3
+  np.testing.assert_allclose(logits(model, batched)[4], alone, atol=1e-5 * scale)
+  assert np.abs(logits(model, batched)[1] - alone).max() > 1e-3
 
 
 @MODELS

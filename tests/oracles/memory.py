@@ -46,12 +46,12 @@ def forward(weights, sentences, question, encode):
 
   u = say(0, question)
   for k in range(len(words) - 1):
-    told = []
+    memories = []
     for which in (k, k + 1):
       rows = []
       for i, ids in enumerate(sentences):
         age = min(len(sentences) - 1 - i, len(times[which]) - 1)
         rows.append(say(which, ids) + times[which][age])
-      told.append(rows)
-    u = hop(u, *told)
+      memories.append(rows)
+    u = hop(u, *memories)
   return words[-1] @ u
