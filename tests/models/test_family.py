@@ -220,7 +220,7 @@ def test_a_model_that_attends_to_no_source_is_not_asked_for_coverage():
   model = small(RNNSeq2Seq)
   search = Search(penalty=Coverage())
   searcher = Searcher(model.module(V), variables(model)["params"], search)
-  with pytest.raises(ValueError, match="and RNNSeq2Seq attends to none"):
+  with pytest.raises(ValueError, match="and RNNSeq2Seq has none"):
     list(searcher.outputs([np.array([5, 6, EOS], np.int32)]))
 
 

@@ -263,7 +263,7 @@ def test_the_verb_prints_texts_and_pieces(run, capsys, tmp_path):
   [
     (["the cat"], "nothing to fill in; write [MASK]"),
     (["[MASK] " * 40], "expected at most 24 tokens"),
-    (["[MASK]", "--top", "0"], "top: expected 1 to 300, got 0"),
+    (["[MASK]", "--top", "0"], "--top: expected 1 or more, got 0"),
     (["[MASK]", "--input", "x"], "give texts or --input, not both"),
   ],
 )
@@ -285,7 +285,7 @@ def test_other_tasks_and_settings_that_do_not_fit_get_one_line(
     (dict(data=config.data, init=""), tuned, "PlainText has no labels"),
     (dict(model=small(BertClassifier)), tuned, "classes: 7, but the task has 2 labels"),
     (dict(data=DisplayNames(), init=""), tuned, r"labels: \('de', 'fi'\), but Display"),
-    (dict(model=small(Bert)), tuned, "Bert reads Tokens, and the task Text"),
+    (dict(model=small(Bert)), tuned, "Bert takes Tokens, but the task Text"),
   )
   for change, base, message in changes:
     with pytest.raises(ValueError, match=message) as error:

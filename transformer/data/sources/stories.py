@@ -41,7 +41,7 @@ class Stories(StorySource):
   With one supporting fact the question is where a person is, and the last sentence in
   which this person goes somewhere answers it. With two it is where a thing is: who took
   it last, and where they, or the thing if it was left, came to be. Example `i` is made
-  when it is subject for, from (seed, split, i) alone. All stories are divided by a hash
+  when it is asked for, from (seed, split, i) alone. All stories are divided by a hash
   of their text, so none of one split is in another.
 
   Attributes:
