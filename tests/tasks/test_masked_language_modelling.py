@@ -1,7 +1,9 @@
 """Masked language modelling and what is fine-tuned from it, on text files."""
 
+import collections
 import dataclasses
 import json
+import math
 
 import jax
 import numpy as np
@@ -83,12 +85,30 @@ def fine(config, run):
   )
 
 
-def test_a_run_has_scores_beside_the_most_frequent_token(run):
+def test_the_scores_of_a_run_agree_with_counts_of_its_text(run):
+  opened = Run.open(run)
+  data, tokenizer = opened.config.data, opened.tokenizer
+  train, val = (
+    [ids[:-1].tolist() for ids in tokenizer.encode(data.open(split))]
+    for split in ("train", "val")
+  )
+  # Pieces of 23 tokens after BOS, and 15% of each, at least one token, are targets.
+  sizes = [len(ids[at : at + 23]) for ids in val for at in range(0, len(ids), 23)]
+  texts = opened.config.task.pieces(data, "val", tokenizer, opened.cache, False)
+  masked = MaskedTexts(texts, 0.15, tokenizer.size)
+  targets = [n for i in range(len(masked)) for n in masked[i].target if n != PAD]
+  counts = collections.Counter(n for ids in train for n in ids)
+  total = sum(counts.values()) + tokenizer.size - 4
+  ((most, _),) = counts.most_common(1)
   scores = {name: value for _, name, value in Metrics.read(run)}
-  assert 0.0 <= scores["val/accuracy"] <= 1.0
-  assert 0.02 < scores["val/unigram_accuracy"] < 0.5
-  assert 1.0 < scores["val/unigram_loss"] < 5.0
-  assert scores["val/tokens"] > 10
+  assert scores["val/tokens"] == sum(max(1, round(0.15 * n)) for n in sizes)
+  assert scores["val/tokens"] == len(targets)
+  hits = scores["val/accuracy"] * len(targets)
+  assert hits == pytest.approx(round(hits), abs=1e-3)
+  accuracy = targets.count(most) / len(targets)
+  assert scores["val/unigram_accuracy"] == pytest.approx(accuracy)
+  nats = -np.mean([math.log((counts[n] + 1) / total) for n in targets])
+  assert scores["val/unigram_loss"] == pytest.approx(nats)
   assert f"transformer fill {run}" in (run / "report.md").read_text()
 
 

@@ -132,7 +132,10 @@ def test_classify_answers_stories_in_the_users_words(trained, capsys, monkeypatc
     ("Anna goes to the garden.", "and then a question"),
     ("Where is Anna?", "and then a question"),
     ("Anna goes to the moon. Where is Anna?", "'moon' is in none of the training"),
-    ("Anna goes and goes to the garden now. Where is Anna?", "at most 6 words (task.words), got 8"),
+    (
+      "Anna goes and goes to the garden now. Where is Anna?",
+      "at most 6 words (task.words), got 8",
+    ),
   ],
 )
 def test_a_story_that_cannot_be_read_is_told_in_one_line(

@@ -11,16 +11,18 @@ from tests.models.test_family import small
 from tests.runs.test_run import Now, digest, losses
 from tests.tasks.test_language_modelling import call, write
 from transformer import experiment
-from transformer.batch import BOS, Tokens
+from transformer.batch import BOS, EOS, PAD, Tokens
 from transformer.data.batching import Packed
 from transformer.data.corpus import Corpus, TextSegments
 from transformer.data.pipeline import all_rows
 from transformer.data.sources.plain_text import PlainText
 from transformer.data.tokenizer import SentencePiece
+from transformer.decoding.sample import TopP
 from transformer.experiment import Config
-from transformer.inference.generate import Generation
+from transformer.inference.generate import Generation, sample_batch
 from transformer.models.transformer_xl import TransformerXL
 from transformer.runs import trainer
+from transformer.runs.generator import Generator
 from transformer.runs.metrics import Metrics
 from transformer.runs.run import Run
 from transformer.studies import perplexity_by_memory
@@ -185,3 +187,21 @@ def test_it_generates(run, capsys):
   status, out, _ = call(capsys, *words)
   assert status == 0 and out.startswith("the cat")
   assert call(capsys, *words, "--stream")[1] == out
+
+
+def test_samples_continue_the_prompt_and_stop_at_eos(run):
+  recipe = Generation(TopP(1.0), max_length=16, samples=128)
+  generator = Generator.open(run, recipe)
+  (ids,) = generator.encode(["the cat"])
+  padded = generator.pad([ids], 1, generator.capacity(ids))
+  module, params = generator.module, generator.params
+  output = sample_batch(module, recipe, params, *padded, generator.capacity(ids))
+  token_wt = np.asarray(output.token_bwt)[0]
+  sizes = [token_t.tolist().index(EOS) for token_t in token_wt]
+  # Some samples end before the limit, where EOS is forced.
+  assert len(ids) <= min(sizes) < max(sizes) == len(ids) + 16
+  for token_t, size in zip(token_wt, sizes, strict=True):
+    np.testing.assert_array_equal(token_t[: len(ids)], ids)
+    assert np.all(token_t[:size] != PAD) and np.all(token_t[size + 1 :] == PAD)
+  (texts,) = generator.texts(["the cat"])
+  assert all(text.startswith("the cat") for text in texts)

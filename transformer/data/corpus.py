@@ -107,25 +107,29 @@ class Texts:
 
 class Pieces(Texts):
   """The texts of a corpus cut into pieces of at most `length` tokens, each an example
-  of its own. Only the last piece of a text has its `EOS`."""
+  of its own. Only the last piece of a text has its `EOS`.
+
+  Attributes:
+    text_n: the index of each piece's text in the corpus, `[n]`.
+    start_n: the index of each piece's first token in its text, `[n]`.
+  """
 
   def __init__(self, corpus: Corpus, length: int):
     self._corpus, self._length = corpus, length
     sizes_n = corpus.lengths_n2[:, 0]
     counts_n = -(-sizes_n // length)
-    self._text = np.repeat(np.arange(len(sizes_n)), counts_n)
+    self.text_n = np.repeat(np.arange(len(sizes_n)), counts_n)
     first_n = np.repeat(np.cumsum(counts_n) - counts_n, counts_n)
-    self._start = (np.arange(len(self._text)) - first_n) * length
-    self.lengths_n2 = np.minimum(sizes_n[self._text] - self._start, length)[:, None]
+    self.start_n = (np.arange(len(self.text_n)) - first_n) * length
+    self.lengths_n2 = np.minimum(sizes_n[self.text_n] - self.start_n, length)[:, None]
 
   def __getitem__(self, i: int) -> np.ndarray:
-    (ids,) = self._corpus[self._text[i]]
-    return ids[self._start[i] : self._start[i] + self._length]
+    (ids,) = self._corpus[self.text_n[i]]
+    return ids[self.start_n[i] : self.start_n[i] + self._length]
 
 
 class TextSegments:
-  """TextWithContext of texts with the tokens before them: `segments[i]` is `(context,
-  text)`.
+  """Segments of texts with the tokens before them: `segments[i]` is `(context, text)`.
 
   Both are parts of the stream of a text, which is its tokens after `BOS`: up to
   `memory_length` tokens, and then one more than the segment has, so that each token of
@@ -138,7 +142,7 @@ class TextSegments:
   def __init__(self, corpus: Corpus, length: int, memory_length: int):
     self._corpus, self._pieces = corpus, Pieces(corpus, length)
     self._length, self._memory_length = length, memory_length
-    context_n = np.minimum(self._pieces._start, memory_length)
+    context_n = np.minimum(self._pieces.start_n, memory_length)
     text_n = self._pieces.lengths_n2[:, 0] + 1
     self.lengths_n2 = np.stack([context_n, text_n], axis=1)
 
@@ -146,8 +150,8 @@ class TextSegments:
     return len(self._pieces)
 
   def __getitem__(self, i: int) -> tuple[np.ndarray, np.ndarray]:
-    (ids,) = self._corpus[self._pieces._text[i]]
-    start = int(self._pieces._start[i])
+    (ids,) = self._corpus[self._pieces.text_n[i]]
+    start = int(self._pieces.start_n[i])
     first = max(0, start - self._memory_length)
     stream = ids[max(0, first - 1) : start + self._length]
     if first == 0:
