@@ -8,8 +8,8 @@ import math
 import numpy as np
 import pytest
 
-from tests.models.test_family import small
 from tests.runs.test_run import digest, losses
+from tests.tiny import language_config
 from transformer import cli
 from transformer.batch import EOS, Tokens
 from transformer.data.batching import Grouped, Packed
@@ -18,63 +18,24 @@ from transformer.data.pipeline import batches
 from transformer.data.sources.dates import Dates
 from transformer.data.sources.plain_text import PlainText
 from transformer.data.sources.topics import Topics
-from transformer.data.tokenizer import SentencePiece, Tokenizer
+from transformer.data.tokenizer import Tokenizer
 from transformer.decoding.sample import Sampler, TopP
 from transformer.experiment import Config
 from transformer.inference.generate import Generation
-from transformer.models.decoder_only import DecoderOnly
 from transformer.runs import trainer
 from transformer.runs.generator import Generator
 from transformer.runs.metrics import Metrics
-from transformer.tasks.language_modelling import LanguageModelling, unigram_loss
-
-WORDS = [
-  "the",
-  "cat",
-  "sat",
-  "on",
-  "a",
-  "mat",
-  "and",
-  "saw",
-  "",
-  "",
-  "two",
-  "dogs",
-  "run:",
-  "after",
-  "a",
-  "ball\n",
-]
-
-
-def write(path, size, seed):
-  rng = np.random.default_rng(seed)
-  path.write_text(" ".join(WORDS[i] for i in rng.integers(len(WORDS), size=size)))
-  return str(path)
+from transformer.tasks.language_modelling import unigram_loss
 
 
 @pytest.fixture(scope="module")
 def config(tmp_path_factory):
-  folder = tmp_path_factory.mktemp("text")
-  return Config(
-    data=PlainText((write(folder / "a", 900, 0),), (write(folder / "b", 90, 1),)),
-    model=dataclasses.replace(small(DecoderOnly), dropout=0.1),
-    task=LanguageModelling(context=24, generation=Generation(max_length=6)),
-    tokenizer=SentencePiece(vocabulary=300, whitespace=True),
-    batching=Packed(tokens=192, length=48),
-    steps=4,
-    log_every=1,
-    eval_every=4,
-    save_every=2,
-  )
+  return language_config(tmp_path_factory.mktemp("text"))
 
 
-@pytest.fixture(scope="module")
-def run(config, tmp_path_factory):
-  path = tmp_path_factory.mktemp("runs") / "language"
-  assert trainer.train(config, path) == 0
-  return path
+@pytest.fixture
+def run(language_run):
+  return language_run
 
 
 @pytest.fixture(scope="module")
@@ -205,7 +166,8 @@ def test_the_verb_prints_each_text_and_streams_the_same(run, capsys):
   assert greedy == call(capsys, *other, "--sample", "Sampler()")[1]
 
 
-def test_evaluate_scores_a_language_model(run, capsys):
+def test_evaluate_scores_a_language_model(language_run_copy, capsys):
+  run = language_run_copy
   status, out, _ = call(capsys, "evaluate", run, "--split", "val", "--json")
   assert status == 0
   record = json.loads(out)

@@ -12,14 +12,13 @@ import pytest
 from tests.models.test_family import small
 from tests.models.test_transformer import tokens
 from tests.runs.test_run import Now, digest, losses
-from tests.tasks.test_language_modelling import call, write
+from tests.tasks.test_language_modelling import call
+from tests.tiny import language_config
 from transformer.batch import BOS, EOS, MASK, PAD
 from transformer.data.batching import Grouped, Packed
 from transformer.data.sources.dates import Dates
 from transformer.data.sources.display_names import LOCALES, DisplayNames, known
-from transformer.data.sources.plain_text import PlainText
 from transformer.data.tokenizer import SentencePiece
-from transformer.experiment import Config
 from transformer.inference.fill import encode_masked
 from transformer.models.bert import Bert, BertClassifier
 from transformer.runs import trainer
@@ -37,17 +36,10 @@ from transformer.tasks.text_classification import LabelledTexts, TextClassificat
 
 @pytest.fixture(scope="module")
 def config(tmp_path_factory):
-  folder = tmp_path_factory.mktemp("text")
-  return Config(
-    data=PlainText((write(folder / "a", 900, 0),), (write(folder / "b", 90, 1),)),
+  return dataclasses.replace(
+    language_config(tmp_path_factory.mktemp("text")),
     model=dataclasses.replace(small(Bert), dropout=0.1),
     task=MaskedLanguageModelling(context=24),
-    tokenizer=SentencePiece(vocabulary=300, whitespace=True),
-    batching=Packed(tokens=192, length=48),
-    steps=4,
-    log_every=1,
-    eval_every=4,
-    save_every=2,
   )
 
 

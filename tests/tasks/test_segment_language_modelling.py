@@ -9,16 +9,14 @@ import pytest
 
 from tests.models.test_family import small
 from tests.runs.test_run import Now, digest, losses
-from tests.tasks.test_language_modelling import call, write
+from tests.tasks.test_language_modelling import call
+from tests.tiny import language_config, write_text
 from transformer import experiment
 from transformer.batch import BOS, EOS, PAD, Tokens
-from transformer.data.batching import Packed
 from transformer.data.corpus import Corpus, TextSegments
 from transformer.data.pipeline import all_rows
 from transformer.data.sources.plain_text import PlainText
-from transformer.data.tokenizer import SentencePiece
 from transformer.decoding.sample import TopP
-from transformer.experiment import Config
 from transformer.inference.generate import Generation, sample_batch
 from transformer.models.transformer_xl import TransformerXL
 from transformer.runs import trainer
@@ -36,9 +34,10 @@ from transformer.tasks.segment_language_modelling import (
 @pytest.fixture(scope="module")
 def config(tmp_path_factory):
   folder = tmp_path_factory.mktemp("text")
-  train = tuple(write(folder / f"a{i}", 300, i) for i in range(3))
-  val = tuple(write(folder / f"b{i}", size, 9 + i) for i, size in enumerate((90, 30)))
-  return Config(
+  train = tuple(write_text(folder / f"t{i}", 300, i) for i in range(3))
+  val = tuple(write_text(folder / f"v{i}", n, 9 + i) for i, n in enumerate((90, 30)))
+  return dataclasses.replace(
+    language_config(folder),
     data=PlainText(train, val),
     model=dataclasses.replace(small(TransformerXL), dropout=0.1),
     task=SegmentLanguageModelling(
@@ -47,12 +46,6 @@ def config(tmp_path_factory):
       eval_memory_length=10,
       generation=Generation(max_length=6),
     ),
-    tokenizer=SentencePiece(vocabulary=300, whitespace=True),
-    batching=Packed(tokens=192, length=48),
-    steps=4,
-    log_every=1,
-    eval_every=4,
-    save_every=2,
   )
 
 
