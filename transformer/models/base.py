@@ -10,6 +10,7 @@ import numpy as np
 from flax import linen as nn
 
 from transformer.batch import BOS, Pairs, Tokens
+from transformer.config import check_at_least
 from transformer.decoding.state import DecodeState
 
 
@@ -47,6 +48,20 @@ class Model(abc.ABC):
   @abc.abstractmethod
   def width(self) -> int:
     """d_model, which schedules and embeddings refer to."""
+
+
+def check_settings(
+  model: Model, sizes: tuple[str, ...], rates: tuple[str, ...] = ()
+) -> None:
+  """Raises ValueError unless every field of `sizes` is 1 or more, and every one of
+  `rates` 0 or more and below 1."""
+  for name in sizes:
+    check_at_least(f"model.{name}", getattr(model, name), 1)
+  for name in rates:
+    if not 0.0 <= getattr(model, name) < 1.0:
+      raise ValueError(
+        f"model.{name}: expected 0 or more and below 1, got {getattr(model, name)}"
+      )
 
 
 class EncoderDecoder(nn.Module):

@@ -18,7 +18,7 @@ from transformer.layers.positions import Position, Sinusoid
 from transformer.layers.remat import Remat
 from transformer.layers.residual import Residual
 from transformer.layers.scores import Score
-from transformer.models.base import Model
+from transformer.models.base import Model, check_settings
 
 
 @dataclasses.dataclass(frozen=True)
@@ -49,14 +49,11 @@ class Stack(Model):
   kernel: Kernel = Kernel()
 
   def __post_init__(self):
-    for name in ("layers", "d_model", "d_ff", "heads", "unroll"):
-      if getattr(self, name) < 1:
-        raise ValueError(f"model.{name}: expected 1 or more, got {getattr(self, name)}")
-    for name in ("dropout", "attention_dropout"):
-      if not 0.0 <= getattr(self, name) < 1.0:
-        raise ValueError(
-          f"model.{name}: expected 0 or more and below 1, got {getattr(self, name)}"
-        )
+    check_settings(
+      self,
+      ("layers", "d_model", "d_ff", "heads", "unroll"),
+      ("dropout", "attention_dropout"),
+    )
     if self.d_model % self.heads and not (self.d_k and self.d_v):
       raise ValueError(
         f"model.d_model: expected a multiple of model.heads {self.heads}, got "

@@ -23,6 +23,7 @@ from transformer.models.base import (
   DecodesLayerByLayer,
   EncoderDecoder,
   Model,
+  check_settings,
   shift_right,
 )
 from transformer.models.stack import scanned
@@ -58,15 +59,13 @@ class ConvSeq2Seq(Model):
   unroll: int = 1
 
   def __post_init__(self):
-    for name in ("layers", "d_model", "d_hidden", "kernel", "positions", "unroll"):
-      if getattr(self, name) < 1:
-        raise ValueError(f"model.{name}: expected 1 or more, got {getattr(self, name)}")
+    check_settings(
+      self,
+      ("layers", "d_model", "d_hidden", "kernel", "positions", "unroll"),
+      ("dropout",),
+    )
     if self.kernel % 2 == 0:
       raise ValueError(f"model.kernel: expected an odd number, got {self.kernel}")
-    if not 0.0 <= self.dropout < 1.0:
-      raise ValueError(
-        f"model.dropout: expected 0 or more and below 1, got {self.dropout}"
-      )
 
   @property
   def width(self) -> int:

@@ -10,7 +10,7 @@ from flax import linen as nn
 from transformer.batch import Questions
 from transformer.layers.linear import weight
 from transformer.layers.memory_hops import BagOfWords, PositionWeighted, hop
-from transformer.models.base import Model
+from transformer.models.base import Model, check_settings
 
 
 @dataclasses.dataclass(frozen=True)
@@ -32,9 +32,7 @@ class MemoryNetwork(Model):
   memory_size: int = 50
 
   def __post_init__(self):
-    for name in ("hops", "d_model", "memory_size"):
-      if getattr(self, name) < 1:
-        raise ValueError(f"model.{name}: expected 1 or more, got {getattr(self, name)}")
+    check_settings(self, ("hops", "d_model", "memory_size"))
 
   @property
   def width(self) -> int:

@@ -16,7 +16,7 @@ from transformer.layers.images import (
   normalise_pixels,
 )
 from transformer.layers.norms import BatchNorm, Norm
-from transformer.models.base import Model
+from transformer.models.base import Model, check_settings
 
 
 @dataclasses.dataclass(frozen=True)
@@ -85,9 +85,7 @@ class ResNet(Model):
       raise ValueError(
         f"model.stages: expected 1 or more blocks each, got {self.stages}"
       )
-    for name in ("base_channels", "channels"):
-      if getattr(self, name) < 1:
-        raise ValueError(f"model.{name}: expected 1 or more, got {getattr(self, name)}")
+    check_settings(self, ("base_channels", "channels"))
 
   @property
   def width(self) -> int:

@@ -18,7 +18,7 @@ from transformer.layers.rnn import (
   last_read,
   pick,
 )
-from transformer.models.base import EncoderDecoder, Model, shift_right
+from transformer.models.base import EncoderDecoder, Model, check_settings, shift_right
 
 
 @dataclasses.dataclass(frozen=True)
@@ -38,13 +38,7 @@ class RNNSeq2Seq(Model):
   dropout: float = 0.0
 
   def __post_init__(self):
-    for name in ("layers", "d_model"):
-      if getattr(self, name) < 1:
-        raise ValueError(f"model.{name}: expected 1 or more, got {getattr(self, name)}")
-    if not 0.0 <= self.dropout < 1.0:
-      raise ValueError(
-        f"model.dropout: expected 0 or more and below 1, got {self.dropout}"
-      )
+    check_settings(self, ("layers", "d_model"), ("dropout",))
 
   @property
   def width(self) -> int:

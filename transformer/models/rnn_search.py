@@ -22,7 +22,7 @@ from transformer.layers.rnn import (
   pick,
 )
 from transformer.layers.rnn_attention import AlignedLayer
-from transformer.models.base import EncoderDecoder, Model, shift_right
+from transformer.models.base import EncoderDecoder, Model, check_settings, shift_right
 
 
 @dataclasses.dataclass(frozen=True)
@@ -46,13 +46,9 @@ class RNNSearch(Model):
   dropout: float = 0.0
 
   def __post_init__(self):
-    for name in ("d_model", "d_state", "d_alignment", "d_output"):
-      if getattr(self, name) < 1:
-        raise ValueError(f"model.{name}: expected 1 or more, got {getattr(self, name)}")
-    if not 0.0 <= self.dropout < 1.0:
-      raise ValueError(
-        f"model.dropout: expected 0 or more and below 1, got {self.dropout}"
-      )
+    check_settings(
+      self, ("d_model", "d_state", "d_alignment", "d_output"), ("dropout",)
+    )
 
   @property
   def width(self) -> int:

@@ -13,6 +13,7 @@ from transformer.layers.feedforward import GELU, FeedForward
 from transformer.layers.images import ClassLogits, ClassToken, Patches, normalise_pixels
 from transformer.layers.positions import Learned, Position
 from transformer.layers.residual import PreNorm, Residual
+from transformer.models.base import check_settings
 from transformer.models.blocks import Stack
 from transformer.models.stack import Encoder
 
@@ -34,9 +35,7 @@ class VisionTransformer(Stack):
 
   def __post_init__(self):
     super().__post_init__()
-    for name in ("patch", "channels"):
-      if getattr(self, name) < 1:
-        raise ValueError(f"model.{name}: expected 1 or more, got {getattr(self, name)}")
+    check_settings(self, ("patch", "channels"))
 
   def module(self, vocabulary: int, dtype=jnp.float32) -> "VisionTransformerModule":
     return VisionTransformerModule(self, vocabulary, dtype)
