@@ -170,7 +170,7 @@ def test_a_future_token_changes_no_earlier_output_exactly(model):
 
   def decode(x):
     def run(module, x):
-      return module.decoder(x, pos, seg, y, jnp.ones((1, 7), jnp.int32))
+      return module.decoder(x, pos, seg, y, jnp.ones((1, 7), jnp.int32))[0]
 
     return nn.apply(run, module)(params, x)[0]
 
@@ -247,8 +247,8 @@ def test_both_stacks_heed_places_and_relative_schemes_their_distances_alone(sche
   def stacks(pos):
     def run(module):
       return (
-        module.encoder(x, pos, seg),
-        module.decoder(x, pos, seg, y, source_seg),
+        module.encoder(x, pos, seg)[0],
+        module.decoder(x, pos, seg, y, source_seg)[0],
       )
 
     return nn.apply(run, model.module(V))(variables(model))
@@ -266,7 +266,7 @@ def test_a_stack_tells_its_position_bias_whether_it_looks_ahead():
   pos_bt = jnp.arange(5)[None]
   params = variables(model)
   for stack, query, key, bucket in (("encoder", 1, 2, 5), ("decoder", 3, 0, 3)):
-    found = nn.apply(lambda m, s=stack: getattr(m, s).bias(pos_bt, pos_bt),
+    found = nn.apply(lambda m, s=stack: getattr(m, s).position_bias(pos_bt, pos_bt),
                      model.module(V))(params)  # fmt: skip
     table_rh = params["params"][stack]["position_bias"]["table"]
     np.testing.assert_array_equal(found[0, :, query, key], table_rh[bucket])
