@@ -1,4 +1,4 @@
-"""Plants one fault after another in a copy of the package and runs the tests that should
+"""Plants faults, one at a time, in a copy of the package and runs the tests that should
 find it: `python -m tests.planted_faults [NAME ...]`. Prints what was found and the time
 that it took; the exit status is 1 if any fault was not found.
 """
@@ -67,6 +67,14 @@ FAULTS = (
     ("tests/test_hashing.py::test_the_index_is_row_major",),
   ),
   Fault(
+    "flops-forward",
+    "The backward pass is counted as one forward pass.",
+    "transformer/analysis/counts.py",
+    "return 3 * jaxpr_flops",
+    "return 2 * jaxpr_flops",
+    ("tests/studies/test_ablate.py::test_flops_are_three_forward_passes",),
+  ),
+  Fault(
     "hlo-spread",
     "Devices of a group are counted one too few.",
     "transformer/analysis/hlo.py",
@@ -102,6 +110,19 @@ FAULTS = (
       (
         "tests/analysis/test_hlo.py::"
         "test_groups_of_devices_are_read_however_they_are_written"
+      ),
+    ),
+  ),
+  Fault(
+    "search-errors",
+    "References that score worse count as search errors.",
+    "transformer/cli/evaluate.py",
+    "sum(reference > best +",
+    "sum(reference < best +",
+    (
+      (
+        "tests/cli/test_compare.py::"
+        "test_a_reference_that_scores_better_is_a_search_error"
       ),
     ),
   ),
@@ -172,20 +193,38 @@ FAULTS = (
     ("tests/data/test_data.py::test_what_does_not_fit_is_left_out_and_counted",),
   ),
   Fault(
-    "pieces-start",
-    "A piece of a text begins one token late.",
-    "transformer/data/corpus.py",
-    "ids[self._start[i] : self._start[i] + self._length]",
-    "ids[self._start[i] + 1 : self._start[i] + self._length]",
-    ("tests/tasks/test_language_modelling.py::test_pieces_are_the_texts_in_order",),
-  ),
-  Fault(
     "corpus-pairs",
     "The targets of a corpus are its sources.",
     "transformer/data/corpus.py",
     "self._offsets[self.sides * i :",
     "self._offsets[i :",
     ("tests/data/test_data.py::test_a_corpus_is_the_text_and_is_made_once",),
+  ),
+  Fault(
+    "mirror",
+    "Augmentation flips images upside down.",
+    "transformer/data/images.py",
+    "image_yxc[:, ::-1] if flip",
+    "image_yxc[::-1] if flip",
+    (
+      (
+        "tests/tasks/test_classification.py::"
+        "test_a_shifted_image_is_a_part_of_the_image_or_of_its_mirror_image"
+      ),
+    ),
+  ),
+  Fault(
+    "augment-step",
+    "Augmentation is the same at every step.",
+    "transformer/data/images.py",
+    "[self.seed, step, int(row)]",
+    "[self.seed, int(row)]",
+    (
+      (
+        "tests/tasks/test_classification.py::"
+        "test_training_sees_a_pure_function_of_seed_and_step"
+      ),
+    ),
   ),
   Fault(
     "gnmt-divisor",
@@ -228,12 +267,83 @@ FAULTS = (
     ("tests/decoding/test_rerank.py::test_distinct_keeps_what_differs_in_meaning",),
   ),
   Fault(
+    "round-up",
+    "A sequence of just a declared length is padded to the next.",
+    "transformer/inference/batches.py",
+    "if length <= declared:",
+    "if length < declared:",
+    (
+      (
+        "tests/inference/test_batches.py::"
+        "test_lengths_are_the_smallest_that_hold_a_sequence"
+      ),
+    ),
+  ),
+  Fault(
+    "limit-eos",
+    "The limit of an output counts the EOS of its source.",
+    "transformer/inference/search.py",
+    "self.search.limit(len(ids) - 1)",
+    "self.search.limit(len(ids))",
+    (
+      (
+        "tests/inference/test_search.py::"
+        "test_every_output_ends_and_stays_within_its_own_limit"
+      ),
+    ),
+  ),
+  Fault(
     "int8-zero-scale",
     "An int8 token of zeros divides by zero.",
     "transformer/layers/int8.py",
     "scale = jnp.where(most > 0, most, 1.0) / MOST",
     "scale = most / MOST",
     ("tests/layers/test_int8.py::test_a_token_of_zeros_gives_zeros",),
+  ),
+  Fault(
+    "int8-scale-axis",
+    "The scales of int8 weights are shared over an axis too many.",
+    "transformer/layers/int8.py",
+    "first + len(summed))))",
+    "first + len(summed) + 1)))",
+    (
+      (
+        "tests/layers/test_int8.py::"
+        "test_a_product_is_one_of_whole_numbers_times_its_scales"
+      ),
+    ),
+  ),
+  Fault(
+    "rnn-reset",
+    "A recurrent network reads on from the packed example before.",
+    "transformer/layers/rnn.py",
+    "return edge[None, :] | (seg_bt != before_bt)",
+    "return edge[None, :] | (seg_bt != seg_bt)",
+    ("tests/layers/test_rnn.py::test_begins_is_literal",),
+  ),
+  Fault(
+    "memory-hop",
+    "Every hop of the memory network reads the same matrix.",
+    "transformer/models/memory_network.py",
+    "hop(u_bd, memory[l], memory[l + 1], real_bs)",
+    "hop(u_bd, memory[l], memory[l], real_bs)",
+    ("tests/models/test_memory_network.py::test_the_whole_network_is_the_oracles",),
+  ),
+  Fault(
+    "resnet-stride",
+    "The first stage of a ResNet halves the size.",
+    "transformer/models/resnet.py",
+    "stride = 2 if stage and not i else 1",
+    "stride = 2 if not i else 1",
+    ("tests/models/test_vision.py::test_the_stem_of_imagenet_shrinks_by_four",),
+  ),
+  Fault(
+    "maxout",
+    "RNNsearch takes the smaller of each pair of the maxout layer.",
+    "transformer/models/rnn_search.py",
+    "return jnp.max(y_btpf, axis=2)",
+    "return jnp.min(y_btpf, axis=2)",
+    ("tests/models/test_rnn_search.py::test_the_whole_model_is_the_oracle",),
   ),
   Fault(
     "xl-memory-order",
@@ -267,7 +377,49 @@ FAULTS = (
     "transformer/runs/metrics.py",
     "if row[0] <= step",
     "if row[0] < step",
-    ("tests/runs/test_run.py::test_metrics_of_steps_to_come_again_are_taken_out",),
+    ("tests/runs/test_run.py::test_metrics_of_steps_that_are_repeated_are_removed",),
+  ),
+  Fault(
+    "match-best",
+    "Sizes are matched to the farther neighbour.",
+    "transformer/studies/rows.py",
+    "best = min((low, high)",
+    "best = max((low, high)",
+    ("tests/studies/test_ablate.py::test_matched_rows_cost_what_the_base_costs",),
+  ),
+  Fault(
+    "bootstrap-sides",
+    "The two systems of a comparison are exchanged.",
+    "transformer/studies/significance.py",
+    '[("a", list(a)), ("b", list(b))]',
+    '[("a", list(b)), ("b", list(a))]',
+    ("tests/cli/test_compare.py::test_a_large_difference_is_no_chance_and_none_is",),
+  ),
+  Fault(
+    "mask-random",
+    "Almost no selected token becomes a random one.",
+    "transformer/tasks/masked_language_modelling.py",
+    "below(how_bt, MASKED + RANDOM)",
+    "below(how_bt, RANDOM)",
+    (
+      (
+        "tests/tasks/test_masked_language_modelling.py::"
+        "test_masks_follow_the_paper_and_the_key_alone"
+      ),
+    ),
+  ),
+  Fault(
+    "unigram-smoothing",
+    "The unigram baseline is not smoothed.",
+    "transformer/tasks/masked_language_modelling.py",
+    "  count_v += 1\n",
+    "",
+    (
+      (
+        "tests/tasks/test_masked_language_modelling.py::"
+        "test_the_unigram_baseline_is_counted_by_hand"
+      ),
+    ),
   ),
   Fault(
     "keep-worst",
@@ -289,8 +441,8 @@ FAULTS = (
     "smoothing-target",
     "Label smoothing does not scale the logit of the target.",
     "transformer/training/losses.py",
-    "normalizer_bt - (1.0 - smoothing) * chosen_bt",
-    "normalizer_bt - chosen_bt",
+    "(1.0 - smoothing) * target_logit_bt",
+    "target_logit_bt",
     ("tests/training/test_training.py::test_loss_is_the_oracles",),
   ),
   Fault(
@@ -327,6 +479,14 @@ FAULTS = (
     "return jnp.asarray(step, jnp.float32) / max(warmup, 1)",
     "return (jnp.asarray(step, jnp.float32) - 1) / max(warmup, 1)",
     ("tests/training/test_optimizers.py::test_schedules_are_their_papers",),
+  ),
+  Fault(
+    "noam-power",
+    "Noam warm-up has the wrong power of the warm-up length.",
+    "transformer/training/schedules.py",
+    "self.warmup**-1.5",
+    "self.warmup**-1.0",
+    ("tests/training/test_training.py::test_noam_is_the_papers",),
   ),
   Fault(
     "accumulate-key",
