@@ -330,6 +330,19 @@ FAULTS = (
     ("tests/layers/test_rnn.py::test_begins_is_literal",),
   ),
   Fault(
+    "decoder-only-causal",
+    "The language model attends to later tokens.",
+    "transformer/models/decoder_only.py",
+    "is_causal=True",
+    "is_causal=False",
+    (
+      (
+        "tests/models/test_decoder_only.py::"
+        "test_a_future_token_changes_no_earlier_output_exactly"
+      ),
+    ),
+  ),
+  Fault(
     "memory-hop",
     "Every hop of the memory network reads the same matrix.",
     "transformer/models/memory_network.py",
