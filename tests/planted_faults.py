@@ -193,6 +193,14 @@ FAULTS = (
     ("tests/data/test_data.py::test_what_does_not_fit_is_left_out_and_counted",),
   ),
   Fault(
+    "pieces-start",
+    "A piece of a text begins one token late.",
+    "transformer/data/corpus.py",
+    "ids[self.start_n[i] : self.start_n[i]",
+    "ids[self.start_n[i] + 1 : self.start_n[i]",
+    ("tests/tasks/test_language_modelling.py::test_pieces_are_the_texts_in_order",),
+  ),
+  Fault(
     "corpus-pairs",
     "The targets of a corpus are its sources.",
     "transformer/data/corpus.py",
@@ -322,6 +330,19 @@ FAULTS = (
     ("tests/layers/test_rnn.py::test_begins_is_literal",),
   ),
   Fault(
+    "decoder-only-causal",
+    "The language model attends to later tokens.",
+    "transformer/models/decoder_only.py",
+    "is_causal=True",
+    "is_causal=False",
+    (
+      (
+        "tests/models/test_decoder_only.py::"
+        "test_a_future_token_changes_no_earlier_output_exactly"
+      ),
+    ),
+  ),
+  Fault(
     "memory-hop",
     "Every hop of the memory network reads the same matrix.",
     "transformer/models/memory_network.py",
@@ -378,6 +399,43 @@ FAULTS = (
     "if row[0] <= step",
     "if row[0] < step",
     ("tests/runs/test_run.py::test_metrics_of_steps_that_are_repeated_are_removed",),
+  ),
+  Fault(
+    "patience",
+    "Training stops one evaluation later than `patience`.",
+    "transformer/runs/progress.py",
+    "self.stale >= config.patience",
+    "self.stale > config.patience",
+    (
+      (
+        "tests/runs/test_run.py::"
+        "test_training_ends_when_patience_does_and_the_best_stays"
+      ),
+    ),
+  ),
+  Fault(
+    "progress-window",
+    "The window of metrics.csv is lost on resuming.",
+    "transformer/runs/progress.py",
+    '"window": tuple(fields["window"])',
+    '"window": (0.0, 0.0)',
+    ("tests/runs/test_run.py::test_a_row_of_metrics_spans_a_stop",),
+  ),
+  Fault(
+    "warm-start-ema",
+    "The moving average of a warm start begins at fresh parameters.",
+    "transformer/runs/warm_start.py",
+    "ema = None if state.ema is None else jax.tree.map(jnp.copy, params)",
+    "ema = state.ema",
+    ("tests/runs/test_warm_start.py::test_a_moving_average_starts_there_too",),
+  ),
+  Fault(
+    "frozen-check",
+    "A frozen prefix that names no parameter is accepted.",
+    "transformer/runs/warm_start.py",
+    "if not any(begins_with(tuple",
+    "if any(begins_with(tuple",
+    ("tests/runs/test_warm_start.py::test_bad_settings_leave_nothing_behind",),
   ),
   Fault(
     "match-best",
