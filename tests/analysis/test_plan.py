@@ -50,6 +50,7 @@ def parameters(d=48, f=80, layers=3):
   return V * d + layers * (3 * attention + 2 * feed_forward + 5 * 2 * d)
 
 
+@pytest.mark.slow
 def test_flops_are_six_a_weight_and_token_and_those_of_attention():
   record = planned(Mesh(data=4))
   assert record["parameters"] == parameters()
@@ -62,6 +63,7 @@ def test_flops_are_six_a_weight_and_token_and_those_of_attention():
   assert record["flops"]["executed"] == expected
 
 
+@pytest.mark.slow
 def test_recomputed_products_are_executed_but_not_counted_for_the_model():
   model = dataclasses.replace(SMALL.model, remat=Full())
   config = dataclasses.replace(SMALL, model=model)
@@ -130,6 +132,7 @@ def test_what_would_fit_is_proposed(monkeypatch):
   assert plans.answer(order)["remedy"] is None
 
 
+@pytest.mark.slow
 def test_a_mesh_that_does_not_divide_is_refused_if_asked_for_and_else_replaced():
   with pytest.raises(
     ValueError, match=r"24 rows .* over 16 devices .*; .*tokens 512 or"
@@ -253,10 +256,9 @@ def use(name):
   print((resident("VmHWM") - before) / jax.device_count())
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(sys.platform != "linux", reason="reads /proc")
-@pytest.mark.parametrize(
-  "name", ["plain", pytest.param("memory", marks=pytest.mark.slow)]
-)
+@pytest.mark.parametrize("name", ["plain", "memory"])
 def test_planned_memory_is_what_a_real_step_takes(name):
   config = dataclasses.replace(LARGER, **SETTINGS[name])
   done = subprocess.run(

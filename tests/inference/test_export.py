@@ -52,6 +52,7 @@ def padded(rows):
   return [[*row.tolist(), *[PAD] * (width - len(row))] for row in rows]
 
 
+@pytest.mark.slow
 def test_200_sentences_decode_alike_where_this_package_is_not(run, tmp_path):
   searcher = Searcher(run.module(), run.params(), Search(beam=4, extra=6, n_best=2))
   file = tmp_path / "search.stablehlo"

@@ -22,6 +22,8 @@ from transformer.tasks.translation import text_scores
 MODEL = Transformer(layers=2, d_model=16, d_ff=24, heads=2)
 V = 37
 
+SLOW = pytest.mark.slow
+
 
 @functools.cache
 def params():
@@ -50,7 +52,10 @@ def outputs(search, tokens, order=None):
   }
 
 
-@pytest.mark.parametrize("search", [Search(beam=1, extra=6), Search(beam=3, extra=6)])
+@pytest.mark.parametrize(
+  "search",
+  [Search(beam=1, extra=6), pytest.param(Search(beam=3, extra=6), marks=SLOW)],
+)
 def test_outputs_do_not_depend_on_the_batch(search):
   together = outputs(search, 4096)
   assert len({len(found) for found in together.values()}) > 5

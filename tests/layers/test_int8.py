@@ -135,6 +135,7 @@ def test_an_embedding_is_looked_up_in_its_own_scale():
   assert (np.abs(x_btd - wanted_btd) <= 0.501 * step).all()
 
 
+@pytest.mark.slow
 def test_outputs_in_8_bits_are_the_same_in_any_company():
   module, _, small = model()
   rng = np.random.default_rng(1)

@@ -87,6 +87,7 @@ def test_the_tpu_kernel_is_our_plain_attention(on_tpu, causal_too):
   assert largest_difference(flash(), plain()) < 5e-6
 
 
+@pytest.mark.slow
 def test_the_tpu_kernel_is_neutral_in_the_whole_model(on_tpu):
   model = dataclasses.replace(SMALL, layers=2, d_v=8)
   batch, params = ragged(3), variables(model)["params"]

@@ -330,7 +330,9 @@ def test_the_base_model_has_63_million_parameters_at_the_vocabulary_of_the_text(
   assert round(count(big, 35_900) / 1e6) == 213
 
 
-@pytest.mark.parametrize("position", ["Sinusoid", "Position"])
+@pytest.mark.parametrize(
+  "position", ["Sinusoid", pytest.param("Position", marks=pytest.mark.slow)]
+)
 def test_a_search_scores_its_outputs_as_a_full_pass_does(position):
   """Hypotheses that fork and die over more steps than a search has slots at first."""
   member = configs.members(configs.annotations(Transformer)["position"])[position]

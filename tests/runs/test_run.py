@@ -97,6 +97,7 @@ def test_a_longer_run_begins_as_the_shorter_one(whole, tmp_path):
   assert losses(tmp_path / "run") == losses(whole)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
   "kind", [kind for kind in KINDS.values() if kind is not Transformer]
 )
@@ -298,6 +299,7 @@ def test_a_row_of_metrics_spans_a_stop(tmp_path, monkeypatch):
   assert [step for step, _ in losses(tmp_path / "run")] == [4, 6]
 
 
+@pytest.mark.slow
 def test_a_run_with_a_moving_average_is_used_with_it(tmp_path):
   assert train(tmp_path / "raw", steps=4, eval_every=4) == 0
   assert train(tmp_path / "run", steps=2, eval_every=4, ema=0.5) == 0

@@ -55,6 +55,7 @@ def test_the_tokenizer_is_the_parents_whatever_the_setting(parent, tmp_path):
   assert Run.open(tmp_path / "run").tokenizer.size == 560
 
 
+@pytest.mark.slow
 def test_what_matches_is_taken_and_the_rest_is_initialised(parent, tmp_path, capsys):
   model = dataclasses.replace(TINY.model, d_ff=28, position=Learned(31))
   still = dict(schedule=Schedule(rate=0.0), steps=1, model=model)

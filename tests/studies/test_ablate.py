@@ -186,6 +186,7 @@ def test_a_row_that_fails_is_a_finding(tmp_path, capsys):
   assert "[2/3] wide / deep: failed: 10 steps" in err and "[3/3] third" in err
 
 
+@pytest.mark.slow
 def test_a_row_is_a_run_as_any_other(tmp_path):
   """Through the real trainer: scores are the run's own, and so are parameters."""
   study = dataclasses.replace(STUDY, rows=STUDY.rows[:1], seeds=(5,))
@@ -244,7 +245,7 @@ def test_a_row_that_changes_what_is_no_setting_is_refused():
     ({"model.layer": 3}, r"row 'x': model.layer: no such field; did you mean model.la"),
     ({"model.layers": "3"}, r"row 'x': model.layers: expected an integer, got '3'"),
     ({"model.heads": 3}, r"row 'x': model.d_model: expected a multiple of model.heads"),
-    ({"steps.x": 3}, r"row 'x': steps.x: steps is 4 and has no fields"),
+    ({"steps.x": 3}, r"row 'x': steps.x: steps is 4, without fields"),
   ):
     study = dataclasses.replace(STUDY, rows=(Row("x", changes),), published=())
     with pytest.raises(ValueError, match=message):

@@ -32,6 +32,7 @@ def test_bins_are_a_partition_by_length():
   assert [g.tolist() for g in bins(np.array([4, 4, 4]), 3)] == [[0, 1, 2]]
 
 
+@pytest.mark.slow
 def test_each_group_has_the_scores_of_its_own_texts(tmp_path, capsys):
   data = dataclasses.replace(TINY.data, several=3)
   assert train(tmp_path / "one", data=data, **SHORT) == 0

@@ -117,6 +117,7 @@ def test_a_stopped_run_goes_on_as_the_same_run(run, config, tmp_path, monkeypatc
   assert digest(tmp_path / "run") == digest(run)
 
 
+@pytest.mark.slow
 def test_a_run_is_fine_tuned_and_goes_on_as_the_same_run(
   run, config, tmp_path, monkeypatch
 ):
