@@ -18,7 +18,7 @@ or a prepared TFDS set, --config.data="TfdsImages('cifar10')"; with, say,
 
 from transformer.data.batching import Rows
 from transformer.data.images import RandomCrop
-from transformer.data.sources.images import Digits
+from transformer.data.sources.digits import Digits
 from transformer.experiment import Config
 from transformer.layers.feedforward import GELU
 from transformer.layers.positions import Learned

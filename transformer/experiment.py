@@ -16,13 +16,15 @@ from transformer import config as configs
 from transformer.data.batching import Batching, Packed
 from transformer.data.sources.base import Source
 from transformer.data.sources.dates import Dates
+from transformer.data.sources.digits import Digits
 from transformer.data.sources.display_names import DisplayNames
-from transformer.data.sources.images import Digits, ImageFolder, TfdsImages
+from transformer.data.sources.image_folder import ImageFolder
 from transformer.data.sources.multi30k import Multi30k
 from transformer.data.sources.parallel_text import ParallelText
 from transformer.data.sources.plain_text import PlainText
 from transformer.data.sources.stories import Stories
 from transformer.data.sources.tfds import Tfds, TfdsLabelled, TfdsText
+from transformer.data.sources.tfds_images import TfdsImages
 from transformer.data.sources.topics import Topics
 from transformer.data.tokenizer import SentencePiece
 from transformer.models.base import Model

@@ -7,8 +7,8 @@ import numpy as np
 import PIL.Image
 import pytest
 
-from transformer.data.sources.images import TfdsImages
 from transformer.data.sources.tfds import Tfds, TfdsLabelled, TfdsText
+from transformer.data.sources.tfds_images import TfdsImages
 
 tfds = pytest.importorskip("tensorflow_datasets")
 

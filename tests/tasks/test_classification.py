@@ -15,7 +15,7 @@ from transformer.batch import Images
 from transformer.data.batching import Rows
 from transformer.data.images import Augmentation, RandomCrop, RandomResizedCrop
 from transformer.data.sources.dates import Dates
-from transformer.data.sources.images import ImageFolder
+from transformer.data.sources.image_folder import ImageFolder
 from transformer.experiment import Config
 from transformer.runs import trainer
 from transformer.runs.classifier import Classifier
@@ -283,7 +283,7 @@ def test_a_folder_without_splits_is_divided_by_names(tmp_path):
 
 def test_digits_are_divided_in_the_order_of_their_writers():
   pytest.importorskip("sklearn")
-  from transformer.data.sources.images import Digits
+  from transformer.data.sources.digits import Digits
 
   parts = [Digits().open(split) for split in ("train", "val", "test")]
   assert [len(part) for part in parts] == [1245, 276, 276]
@@ -305,10 +305,10 @@ def test_digits_are_divided_in_the_order_of_their_writers():
     Digits(examples=0)
 
 
-def test_what_is_not_installed_is_named_with_the_mend(monkeypatch, tmp_path):
+def test_what_is_not_installed_is_named_with_the_fix(monkeypatch, tmp_path):
   import builtins
 
-  from transformer.data.sources import images
+  from transformer.data.sources import digits, image_folder
 
   real = builtins.__import__
 
@@ -318,8 +318,8 @@ def test_what_is_not_installed_is_named_with_the_mend(monkeypatch, tmp_path):
     return real(name, *rest)
 
   monkeypatch.setattr(builtins, "__import__", without)
-  images._digits.cache_clear()
+  digits._digits.cache_clear()
   with pytest.raises(ValueError, match=r"pip install 'transformer\[images\]'"):
-    images.Digits().open("train")
+    digits.Digits().open("train")
   with pytest.raises(ValueError, match=r"pip install 'transformer\[images\]'"):
-    images.read_image(tmp_path / "x.png")
+    image_folder.read_image(tmp_path / "x.png")

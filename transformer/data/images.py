@@ -5,7 +5,8 @@ import dataclasses
 import numpy as np
 
 from transformer.batch import Images
-from transformer.data.sources.images import Pictures, load_pillow
+from transformer.data.sources.image_folder import load_pillow
+from transformer.data.sources.images import Pictures
 
 
 def convert_channels(image_yxc: np.ndarray, channels: int) -> np.ndarray:

@@ -10,7 +10,8 @@ from transformer.batch import Images
 from transformer.data.batching import Shape
 from transformer.data.images import Augmentation, ImageExamples
 from transformer.data.sources.base import Source
-from transformer.data.sources.images import Files, ImageSource, Pictures
+from transformer.data.sources.image_folder import Files
+from transformer.data.sources.images import ImageSource, Pictures
 from transformer.data.tokenizer import SentencePiece
 from transformer.data.vocabulary import WordVocabulary
 from transformer.tasks.classification import ExampleClassification, check_rows

@@ -1,0 +1,137 @@
+"""Image files in a folder for each class."""
+
+import dataclasses
+import hashlib
+import io
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+
+from transformer.data.sources.base import check_split, split_of
+from transformer.data.sources.images import ImageSource, Pictures
+
+SUFFIXES = (".bmp", ".gif", ".jpeg", ".jpg", ".png", ".ppm", ".tif", ".tiff", ".webp")
+
+
+@dataclasses.dataclass(frozen=True)
+class ImageFolder(ImageSource):
+  """Image files in a directory, a sub-directory for each class.
+
+  Where the directory has `train`, and `val` or `test`, the classes are in these, and
+  one of the two serves for both where the other is absent. Elsewhere a tenth of the
+  files is held out for each, by a hash of their names.
+  """
+
+  directory: str
+
+  def open(self, split: str) -> Pictures:
+    check_split(split)
+    return Files(*self._files(split))
+
+  def classes(self) -> tuple[str, ...]:
+    folder, _ = self._folder("train")
+    found = [path for path in self._entries(folder) if path.is_dir()]
+    if len(found) < 2:
+      raise ValueError(
+        f"{folder}: {len(found)} sub-directories; a folder of images has one for each "
+        "class, and at least two"
+      )
+    return tuple(path.name for path in found)
+
+  def fingerprint(self, split: str) -> str:
+    """Of names and sizes: the files are not read."""
+    files, label_n = self._files(split)
+    parts = [
+      f"{path.parent.name}/{path.name} {path.stat().st_size} {label}"
+      for path, label in zip(files, label_n, strict=True)
+    ]
+    return hashlib.sha256("\n".join(parts).encode()).hexdigest()
+
+  def _folder(self, split: str) -> tuple[Path, bool]:
+    """Where a split's classes are, and whether it is divided there by names."""
+    root = Path(self.directory)
+    names = {"train": ("train",), "val": ("val", "test"), "test": ("test", "val")}
+    if not (root / "train").is_dir():
+      return root, True
+    for name in names[split]:
+      if (root / name).is_dir():
+        return root / name, False
+    return root / "train", True
+
+  def _entries(self, folder: Path) -> list[Path]:
+    try:
+      return sorted(folder.iterdir())
+    except OSError as error:
+      raise type(error)(f"{folder}: cannot be read ({error.strerror})") from None
+
+  def _files(self, split: str) -> tuple[list[Path], np.ndarray]:
+    folder, divided = self._folder(split)
+    divided |= split == "train" and self._folder("val")[1]
+    files: list[Path] = []
+    labels: list[int] = []
+    for label, name in enumerate(self.classes()):
+      if not (folder / name).is_dir():
+        continue
+      for path in self._entries(folder / name):
+        if path.suffix.lower() in SUFFIXES and (
+          not divided or split_of(f"{name}/{path.name}") == split
+        ):
+          files.append(path)
+          labels.append(label)
+    if not files:
+      raise ValueError(f"{folder}: no image files for {split!r} in its sub-directories")
+    return files, np.array(labels, np.int32)
+
+
+class Files(Pictures):
+  """Image files, each read when it is asked for."""
+
+  def __init__(self, files: Sequence[Path | str], label_n: np.ndarray):
+    self._files, self.label_n = files, label_n
+
+  def name(self, i: int) -> str:
+    return str(self._files[i])
+
+  def image(self, i: int) -> np.ndarray:
+    return read_image(self._files[i])
+
+
+def read_image(file: Path | str) -> np.ndarray:
+  """The image in a file, uint8 `[y, x, c]`, turned as its camera says; grey stays grey,
+  and anything else becomes red, green and blue.
+
+  Raises:
+    OSError: it cannot be read.
+    ValueError: it is no image, or Pillow is not installed.
+  """
+  pillow = load_pillow()
+  try:
+    data = Path(file).read_bytes()
+  except OSError as error:
+    raise type(error)(f"{file}: cannot be read ({error.strerror})") from None
+  try:
+    with pillow.Image.open(io.BytesIO(data)) as image:
+      image = pillow.ImageOps.exif_transpose(image)
+      image = image.convert("L" if image.mode in ("1", "L") else "RGB")
+      return np.array(image).reshape(image.height, image.width, -1)
+  except (OSError, SyntaxError, pillow.Image.DecompressionBombError) as error:
+    reason = str(error).splitlines()[0] if str(error) else type(error).__name__
+    raise ValueError(f"{file}: not an image that can be read ({reason})") from None
+
+
+def load_pillow():
+  """Pillow, with its modules `Image` and `ImageOps`.
+
+  Raises:
+    ValueError: it is not installed.
+  """
+  try:
+    import PIL.Image
+    import PIL.ImageOps
+  except ImportError:
+    raise ValueError(
+      "image files are read with Pillow, which is not installed: "
+      "pip install 'transformer[images]'"
+    ) from None
+  return PIL
