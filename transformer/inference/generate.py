@@ -13,7 +13,7 @@ import jax.numpy as jnp
 import numpy as np
 from flax import linen as nn
 
-from transformer.batch import BOS, EOS
+from transformer.batch import EOS
 from transformer.data.tokenizer import Tokenizer
 from transformer.decoding.constraint import Constraint
 from transformer.decoding.sample import Sampler, TopP, generate
@@ -59,8 +59,9 @@ def sample_batch(module, recipe: Generation, params, prompt_bt, limit_b, capacit
   constraint = Constraint(limit_b, prefix_bt=prompt_bt)
   key = jax.random.key(recipe.seed)
   return generate(
-    step, state, recipe.sampler, constraint, capacity, key, samples=recipe.samples
-  )
+    step, state, recipe.sampler, constraint, capacity, key, samples=recipe.samples,
+    start_id=module.c.start_id,
+  )  # fmt: skip
 
 
 @functools.partial(jax.jit, static_argnames=("module", "recipe"))
@@ -117,7 +118,7 @@ class TextGenerator:
     (ids,) = self.encode([prompt])
     prompt_bt, limit_b = self.pad([ids], 1, self.capacity(ids))
     cache = self.module.start(self.params, 1, self.capacity(ids)).cache
-    last_bw = jnp.full((1, 1), BOS, jnp.int32)
+    last_bw = jnp.full((1, 1), self.module.c.start_id, jnp.int32)
     ids_so_far: list[int] = []
     shown = ""
     while not ids_so_far or ids_so_far[-1] != EOS:

@@ -20,7 +20,9 @@ def score(module, penalty: LengthPenalty, params, source, target_bt):
   returns them, and scores `[b]` under a penalty."""
   state = start_search(module, penalty, params, source, target_bt.shape[1])
   step = functools.partial(module.step, params)
-  token_logprob_bt, coverage_bws = force.score(step, state, target_bt)
+  token_logprob_bt, coverage_bws = force.score(
+    step, state, target_bt, module.c.start_id
+  )
   n_b = jnp.maximum(jnp.sum(target_bt != PAD, axis=1), 1)
   coverage_bs = coverage_bws[:, 0] if penalty.needs_attention else None
   return token_logprob_bt, penalty.normalise(

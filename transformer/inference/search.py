@@ -15,7 +15,7 @@ import jax.numpy as jnp
 import numpy as np
 from flax import linen as nn
 
-from transformer.batch import BOS, EOS, Tokens
+from transformer.batch import EOS, Tokens
 from transformer.data.tokenizer import Tokenizer
 from transformer.decoding.beam import beam_search
 from transformer.decoding.constraint import Constraint
@@ -120,15 +120,17 @@ def find(
   step = functools.partial(module.step, params)
   if search.beam == 1:
     output = generate(
-      step, state, search.sampler, constraint, capacity, key, seed_b, search.n_best
-    )
+      step, state, search.sampler, constraint, capacity, key, seed_b, search.n_best,
+      module.c.start_id,
+    )  # fmt: skip
     n_bw = jnp.maximum(output.length_bw, 1)
     return output._replace(score_bw=search.penalty.normalise(output.logprob_bw, n_bw))
   # Near duplicates are removed later, so all of a beam may be needed.
   settled = 1 if search.n_best == 1 else search.beam
   return beam_search(
-    step, state, constraint, capacity, search.beam, search.penalty, settled
-  )
+    step, state, constraint, capacity, search.beam, search.penalty, settled,
+    module.c.start_id,
+  )  # fmt: skip
 
 
 def start_search(module, penalty: LengthPenalty, params, source: Tokens, capacity: int):
@@ -141,8 +143,8 @@ def start_search(module, penalty: LengthPenalty, params, source: Tokens, capacit
   if not penalty.needs_attention:
     return state
   state = state._replace(coverage_bws=initial_coverage(source.seg_bt))
-  bos_bw = jnp.full(state.coverage_bws.shape[:2], BOS)
-  if jax.eval_shape(module.step, params, bos_bw, state)[1].coverage_bws is None:
+  first_bw = jnp.full(state.coverage_bws.shape[:2], module.c.start_id)
+  if jax.eval_shape(module.step, params, first_bw, state)[1].coverage_bws is None:
     raise ValueError(
       f"penalty: {penalty} needs attention to the source, and "
       f"{type(module.c).__name__} has none; take another penalty"

@@ -26,7 +26,9 @@ class Stack(Model):
   """The description of a model whose layers are the Transformer's; the defaults are the
   sizes of its base model, and the names are the paper's.
 
-  `d_k` and `d_v` of 0 stand for d_model / heads (§3.2.2). Speed settings: `unroll`, how
+  `d_k` and `d_v` of 0 stand for d_model / heads (§3.2.2). `biases` adds biases to the
+  projections of attention, and `embedding_norm` normalises the embedded tokens with
+  their positions; the paper has neither. Speed settings: `unroll`, how
   many layers are compiled as one block; `remat`, what they keep for the backward pass;
   `kernel`, the attention kernel in training.
   """
@@ -44,6 +46,8 @@ class Stack(Model):
   norm: Norm = LayerNorm()
   residual: Residual = Residual()
   feed_forward: FeedForward = FeedForward()
+  biases: bool = False
+  embedding_norm: Norm = Norm()
   unroll: int = 1
   remat: Remat = Remat()
   kernel: Kernel = Kernel()
@@ -97,14 +101,26 @@ class FeedForwardNetwork(nn.Module):
     return self.c.feed_forward(self, x_btd, self.c.d_ff, train)
 
 
-class PositionEncoding(nn.Module):
-  """Positions on the embeddings, then dropout on the sum (§3.5, §5.4)."""
+class EmbeddingNorm(nn.Module):
+  """The norm of embedded tokens."""
 
   c: Stack
 
   @nn.compact
-  def __call__(self, x_btd, pos_bt, train: bool = False):
+  def __call__(self, x_btd, real_bt, train: bool):
+    return self.c.embedding_norm(self, x_btd, real_bt, train)
+
+
+class PositionEncoding(nn.Module):
+  """Positions on the embeddings, then the norm of embeddings, then dropout (§3.5,
+  §5.4)."""
+
+  c: Stack
+
+  @nn.compact
+  def __call__(self, x_btd, pos_bt, train: bool = False, real_bt=None):
     x_btd = self.c.position.embed(self, x_btd, pos_bt)
+    x_btd = EmbeddingNorm(self.c, name="norm")(x_btd, real_bt, train)
     return dropout(self, x_btd, self.c.dropout, train)
 
 
@@ -132,7 +148,7 @@ class FinalNorm(nn.Module):
 
 def key_value(c: Stack) -> KeyValue:
   """Keys and values of `c`'s sizes."""
-  return KeyValue(c.heads, c.key_width, c.value_width)
+  return KeyValue(c.heads, c.key_width, c.value_width, c.biases)
 
 
 def attention(
@@ -149,6 +165,7 @@ def attention(
     key_value,
     c.kernel,
     causal,
+    c.biases,
   )
 
 
