@@ -63,6 +63,21 @@ class Average(LengthPenalty):
 
 
 @dataclasses.dataclass(frozen=True)
+class LengthPower(LengthPenalty):
+  """n^alpha: `length_penalty` of `generate` in Hugging Face's transformers, where `n`
+  counts `EOS` as here.
+
+  An alpha of 1 is the mean log-probability of a token, 0 no penalty; a negative one
+  favours shorter outputs.
+  """
+
+  alpha: float = 1.0
+
+  def divisor(self, n):
+    return jnp.asarray(n, jnp.float32) ** self.alpha
+
+
+@dataclasses.dataclass(frozen=True)
 class Coverage(LengthPenalty):
   """The score under `length`, plus beta times the sum over source tokens (EOS counted)
   of log min(1, a), a the attention that the token got from the whole output (Wu et al.
