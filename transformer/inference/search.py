@@ -53,6 +53,7 @@ class Search:
     sampler: chooses each token where `beam` is 1.
     min_length, max_length: further limits in tokens, the same for every sentence.
     suppressed: ids that are never chosen.
+    prefix: ids that every output begins with, such as the token of its language.
   """
 
   beam: int = 4
@@ -63,6 +64,7 @@ class Search:
   min_length: int = 0
   max_length: int | None = None
   suppressed: tuple[int, ...] = ()
+  prefix: tuple[int, ...] = ()
 
   def __post_init__(self):
     for name, least in (("beam", 1), ("extra", 0), ("n_best", 1), ("min_length", 0)):
@@ -187,7 +189,8 @@ class Searcher:
 
     Args:
       sources: token ids with `EOS`.
-      prefixes: the first tokens of every output, ids without `EOS`.
+      prefixes: the first tokens of every output after `search.prefix`, ids without
+        `EOS`.
       seed: of sampling; samples depend on it and on the source alone.
 
     Yields:
@@ -235,6 +238,9 @@ class Searcher:
     uint32, which depends on the source alone."""
     limit_b = np.zeros(rows, np.int32)
     limit_b[: len(sources)] = [self.search.limit(len(ids) - 1) for ids in sources]
+    if first := self.search.prefix:
+      given = prefixes or [np.zeros(0, np.int32)] * len(sources)
+      prefixes = [np.append(first, ids).astype(np.int32) for ids in given]
     least, longest = self.search.min_length, max(map(len, prefixes), default=0)
     prefix_bt = None
     if longest:
@@ -256,7 +262,7 @@ class Searcher:
     `progress`, if not None, is called with 1 for every text finished.
     """
     outputs = [""] * len(texts)
-    for i, ids in self.outputs(tokenizer.encode(list(texts))):
+    for i, ids in self.outputs(tokenizer.encode_sources(texts)):
       if len(ids):
         outputs[i] = tokenizer.decode([ids])[0]
       if progress is not None:

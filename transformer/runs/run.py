@@ -3,7 +3,8 @@
 A run is a directory that is complete in itself and may be copied anywhere:
 
   config.json        the experiment
-  tokenizer.model    SentencePiece; or names.json, the classes, where a task has these
+  tokenizer.model    SentencePiece, or the files of an imported tokenizer; names.json,
+                     the classes, where a task has these
   checkpoints/       Orbax; parameters apart from the rest, each with its checksums
   metrics.csv        step,name,value
   tensorboard/       the same numbers
@@ -14,6 +15,7 @@ Opening one executes nothing from it.
 """
 
 import contextlib
+import dataclasses
 import functools
 from collections.abc import Iterator
 from pathlib import Path
@@ -54,7 +56,7 @@ class Run:
       raise ValueError(f"{path}: {error}") from None
     model = read_inside(path, config.task.vocabulary_file)
     try:
-      return cls(path, config, config.task.vocabulary(model))
+      return cls(path, config, config.task.vocabulary(model, config.tokenizer))
     except ValueError as error:
       raise ValueError(f"{path}: {error}") from None
 
@@ -72,6 +74,18 @@ class Run:
         f"transformer {task.verb} {self.path}"
       )
     return self.vocabulary
+
+  def with_languages(self, source: str | None, target: str | None) -> "Run":
+    """The run with another source or target language; None leaves one as it is.
+
+    Raises:
+      ValueError: its tokenizer has no such language, or none to choose from.
+    """
+    if source is None and target is None:
+      return self
+    recipe = self.config.tokenizer.with_languages(self.tokenizer, source, target)
+    config = dataclasses.replace(self.config, tokenizer=recipe)
+    return Run(self.path, config, config.task.vocabulary(self.vocabulary.model, recipe))
 
   @property
   def cache(self) -> Path:

@@ -16,7 +16,7 @@ from transformer.batch import Tokens
 from transformer.data.batching import Batching, Grouped, Plan, Shape
 from transformer.data.pipeline import Examples, batches
 from transformer.data.sources.base import Source
-from transformer.data.tokenizer import SentencePiece, Tokenizer
+from transformer.data.tokenizer import TokenizerRecipe
 from transformer.data.vocabulary import Vocabulary
 from transformer.inference.batches import evaluation_batches
 from transformer.models.base import Model
@@ -124,18 +124,18 @@ class Task(abc.ABC):
     )
 
   @abc.abstractmethod
-  def make_vocabulary(self, data: Source, recipe: SentencePiece) -> bytes:
+  def make_vocabulary(self, data: Source, recipe: TokenizerRecipe) -> bytes:
     """A vocabulary for the training part of `data`, as bytes for `vocabulary`."""
 
-  def vocabulary(self, model: bytes) -> Vocabulary:
+  def vocabulary(self, model: bytes, recipe: TokenizerRecipe) -> Vocabulary:
     """Opens what `make_vocabulary` returned.
 
     Raises:
-      ValueError: it is damaged.
+      ValueError: it is damaged, or of another recipe.
     """
-    return Tokenizer(model)
+    return recipe.open(model)
 
-  def vocabulary_size(self, data: Source, recipe: SentencePiece) -> int:
+  def vocabulary_size(self, data: Source, recipe: TokenizerRecipe) -> int:
     """The size that the vocabulary will have, before it is made."""
     return recipe.vocabulary
 

@@ -14,6 +14,7 @@ import tqdm
 from transformer.data.batching import Batching, Shape
 from transformer.data.pipeline import steps
 from transformer.data.sources.base import Source
+from transformer.data.tokenizer import TokenizerRecipe
 from transformer.data.vocabulary import Vocabulary, WordVocabulary
 from transformer.inference.batches import group_rows
 from transformer.tasks.base import (
@@ -104,7 +105,7 @@ class ExampleClassification(Classification):
   def read(self, inputs: Sequence[str], vocabulary: Any) -> Examples:
     """The inputs of `transformer classify`, without labels."""
 
-  def vocabulary(self, model: bytes) -> Vocabulary:
+  def vocabulary(self, model: bytes, recipe: TokenizerRecipe) -> Vocabulary:
     return WordVocabulary(model)
 
   def classes(self, vocabulary: Any) -> Sequence[str]:

@@ -14,7 +14,7 @@ from transformer.data.assemble import members, pack_tokens, pack_values
 from transformer.data.batching import Grouped, Shape
 from transformer.data.corpus import Corpus, Pieces, Texts, WithBos
 from transformer.data.sources.base import Source
-from transformer.data.tokenizer import SentencePiece, Tokenizer
+from transformer.data.tokenizer import SentencePiece, Tokenizer, TokenizerRecipe
 from transformer.inference.batches import evaluation_batches
 from transformer.inference.fill import MaskPredictor, fill_in, with_masks
 from transformer.layers.dropout import hashed_bits
@@ -79,8 +79,8 @@ class MaskedLanguageModelling(TextTask):
         f"task.mask_rate: expected more than 0 and less than 1, got {self.mask_rate}"
       )
 
-  def make_vocabulary(self, data: Source, recipe: SentencePiece) -> bytes:
-    if not recipe.byte_fallback:
+  def make_vocabulary(self, data: Source, recipe: TokenizerRecipe) -> bytes:
+    if isinstance(recipe, SentencePiece) and not recipe.byte_fallback:
       raise ValueError(
         "--config.tokenizer.byte_fallback: expected True, got False: the mask has the "
         "id of unknown characters"

@@ -20,7 +20,7 @@ from transformer.data.assemble import (
 from transformer.data.batching import Batching, Grouped, Shape
 from transformer.data.corpus import Corpus, Texts, WithBos
 from transformer.data.sources.base import LabelledSource, Source
-from transformer.data.tokenizer import SentencePiece, Tokenizer
+from transformer.data.tokenizer import Tokenizer, TokenizerRecipe
 from transformer.inference.batches import (
   TEXT_LENGTHS,
   evaluation_batches,
@@ -80,7 +80,7 @@ class TextClassification(Classification):
         f"{len(self.labels)} labels; give --config.model.classes={len(self.labels)}"
       )
 
-  def make_vocabulary(self, data: Source, recipe: SentencePiece) -> bytes:
+  def make_vocabulary(self, data: Source, recipe: TokenizerRecipe) -> bytes:
     return train_on_texts(self.source(data), recipe)
 
   def source(self, data: Source) -> LabelledSource:

@@ -14,7 +14,7 @@ from transformer.data.batching import Batching, Shape
 from transformer.data.corpus import Corpus
 from transformer.data.pipeline import fill
 from transformer.data.sources.base import Source
-from transformer.data.tokenizer import SentencePiece, Tokenizer
+from transformer.data.tokenizer import Tokenizer, TokenizerRecipe
 from transformer.inference.search import Search, Searcher
 from transformer.tasks.base import (
   LOSS,
@@ -47,7 +47,7 @@ class Translation(Task):
   search: Search = Search(beam=1)
   cross_entropy: CrossEntropy = CrossEntropy()
 
-  def make_vocabulary(self, data: Source, recipe: SentencePiece) -> bytes:
+  def make_vocabulary(self, data: Source, recipe: TokenizerRecipe) -> bytes:
     pairs = data.open("train")
 
     def texts():
@@ -97,7 +97,8 @@ class Translation(Task):
     pairs = data.open(split)
     sources = [pairs[i].source for i in range(len(pairs))]
     references = [pairs[i].target for i in range(len(pairs))]
-    searcher = Searcher(module, params, self.search)
+    search = dataclasses.replace(self.search, prefix=tokenizer.prefix)
+    searcher = Searcher(module, params, search)
     with tqdm.tqdm(
       total=len(pairs), desc=split, unit=" sentences", leave=False,
       disable=not inputs.progress,
