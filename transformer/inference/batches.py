@@ -119,7 +119,7 @@ def _one_a_row(sequences: Sequence[np.ndarray], rows: int):
 
 
 def evaluation_batches(
-  examples: Examples, batching: Grouped, devices: Devices
+  examples: Examples, batching: Grouped, devices: Devices = Devices()
 ) -> Iterator[Any]:
   """Every example once, one a row, the rows split over devices; examples longer than
   the batching's longest shape are padded to a multiple of 64."""

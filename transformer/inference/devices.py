@@ -39,8 +39,13 @@ class Devices:
     """All devices of this process.
 
     Raises:
-      ValueError: the mesh does not fit their number.
+      ValueError: the mesh does not fit their number, or splits tokens (`sequence`).
     """
+    if mesh.sequence != 1:
+      raise ValueError(
+        f"mesh: {mesh}: sequence splits the tokens of a row in training alone; "
+        "give data, fsdp or tensor"
+      )
     devices = jax.local_devices()
     built = mesh.build(devices)
     return cls(built) if len(devices) > 1 else cls()
@@ -84,9 +89,10 @@ class Devices:
 
     Inside, the leaves of `rows` have a device's rows only, and so has the result; the
     devices do not wait for each other within it, for a search whose sentences end at
-    different steps. `shared` is whole, or split over `tensor`.
+    different steps. Where the mesh splits more than rows, they have to wait: XLA then
+    splits the rows of the one program, whose loops end everywhere at once.
     """
-    if self.mesh is None:
+    if self.mesh is None or self.mesh.size > self.count:
       return function
     return jax.shard_map(
       function,
