@@ -30,6 +30,7 @@ from transformer.inference.batches import (
   pad_ids,
   pad_tokens,
 )
+from transformer.inference.devices import Devices
 
 SOURCE_LENGTHS = PaddedLengths((8, 16, 32, 64, 128), 128)
 """Declared lengths of sources, targets and prefixes in tokens."""
@@ -105,7 +106,7 @@ class Search:
     return longest if self.max_length is None else min(longest, self.max_length)
 
 
-@functools.partial(jax.jit, static_argnames=("module", "search", "capacity"))
+@functools.partial(jax.jit, static_argnames=("module", "search", "capacity", "devices"))
 def find(
   module,
   search: Search,
@@ -115,9 +116,33 @@ def find(
   capacity: int,
   key=None,
   seed_b=None,
+  devices: Devices = Devices(),
 ):
   """Searches for the outputs of one batch of sources, as `beam_search` returns them;
-  for `key` and `seed_b` see `generate`."""
+  for `key` and `seed_b` see `generate`. Each of `devices` searches for its own rows."""
+
+  def search_rows(shared, rows):
+    params, key, suppressed = shared
+    source, constraint, seed_b = rows
+    constraint = constraint._replace(suppressed=suppressed)
+    return find_rows(module, search, params, source, constraint, capacity, key, seed_b)
+
+  shared = params, key, constraint.suppressed
+  rows = source, constraint._replace(suppressed=()), seed_b
+  return devices.split_rows(search_rows)(shared, rows)
+
+
+def find_rows(
+  module,
+  search: Search,
+  params,
+  source: Tokens,
+  constraint: Constraint,
+  capacity: int,
+  key,
+  seed_b,
+):
+  """`find` on one device."""
   state = start_search(module, search.penalty, params, source, capacity)
   step = functools.partial(module.step, params)
   if search.beam == 1:
@@ -164,9 +189,18 @@ class Searcher:
   persistent cache: at most one for each of the `declared_shapes`.
   """
 
-  def __init__(self, module: nn.Module, params, search: Search, tokens: int = 4096):
-    """`tokens` bounds source tokens times outputs in one batch."""
+  def __init__(
+    self,
+    module: nn.Module,
+    params,
+    search: Search,
+    tokens: int = 4096,
+    devices: Devices = Devices(),
+  ):
+    """`tokens` bounds source tokens times outputs in the part of a batch that one of
+    `devices` computes, which hold `params`."""
     self.module, self.search, self.tokens = module, search, tokens
+    self.devices = devices
     self.params = jax.jit(module.unstack)(params)
     self.compilations = 0
 
@@ -206,12 +240,13 @@ class Searcher:
       )
       capacity = self.search.limit(length) + 1
       before = compilations()
+      source, constraint, seed_b = self.devices.put((source, constraint, seed_b))
       output = find(
         self.module, self.search, self.params, source, constraint, capacity,
-        jax.random.key(seed), seed_b,
+        jax.random.key(seed), seed_b, self.devices,
       )  # fmt: skip
       self.compilations += compilations() - before
-      output = jax.tree.map(np.asarray, output)
+      output = self.devices.fetch(output)
       for row, i in enumerate(indices):
         yield i, Output(*(array[row] for array in output))
 
@@ -225,7 +260,8 @@ class Searcher:
 
   def row_counts(self, length: int) -> Sequence[int]:
     """The declared row counts of batches of sources padded to `length` tokens."""
-    return affordable(ROWS, self.tokens, length * self.search.width)
+    row_counts = affordable(ROWS, self.tokens, length * self.search.width)
+    return [rows * self.devices.count for rows in row_counts]
 
   def batch(
     self,
@@ -272,7 +308,7 @@ class Searcher:
 
 def declared_shapes(longest: int, tokens: int, width: int) -> set[tuple[int, int]]:
   """Every `(length, rows)` of batches of sources of up to `longest` tokens, in searches
-  with `width` outputs a sentence."""
+  with `width` outputs a sentence on one device."""
   return {
     (length, rows)
     for length in SOURCE_LENGTHS.up_to(longest)

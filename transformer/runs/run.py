@@ -28,6 +28,7 @@ from transformer import config as configs
 from transformer.data.tokenizer import Tokenizer
 from transformer.data.vocabulary import Vocabulary
 from transformer.experiment import Config
+from transformer.inference.devices import Devices
 from transformer.layers.int8 import quantise
 from transformer.runs.directory import check_inside, read_inside
 from transformer.training.checkpoint import CheckpointMismatch, Checkpoints, steps_in
@@ -121,26 +122,32 @@ class Run:
     init = functools.partial(self.module().init, jax.random.key(0), example)
     return jax.eval_shape(init)["params"]
 
-  def abstract_params(self) -> Any:
-    """Shapes of the parameters, on this process' first device."""
-    sharding = jax.sharding.SingleDeviceSharding(jax.local_devices()[0])
+  def abstract_params(self, devices: Devices = Devices()) -> Any:
+    """Shapes of the parameters, on `devices`."""
+    boxed = self.boxed_params()
 
-    def leaf(shape):
+    def leaf(shape, sharding):
       return jax.ShapeDtypeStruct(shape.shape, shape.dtype, sharding=sharding)
 
-    return jax.tree.map(leaf, nn.unbox(self.boxed_params()))
+    return jax.tree.map(leaf, nn.unbox(boxed), devices.shardings(boxed))
 
-  def params(self, step: int | None = None, int8: bool = False) -> Any:
-    """The parameters of a checkpoint, the newest if `step` is None; with `int8`, their
-    matrices in 8 bits (`layers.int8`).
+  def params(
+    self,
+    step: int | None = None,
+    int8: bool = False,
+    devices: Devices = Devices(),
+  ) -> Any:
+    """The parameters of a checkpoint, the newest if `step` is None, on `devices`; with
+    `int8`, their matrices in 8 bits (`layers.int8`).
 
     Raises:
       FileNotFoundError: there is none.
+      ValueError: a size does not divide over the devices.
     """
     if not self.steps():
       raise FileNotFoundError(f"{self.path}: no checkpoint yet; train it first")
     with self.checkpoints() as checkpoints, self.vocabulary_checked_first():
-      params, note = checkpoints.restore_params(self.abstract_params(), step)
+      params, note = checkpoints.restore_params(self.abstract_params(devices), step)
     self.check_vocabulary(note)
     if not int8:
       return params

@@ -8,6 +8,7 @@ from typing import NamedTuple
 import numpy as np
 
 from transformer.decoding.rerank import distinct, mbr
+from transformer.inference.devices import Devices
 from transformer.inference.score import score_targets
 from transformer.inference.search import Search, Searcher
 from transformer.inference.stream import stream
@@ -49,6 +50,7 @@ class Translator:
     step: int | None = None,
     tokens: int = 4096,
     int8: bool = False,
+    devices: Devices | None = None,
     source_language: str | None = None,
     target_language: str | None = None,
   ) -> "Translator":
@@ -58,8 +60,10 @@ class Translator:
       path: its directory.
       search: beam, length penalty, limits, or sampling; see `Search`.
       step: the checkpoint; the newest if None.
-      tokens: source tokens times outputs in one batch; changes speed alone.
+      tokens: source tokens times outputs in one batch of a device; changes speed
+        alone.
       int8: quantises the matrices to 8 bits; faster, and slightly less accurate.
+      devices: share the texts; all of this process if None.
       source_language, target_language: of a model of several languages; if None, those
         of the run.
 
@@ -71,7 +75,9 @@ class Translator:
     run, _ = open_run(path, Translation)
     run = run.with_languages(source_language, target_language)
     search = dataclasses.replace(search, prefix=run.tokenizer.prefix)
-    return cls(run, Searcher(run.module(), run.params(step, int8), search, tokens))
+    devices = devices or Devices.local()
+    params = run.params(step, int8, devices)
+    return cls(run, Searcher(run.module(), params, search, tokens, devices))
 
   def translate(
     self,

@@ -19,6 +19,7 @@ from transformer.data.sources.base import Source
 from transformer.data.tokenizer import TokenizerRecipe
 from transformer.data.vocabulary import Vocabulary
 from transformer.inference.batches import evaluation_batches
+from transformer.inference.devices import Devices
 from transformer.models.base import Model
 from transformer.training.losses import CrossEntropy, Mean
 
@@ -82,6 +83,7 @@ class EvaluationInputs:
     vocabulary: the run's, as `Task.vocabulary` returns it.
     cache: the directory of tokenised text.
     progress: whether to show a progress bar.
+    devices: hold the parameters, and share the rows of every batch.
   """
 
   module: nn.Module
@@ -91,6 +93,7 @@ class EvaluationInputs:
   split: str
   cache: Path
   progress: bool = True
+  devices: Devices = Devices()
 
 
 @dataclasses.dataclass(frozen=True)
@@ -183,10 +186,12 @@ def evaluation_loss(task: Task, module, params, batch) -> Mean:
   return task.loss(module, params, batch, None)[0]
 
 
-def mean_loss(task: Task, module, params, examples: Examples) -> Mean:
+def mean_loss(
+  task: Task, module, params, examples: Examples, devices: Devices = Devices()
+) -> Mean:
   """Loss sums of all examples, without smoothing and dropout."""
   sums = Mean(jnp.zeros(()), jnp.zeros(()))
-  for batch in evaluation_batches(examples, Grouped()):
+  for batch in evaluation_batches(examples, Grouped(), devices):
     sums = sums + evaluation_loss(task, module, params, batch)
   return sums
 

@@ -109,7 +109,7 @@ class MaskedLanguageModelling(TextTask):
     train = self.pieces(data, "train", tokenizer, cache, progress=False)
     masked = MaskedTexts(pieces, self.mask_rate, tokenizer.size)
     sums = correct = Mean(jnp.zeros(()), jnp.zeros(()))
-    for batch in evaluation_batches(masked, Grouped()):
+    for batch in evaluation_batches(masked, Grouped(), inputs.devices):
       batch_sums, batch_correct = score_batch(inputs.module, inputs.params, batch)
       sums, correct = sums + batch_sums, correct + batch_correct
     unigram_loss, unigram_accuracy = unigram_scores(train, masked, tokenizer.size)
@@ -125,7 +125,9 @@ class MaskedLanguageModelling(TextTask):
   def samples(self, inputs: EvaluationInputs, masked: "MaskedTexts") -> Samples:
     """The first texts with all of their targets masked, filled in, and as they were."""
     tokenizer = inputs.vocabulary
-    predictor = MaskPredictor(inputs.module, inputs.params, tokenizer, self.context)
+    predictor = MaskPredictor(
+      inputs.module, inputs.params, tokenizer, self.context, inputs.devices
+    )
     rows = []
     for i in range(min(NUM_SAMPLES, len(masked))):
       text, target = masked.text(i), masked[i].target
