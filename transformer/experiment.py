@@ -26,7 +26,7 @@ from transformer.data.sources.stories import Stories
 from transformer.data.sources.tfds import Tfds, TfdsLabelled, TfdsText
 from transformer.data.sources.tfds_images import TfdsImages
 from transformer.data.sources.topics import Topics
-from transformer.data.tokenizer import SentencePiece
+from transformer.data.tokenizer import SentencePiece, TokenizerRecipe
 from transformer.models.base import Model
 from transformer.models.bert import Bert, BertClassifier
 from transformer.models.conv_seq2seq import ConvSeq2Seq
@@ -109,7 +109,7 @@ class Config:
   data: Source
   model: Model = Transformer()
   task: Task = Translation()
-  tokenizer: SentencePiece = SentencePiece()
+  tokenizer: TokenizerRecipe = SentencePiece()
   batching: Batching = Packed()
   optimizer: Optimizer = Adam()
   schedule: Schedule = Noam()

@@ -22,6 +22,7 @@ def add_arguments(parser: flags.VerbParser) -> None:
   parser.add_argument(
     "--json", action="store_true", help="print one JSON object per input"
   )
+  flags.add_mesh(parser)
   flags.add_step(parser)
 
 
@@ -33,7 +34,9 @@ def run(arguments) -> None:
   from transformer.runs.classifier import Classifier
 
   configs.check_at_least("--top", arguments.top, 1)
-  classifier = Classifier.open(arguments.run_path, arguments.step)
+  classifier = Classifier.open(
+    arguments.run_path, arguments.step, flags.devices_from(arguments)
+  )
   with open_input(None) as stream:
     chunks = [arguments.texts] if arguments.texts else line_chunks(stream, "stdin")
     for answer in itertools.chain.from_iterable(map(classifier.classify, chunks)):

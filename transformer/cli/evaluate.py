@@ -30,6 +30,7 @@ def add_arguments(parser: flags.VerbParser) -> None:
   flags.add_sampling(parser)
   flags.add_batch_size(parser)
   flags.add_weights(parser)
+  flags.add_mesh(parser)
   flags.add_step(parser)
   flags.add_json(parser)
 
@@ -96,8 +97,9 @@ def evaluate_translation(arguments, run, data, split: str):
   translator = flags.translator_from(arguments, search)
   corpus = corpus_of(data, split, run.tokenizer, run.cache, progress=False)
   int8 = arguments.weights == "int8"
-  params = run.params(arguments.step, int8)
-  loss = run.config.task.held_out_loss(run.module(), params, corpus)
+  devices = translator.searcher.devices
+  params = run.params(arguments.step, int8, devices)
+  loss = run.config.task.held_out_loss(run.module(), params, corpus, devices)
   sources, references = ([pair[side] for pair in pairs] for side in (0, 1))
   with progress_bar(len(pairs)) as bar:
     results = translator.hypotheses(sources, bar.update, seed=arguments.seed)
@@ -107,7 +109,9 @@ def evaluate_translation(arguments, run, data, split: str):
     scored_references = translator.score(sources, references)
     record["search_errors"] = count_search_errors(results, scored_references)
   if int8:
-    float32 = Translator.open(run.path, search, arguments.step, arguments.batch_size)
+    float32 = Translator.open(
+      run.path, search, arguments.step, arguments.batch_size, devices=devices
+    )
     texts = float32.translate(sources, seed=arguments.seed, by_mbr=bool(arguments.mbr))
     scores = text_scores([text.replace("\n", " ") for text in texts], references)
     record["bleu_float32"] = scores["bleu"]
@@ -126,10 +130,12 @@ def evaluate_task(arguments, run, data, split: str):
   from transformer.tasks.base import EvaluationInputs
 
   data.open(split)
-  params = run.params(arguments.step, arguments.weights == "int8")
+  devices = flags.devices_from(arguments)
+  params = run.params(arguments.step, arguments.weights == "int8", devices)
   inputs = EvaluationInputs(
-    run.module(), params, data, run.vocabulary, split, run.cache, sys.stderr.isatty()
-  )
+    run.module(), params, data, run.vocabulary, split, run.cache,
+    sys.stderr.isatty(), devices,
+  )  # fmt: skip
   record, samples = run.config.task.evaluate(inputs)
   return (
     dict(record),

@@ -31,6 +31,7 @@ def add_arguments(parser: flags.VerbParser) -> None:
     help="print one JSON object per text: source, text, and for every mask its pieces "
     "with their probabilities",
   )  # fmt: skip
+  flags.add_mesh(parser)
   flags.add_step(parser)
 
 
@@ -47,7 +48,9 @@ def run(arguments) -> None:
   configs.check_at_least("--top", arguments.top, 1)
   with contextlib.ExitStack() as stack:
     chunks = input_chunks(stack, arguments.texts, arguments.input)
-    filler = Filler.open(arguments.run_path, arguments.step)
+    filler = Filler.open(
+      arguments.run_path, arguments.step, flags.devices_from(arguments)
+    )
     output = stack.enter_context(Output(arguments.output))
     for texts in chunks:
       results = filler.fill(texts, arguments.top)

@@ -163,6 +163,24 @@ def add_weights(parser: argparse.ArgumentParser) -> None:
   )  # fmt: skip
 
 
+def add_mesh(parser: argparse.ArgumentParser) -> None:
+  """The devices that share the work."""
+  parser.add_argument(
+    "--mesh", default="Mesh()", metavar="MESH",
+    help="how the devices of this machine share the work: 'Mesh(tensor=2)' splits a "
+    "model over two; affects speed and memory only (default: every device has the "
+    "model and its share of the inputs)",
+  )  # fmt: skip
+
+
+def devices_from(arguments):
+  """The devices that the flag of `add_mesh` describes."""
+  from transformer.inference.devices import Devices
+  from transformer.training.mesh import Mesh
+
+  return Devices.local(configs.parse(arguments.mesh, Mesh, "--mesh"))
+
+
 def penalty_from(arguments):
   """The length penalty that the flags of `add_penalty` describe."""
   from transformer.decoding.penalty import GNMT, LengthPenalty
@@ -238,4 +256,5 @@ def translator_from(arguments, search):
     arguments.step,
     arguments.batch_size,
     arguments.weights == "int8",
+    devices_from(arguments),
   )

@@ -32,6 +32,7 @@ def add_arguments(parser: flags.VerbParser) -> None:
   parser.add_argument(
     "--json", action="store_true", help="print one JSON object per prompt"
   )
+  flags.add_mesh(parser)
   flags.add_step(parser)
 
 
@@ -55,7 +56,9 @@ def run(arguments) -> None:
     seed=arguments.seed,
     sampler=configs.parse(arguments.sample, Sampler, "--sample"),
   )
-  generator = Generator.open(arguments.run_path, recipe, arguments.step)
+  generator = Generator.open(
+    arguments.run_path, recipe, arguments.step, flags.devices_from(arguments)
+  )
   if arguments.stream:
     for text in generator.stream(prompts[0]):
       print(text, end="", flush=True)

@@ -36,6 +36,7 @@ def add_arguments(parser: flags.VerbParser) -> None:
   flags.add_penalty(parser)
   flags.add_batch_size(parser)
   flags.add_weights(parser)
+  flags.add_mesh(parser)
   flags.add_step(parser)
 
 

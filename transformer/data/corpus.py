@@ -71,7 +71,7 @@ class Corpus:
     The cache's name is a digest of the text and of the tokenizer; it appears whole or
     not at all, and may be deleted at any time.
     """
-    text = json.dumps([data.fingerprint(split), split, tokenizer.sha256, 1])
+    text = json.dumps([data.fingerprint(split), split, tokenizer.fingerprint, 1])
     directory = Path(cache) / hashlib.sha256(text.encode()).hexdigest()[:32]
     if not directory.is_dir():
       directory.parent.mkdir(parents=True, exist_ok=True)
@@ -180,6 +180,15 @@ class WithBos(Texts):
     return np.concatenate([np.array([BOS], ids.dtype), ids])[: self._max_length]
 
 
+def _encode(examples: list, tokenizer: Tokenizer) -> list[np.ndarray]:
+  """The ids of every text, or of every source and its target in turn."""
+  if not examples or isinstance(examples[0], str):
+    return tokenizer.encode(examples)
+  sources, targets = zip(*examples, strict=True)
+  sides = zip(tokenizer.encode_sources(sources), tokenizer.encode(targets), strict=True)
+  return [ids for pair in sides for ids in pair]
+
+
 def _write(pairs, split: str, tokenizer: Tokenizer, directory: Path, progress: bool):
   dtype = np.uint16 if tokenizer.size <= 1 << 16 else np.uint32
   sizes: list[np.ndarray] = [np.zeros(1, np.int64)]
@@ -191,8 +200,7 @@ def _write(pairs, split: str, tokenizer: Tokenizer, directory: Path, progress: b
   with bar, raw.open("wb") as out:
     for start in range(0, len(pairs), CHUNK):
       span = range(start, min(start + CHUNK, len(pairs)))
-      sides = ((pairs[i],) if isinstance(pairs[i], str) else pairs[i] for i in span)
-      ids = tokenizer.encode([text for texts in sides for text in texts])
+      ids = _encode([pairs[i] for i in span], tokenizer)
       sizes.append(np.fromiter(map(len, ids), np.int64, len(ids)))
       out.write(np.concatenate(ids).astype(dtype).tobytes())
       bar.update(len(span))

@@ -14,6 +14,7 @@ import numpy as np
 from transformer.batch import BOS, MASK, Tokens
 from transformer.data.tokenizer import Tokenizer
 from transformer.inference.batches import TEXT_LENGTHS, group, pad_tokens
+from transformer.inference.devices import Devices
 
 MASK_TEXT = "[MASK]"
 """How a mask is written in a text."""
@@ -45,10 +46,12 @@ class Filled(NamedTuple):
 class MaskPredictor:
   """A masked language model with its parameters and tokenizer."""
 
-  def __init__(self, module, params, tokenizer: Tokenizer, context: int):
-    """`context` is the longest text in training, in tokens."""
+  def __init__(
+    self, module, params, tokenizer: Tokenizer, context: int, devices=Devices()
+  ):
+    """`context` is the longest text in training, in tokens; `devices` hold `params`."""
     self.module, self.params, self.tokenizer = module, params, tokenizer
-    self.context = context
+    self.context, self.devices = context, devices
 
   def fill(
     self,
@@ -95,10 +98,10 @@ class MaskPredictor:
     pieces, best first."""
     predictions: list[list[tuple[Prediction, ...]]] = [[] for _ in sources]
     padded = [TEXT_LENGTHS.round_up(len(ids)) for ids in sources]
-    for length, rows, indices in group(padded, lambda _: (ROWS,)):
-      batch = pad_tokens([sources[i] for i in indices], rows, length)
-      prob_btn, id_btn = best(self.module, self.params, batch, top)
-      prob_btn, id_btn = np.asarray(prob_btn), np.asarray(id_btn)
+    row_counts = (ROWS * self.devices.count,)
+    for length, rows, indices in group(padded, lambda _: row_counts):
+      batch = self.devices.put(pad_tokens([sources[i] for i in indices], rows, length))
+      prob_btn, id_btn = self.devices.fetch(best(self.module, self.params, batch, top))
       for row, i in enumerate(indices):
         for t in np.flatnonzero(sources[i] == MASK):
           pieces = self.tokenizer.pieces(id_btn[row, t])

@@ -19,6 +19,7 @@ from transformer.decoding.constraint import Constraint
 from transformer.decoding.sample import Sampler, TopP, generate
 from transformer.decoding.state import DecodeState
 from transformer.inference.batches import PaddedLengths, group, pad_ids
+from transformer.inference.devices import Devices
 
 ROWS = (1, 8, 32)
 """Declared numbers of prompts in a batch."""
@@ -51,17 +52,31 @@ class Generation:
       raise ValueError(f"seed: expected 0 to 2**32 - 1, got {self.seed}")
 
 
-@functools.partial(jax.jit, static_argnames=("module", "recipe", "capacity"))
-def sample_batch(module, recipe: Generation, params, prompt_bt, limit_b, capacity: int):
-  """Continuations of one batch of prompts, as `generate` returns them."""
-  state = module.start(params, prompt_bt.shape[0], capacity)
-  step = functools.partial(module.step, params)
-  constraint = Constraint(limit_b, prefix_bt=prompt_bt)
-  key = jax.random.key(recipe.seed)
-  return generate(
-    step, state, recipe.sampler, constraint, capacity, key, samples=recipe.samples,
-    start_id=module.c.start_id,
-  )  # fmt: skip
+@functools.partial(jax.jit, static_argnames=("module", "recipe", "capacity", "devices"))
+def sample_batch(
+  module,
+  recipe: Generation,
+  params,
+  prompt_bt,
+  limit_b,
+  capacity: int,
+  devices: Devices = Devices(),
+):
+  """Continuations of one batch of prompts, as `generate` returns them; each of
+  `devices` samples those of its own rows."""
+
+  def sample_rows(params, rows):
+    prompt_bt, limit_b = rows
+    state = module.start(params, prompt_bt.shape[0], capacity)
+    step = functools.partial(module.step, params)
+    constraint = Constraint(limit_b, prefix_bt=prompt_bt)
+    key = jax.random.key(recipe.seed)
+    return generate(
+      step, state, recipe.sampler, constraint, capacity, key, samples=recipe.samples,
+      start_id=module.c.start_id,
+    )  # fmt: skip
+
+  return devices.split_rows(sample_rows)(params, (prompt_bt, limit_b))
 
 
 @functools.partial(jax.jit, static_argnames=("module", "recipe"))
@@ -87,10 +102,11 @@ class TextGenerator:
     tokenizer: Tokenizer,
     recipe: Generation,
     context: int,
+    devices: Devices = Devices(),
   ):
-    """`context` is the longest text in training, in tokens."""
+    """`context` is the longest text in training, in tokens; `devices` hold `params`."""
     self.module, self.tokenizer, self.recipe = module, tokenizer, recipe
-    self.context = context
+    self.context, self.devices = context, devices
     self.params = jax.jit(module.unstack)(params)
 
   def texts(self, prompts: Sequence[str]) -> list[list[str]]:
@@ -102,12 +118,16 @@ class TextGenerator:
     sources = self.encode(prompts)
     texts: list[list[str]] = [[] for _ in prompts]
     capacities = [self.capacity(ids) for ids in sources]
-    for capacity, rows, indices in group(capacities, lambda _: ROWS):
-      prompt_bt, limit_b = self.pad([sources[i] for i in indices], rows, capacity)
-      output = sample_batch(
-        self.module, self.recipe, self.params, prompt_bt, limit_b, capacity
+    row_counts = [rows * self.devices.count for rows in ROWS]
+    for capacity, rows, indices in group(capacities, lambda _: row_counts):
+      prompt_bt, limit_b = self.devices.put(
+        self.pad([sources[i] for i in indices], rows, capacity)
       )
-      token_bwt = np.asarray(output.token_bwt)
+      output = sample_batch(
+        self.module, self.recipe, self.params, prompt_bt, limit_b, capacity,
+        self.devices,
+      )  # fmt: skip
+      token_bwt = self.devices.fetch(output.token_bwt)
       for row, i in enumerate(indices):
         texts[i] = self.tokenizer.decode(token_bwt[row])
     return texts

@@ -30,6 +30,7 @@ from transformer.inference.batches import (
   pad_ids,
   pad_tokens,
 )
+from transformer.inference.devices import Devices
 
 SOURCE_LENGTHS = PaddedLengths((8, 16, 32, 64, 128), 128)
 """Declared lengths of sources, targets and prefixes in tokens."""
@@ -53,6 +54,7 @@ class Search:
     sampler: chooses each token where `beam` is 1.
     min_length, max_length: further limits in tokens, the same for every sentence.
     suppressed: ids that are never chosen.
+    prefix: ids that every output begins with, such as the token of its language.
   """
 
   beam: int = 4
@@ -63,6 +65,7 @@ class Search:
   min_length: int = 0
   max_length: int | None = None
   suppressed: tuple[int, ...] = ()
+  prefix: tuple[int, ...] = ()
 
   def __post_init__(self):
     for name, least in (("beam", 1), ("extra", 0), ("n_best", 1), ("min_length", 0)):
@@ -103,7 +106,7 @@ class Search:
     return longest if self.max_length is None else min(longest, self.max_length)
 
 
-@functools.partial(jax.jit, static_argnames=("module", "search", "capacity"))
+@functools.partial(jax.jit, static_argnames=("module", "search", "capacity", "devices"))
 def find(
   module,
   search: Search,
@@ -113,9 +116,33 @@ def find(
   capacity: int,
   key=None,
   seed_b=None,
+  devices: Devices = Devices(),
 ):
   """Searches for the outputs of one batch of sources, as `beam_search` returns them;
-  for `key` and `seed_b` see `generate`."""
+  for `key` and `seed_b` see `generate`. Each of `devices` searches for its own rows."""
+
+  def search_rows(shared, rows):
+    params, key, suppressed = shared
+    source, constraint, seed_b = rows
+    constraint = constraint._replace(suppressed=suppressed)
+    return find_rows(module, search, params, source, constraint, capacity, key, seed_b)
+
+  shared = params, key, constraint.suppressed
+  rows = source, constraint._replace(suppressed=()), seed_b
+  return devices.split_rows(search_rows)(shared, rows)
+
+
+def find_rows(
+  module,
+  search: Search,
+  params,
+  source: Tokens,
+  constraint: Constraint,
+  capacity: int,
+  key,
+  seed_b,
+):
+  """`find` on one device."""
   state = start_search(module, search.penalty, params, source, capacity)
   step = functools.partial(module.step, params)
   if search.beam == 1:
@@ -164,9 +191,18 @@ class Searcher:
   persistent cache: at most one for each of the `declared_shapes`.
   """
 
-  def __init__(self, module: nn.Module, params, search: Search, tokens: int = 4096):
-    """`tokens` bounds source tokens times outputs in one batch."""
+  def __init__(
+    self,
+    module: nn.Module,
+    params,
+    search: Search,
+    tokens: int = 4096,
+    devices: Devices = Devices(),
+  ):
+    """`tokens` bounds source tokens times outputs in the part of a batch that one of
+    `devices` computes, which hold `params`."""
     self.module, self.search, self.tokens = module, search, tokens
+    self.devices = devices
     self.params = jax.jit(module.unstack)(params)
     self.compilations = 0
 
@@ -189,7 +225,8 @@ class Searcher:
 
     Args:
       sources: token ids with `EOS`.
-      prefixes: the first tokens of every output, ids without `EOS`.
+      prefixes: the first tokens of every output after `search.prefix`, ids without
+        `EOS`.
       seed: of sampling; samples depend on it and on the source alone.
 
     Yields:
@@ -205,12 +242,13 @@ class Searcher:
       )
       capacity = self.search.limit(length) + 1
       before = compilations()
+      source, constraint, seed_b = self.devices.put((source, constraint, seed_b))
       output = find(
         self.module, self.search, self.params, source, constraint, capacity,
-        jax.random.key(seed), seed_b,
+        jax.random.key(seed), seed_b, self.devices,
       )  # fmt: skip
       self.compilations += compilations() - before
-      output = jax.tree.map(np.asarray, output)
+      output = self.devices.fetch(output)
       for row, i in enumerate(indices):
         yield i, Output(*(array[row] for array in output))
 
@@ -224,7 +262,8 @@ class Searcher:
 
   def row_counts(self, length: int) -> Sequence[int]:
     """The declared row counts of batches of sources padded to `length` tokens."""
-    return affordable(ROWS, self.tokens, length * self.search.width)
+    row_counts = affordable(ROWS, self.tokens, length * self.search.width)
+    return [rows * self.devices.count for rows in row_counts]
 
   def batch(
     self,
@@ -237,6 +276,9 @@ class Searcher:
     uint32, which depends on the source alone."""
     limit_b = np.zeros(rows, np.int32)
     limit_b[: len(sources)] = [self.search.limit(len(ids) - 1) for ids in sources]
+    if first := self.search.prefix:
+      given = prefixes or [np.zeros(0, np.int32)] * len(sources)
+      prefixes = [np.append(first, ids).astype(np.int32) for ids in given]
     least, longest = self.search.min_length, max(map(len, prefixes), default=0)
     prefix_bt = None
     if longest:
@@ -258,7 +300,7 @@ class Searcher:
     `progress`, if not None, is called with 1 for every text finished.
     """
     outputs = [""] * len(texts)
-    for i, ids in self.outputs(tokenizer.encode(list(texts))):
+    for i, ids in self.outputs(tokenizer.encode_sources(texts)):
       if len(ids):
         outputs[i] = tokenizer.decode([ids])[0]
       if progress is not None:
@@ -268,7 +310,7 @@ class Searcher:
 
 def declared_shapes(longest: int, tokens: int, width: int) -> set[tuple[int, int]]:
   """Every `(length, rows)` of batches of sources of up to `longest` tokens, in searches
-  with `width` outputs a sentence."""
+  with `width` outputs a sentence on one device."""
   return {
     (length, rows)
     for length in SOURCE_LENGTHS.up_to(longest)

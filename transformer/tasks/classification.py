@@ -14,8 +14,10 @@ import tqdm
 from transformer.data.batching import Batching, Shape
 from transformer.data.pipeline import steps
 from transformer.data.sources.base import Source
+from transformer.data.tokenizer import TokenizerRecipe
 from transformer.data.vocabulary import Vocabulary, WordVocabulary
 from transformer.inference.batches import group_rows
+from transformer.inference.devices import Devices
 from transformer.tasks.base import (
   ACCURACY,
   LOSS,
@@ -67,9 +69,15 @@ class Classification(Task):
 
   @abc.abstractmethod
   def classify(
-    self, module, params, vocabulary: Any, inputs: Sequence[str]
+    self,
+    module,
+    params,
+    vocabulary: Any,
+    inputs: Sequence[str],
+    devices: Devices = Devices(),
   ) -> Iterator[Prediction]:
-    """The classes of each input, in order, whatever the others are.
+    """The classes of each input, in order, whatever the others are; `devices` hold the
+    parameters.
 
     Raises:
       OSError, ValueError: an input cannot be read.
@@ -104,7 +112,7 @@ class ExampleClassification(Classification):
   def read(self, inputs: Sequence[str], vocabulary: Any) -> Examples:
     """The inputs of `transformer classify`, without labels."""
 
-  def vocabulary(self, model: bytes) -> Vocabulary:
+  def vocabulary(self, model: bytes, recipe: TokenizerRecipe) -> Vocabulary:
     return WordVocabulary(model)
 
   def classes(self, vocabulary: Any) -> Sequence[str]:
@@ -154,7 +162,8 @@ class ExampleClassification(Classification):
     with tqdm.tqdm(
       total=len(examples), desc=split, leave=False, disable=not inputs.progress
     ) as bar:
-      for i, logprob_v in self.logprobs(inputs.module, inputs.params, examples):
+      logprobs = self.logprobs(inputs.module, inputs.params, examples, inputs.devices)
+      for i, logprob_v in logprobs:
         predicted, label = int(logprob_v.argmax()), int(examples.label_n[i])
         loss -= float(logprob_v[label])
         correct += predicted == label
@@ -171,20 +180,19 @@ class ExampleClassification(Classification):
     return scores, Samples(tuple(rows))
 
   def classify(
-    self, module, params, vocabulary: Any, inputs: Sequence[str]
+    self, module, params, vocabulary: Any, inputs: Sequence[str], devices=Devices()
   ) -> Iterator[Prediction]:
     classes, examples = self.classes(vocabulary), self.read(inputs, vocabulary)
-    for i, logprob_v in self.logprobs(module, params, examples):
+    for i, logprob_v in self.logprobs(module, params, examples, devices):
       yield ranked(examples.name(i), classes, np.exp(logprob_v))
 
   def logprobs(
-    self, module, params, examples: Examples
+    self, module, params, examples: Examples, devices: Devices
   ) -> Iterator[tuple[int, np.ndarray]]:
     """The number of every example in order, and the log-probability of every class."""
-    for batch in group_rows(range(len(examples)), ROWS):
-      logprob_bv = np.asarray(
-        log_softmax(module, params, examples.batch(batch.index_b))
-      )
+    for batch in group_rows(range(len(examples)), ROWS * devices.count):
+      rows = devices.put(examples.batch(batch.index_b))
+      logprob_bv = devices.fetch(log_softmax(module, params, rows))
       yield from zip(batch.indices, logprob_bv, strict=False)
 
 

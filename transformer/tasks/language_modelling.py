@@ -93,14 +93,15 @@ class LanguageModelling(TextTask):
     pieces = self.pieces(
       inputs.data, inputs.split, inputs.vocabulary, inputs.cache, progress=False
     )
-    return mean_loss(self, inputs.module, inputs.params, pieces)
+    return mean_loss(self, inputs.module, inputs.params, pieces, inputs.devices)
 
   def samples(self, inputs: EvaluationInputs, pieces: Pieces) -> Samples:
     """Continuations of the first tokens of the first pieces, and the pieces."""
     tokenizer = inputs.vocabulary
     generator = TextGenerator(
-      inputs.module, inputs.params, tokenizer, self.generation, self.context
-    )
+      inputs.module, inputs.params, tokenizer, self.generation, self.context,
+      inputs.devices,
+    )  # fmt: skip
     max_prompt = self.context - self.generation.max_length
     shown = [pieces[i] for i in range(min(NUM_SAMPLES, len(pieces)))]
     prompts = tokenizer.decode([ids[: min(max_prompt, len(ids) // 2)] for ids in shown])
