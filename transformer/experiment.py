@@ -27,6 +27,7 @@ from transformer.data.sources.tfds import Tfds, TfdsLabelled, TfdsText
 from transformer.data.sources.tfds_images import TfdsImages
 from transformer.data.sources.topics import Topics
 from transformer.data.tokenizer import SentencePiece, TokenizerRecipe
+from transformer.data.tokenizers.sentencepieces import MarianTokenizer
 from transformer.models.base import Model
 from transformer.models.bert import Bert, BertClassifier
 from transformer.models.conv_seq2seq import ConvSeq2Seq
@@ -56,6 +57,7 @@ SOURCES = (
   *(Dates, DisplayNames, Multi30k, ParallelText, PlainText, Tfds, TfdsLabelled),
   *(TfdsText, Topics, Digits, ImageFolder, Stories, TfdsImages),
 )
+TOKENIZERS = (MarianTokenizer, SentencePiece)
 MODELS = (
   *(Bert, BertClassifier, ConvSeq2Seq, DecoderOnly, MemoryNetwork, RNNSeq2Seq),
   *(RNNSearch, ResNet, TransformerXL, Transformer, VisionTransformer),

@@ -1,4 +1,4 @@
-"""Makes the fixtures of MarianMT, M2M-100, BART and mBART with the Hugging Face classes.
+"""Makes the fixtures of encoder-decoders with the Hugging Face classes.
 
 Needs a Python with PyTorch and transformers: `python make_fixtures.py`. Writes
 `fixtures/NAME/`: a small random model as `save_pretrained` writes it, and
@@ -107,7 +107,9 @@ def write_if_telling(name: str, model, ids: range, **generation) -> bool:
   model.save_pretrained(path)
   tensors = {**inputs, "decoder_input_ids": target_bt, "logits": logits_btv, **searches}
   tensors["decoder_mask"] = target_mask_bt
-  save_file({k: v.contiguous() for k, v in tensors.items()}, path / "expected.safetensors")
+  save_file(
+    {k: v.contiguous() for k, v in tensors.items()}, path / "expected.safetensors"
+  )
   print(name, sum(file.stat().st_size for file in path.iterdir()), searches)
   return True
 
@@ -117,7 +119,13 @@ def marian(name: str, activation: str, **settings) -> None:
     **SIZES, activation_function=activation, scale_embedding=True, pad_token_id=42,
     eos_token_id=0, decoder_start_token_id=42, decoder_vocab_size=43, **settings,
   )  # fmt: skip
-  write(name, lambda: transformers.MarianMTModel(config), range(2, 42), forced_eos_token_id=0, bad_words_ids=[[42]])
+  write(
+    name,
+    lambda: transformers.MarianMTModel(config),
+    range(2, 42),
+    forced_eos_token_id=0,
+    bad_words_ids=[[42]],
+  )
 
 
 def m2m() -> None:
@@ -125,7 +133,12 @@ def m2m() -> None:
     **SIZES, activation_function="relu", scale_embedding=True, pad_token_id=1,
     bos_token_id=0, eos_token_id=2, decoder_start_token_id=2,
   )  # fmt: skip
-  write("m2m", lambda: transformers.M2M100ForConditionalGeneration(config), range(4, 43), forced_bos_token_id=40)
+  write(
+    "m2m",
+    lambda: transformers.M2M100ForConditionalGeneration(config),
+    range(4, 43),
+    forced_bos_token_id=40,
+  )
 
 
 def bart() -> None:
@@ -133,7 +146,13 @@ def bart() -> None:
     **SIZES, activation_function="gelu", scale_embedding=False, pad_token_id=1,
     bos_token_id=0, eos_token_id=2, decoder_start_token_id=2,
   )  # fmt: skip
-  write("bart", lambda: transformers.BartForConditionalGeneration(config), range(4, 43), forced_bos_token_id=0, forced_eos_token_id=2)
+  write(
+    "bart",
+    lambda: transformers.BartForConditionalGeneration(config),
+    range(4, 43),
+    forced_bos_token_id=0,
+    forced_eos_token_id=2,
+  )
 
 
 def mbart() -> None:
@@ -141,7 +160,13 @@ def mbart() -> None:
     **SIZES, activation_function="gelu", scale_embedding=True, pad_token_id=1,
     bos_token_id=0, eos_token_id=2, decoder_start_token_id=2,
   )  # fmt: skip
-  write("mbart", lambda: transformers.MBartForConditionalGeneration(config), range(4, 43), forced_bos_token_id=41, forced_eos_token_id=2)
+  write(
+    "mbart",
+    lambda: transformers.MBartForConditionalGeneration(config),
+    range(4, 43),
+    forced_bos_token_id=41,
+    forced_eos_token_id=2,
+  )
 
 
 if __name__ == "__main__":

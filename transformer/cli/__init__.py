@@ -14,6 +14,7 @@ from transformer.cli import (
   average,
   classify,
   compare,
+  convert,
   evaluate,
   export,
   fill,
@@ -27,7 +28,7 @@ from transformer.cli import (
 
 VERBS = (
   *(translate, generate, fill, score, classify, evaluate, compare, average, export),
-  *(info, plan, ablate),
+  *(convert, info, plan, ablate),
 )
 """In the order of `--help`. None of these modules imports JAX before `run`."""
 

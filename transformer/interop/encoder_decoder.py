@@ -19,7 +19,6 @@ from transformer.interop.tensor_map import (
   Entry,
   Layout,
   Linear,
-  Same,
   Shape,
   TensorMap,
   VocabularyRow,
@@ -56,6 +55,7 @@ class EncoderDecoderFamily(Family):
   residual: ClassVar[Residual] = Residual()
   embedding_norm: ClassVar[Norm] = Norm()
   default_activation: ClassVar[str] = "gelu"
+  default_scaled: ClassVar[bool] = False
   unk_id: ClassVar[int] = 3
   """The unknown token, which config.json does not have, where no tokenizer says it."""
 
@@ -86,7 +86,8 @@ class EncoderDecoderFamily(Family):
       (True, False): TiedInputs,
       (False, False): Untied,
     }
-    return kinds[shared, tied](scaled=origin.get("scale_embedding", bool, False))
+    scaled = origin.get("scale_embedding", bool, self.default_scaled)
+    return kinds[shared, tied](scaled=scaled)
 
   def model(self, origin: Origin, order: IdOrder) -> Transformer:
     heads, d_ff = (
@@ -127,7 +128,9 @@ class EncoderDecoderFamily(Family):
     )
 
   def _same_in_both(self, origin: Origin, name: str) -> int:
-    encoder, decoder = (origin.size(f"{side}_{name}") for side in ("encoder", "decoder"))
+    encoder, decoder = (
+      origin.size(f"{side}_{name}") for side in ("encoder", "decoder")
+    )
     if encoder != decoder:
       raise ValueError(
         f"config.json: encoder_{name} {encoder} and decoder_{name} {decoder}: expected "
@@ -181,7 +184,9 @@ class EncoderDecoderFamily(Family):
 
   def _around_layers(self, theirs: str, ours: str, model: Any) -> Iterator[Entry]:
     if model.embedding_norm != Norm():
-      yield from _norm(f"{theirs}.layernorm_embedding", f"{ours}/position_encoding/norm")
+      yield from _norm(
+        f"{theirs}.layernorm_embedding", f"{ours}/position_encoding/norm"
+      )
     if model.residual != Residual():
       yield from _norm(f"{theirs}.layer_norm", f"{ours}/final_norm")
     yield from self.position_entries(theirs, ours)
@@ -202,7 +207,8 @@ class EncoderDecoderFamily(Family):
     names.setdefault(source, []).append(f"{prefix}encoder.embed_tokens.weight")
     names.setdefault(target, []).append(f"{prefix}decoder.embed_tokens.weight")
     names.setdefault(output, []).append("lm_head.weight")
-    rows, entries, copies = VocabularyRows(order), [], {}
+    rows, entries = VocabularyRows(order), []
+    copies: dict[str, str] = {}
     for table, known in names.items():
       first = next((name for name in known if name in origin.infos), known[0])
       entries.append(Entry(first, (f"embedding/{table}",), rows))
@@ -225,6 +231,7 @@ class EncoderDecoderFamily(Family):
     beam = settings.get("num_beams") or 1
     alpha = settings.get("length_penalty")
     longest = settings.get("max_length")
+    forced = settings.get("forced_bos_token_id")
     words = settings.get("bad_words_ids") or ()
     suppressed = [ids[0] for ids in words if len(ids) == 1]
     return Search(
@@ -234,7 +241,12 @@ class EncoderDecoderFamily(Family):
       # Theirs counts the first token and the last.
       max_length=None if longest is None else max(1, longest - 2),
       suppressed=tuple(i for i in map(int, order.ours[suppressed]) if i != PAD),
+      prefix=() if forced is None else (int(order.ours[forced]),),
     )
+
+  def torch_class(self, architecture: str) -> str:
+    # The bare model has no logits; its class for generation opens it too.
+    return self.architectures[0]
 
   def uncovered(self, origin: Origin) -> list[str]:
     settings = {**origin.config, **origin.generation}
@@ -285,8 +297,3 @@ def _norm(tensor: str, path: str, layer: int | None = None) -> Iterator[Entry]:
   """A layer norm."""
   yield Entry(f"{tensor}.weight", (f"{path}/scale",), Layout(), layer)
   yield Entry(f"{tensor}.bias", (f"{path}/bias",), Layout(), layer)
-
-
-def table(name: str, path: str) -> Entry:
-  """A table of learned positions."""
-  return Entry(name, (path,), Same())

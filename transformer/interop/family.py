@@ -76,6 +76,9 @@ class Family(abc.ABC):
   architectures: ClassVar[tuple[str, ...]]
   """Names in `architectures` of config.json, those of the classes that open it."""
 
+  tokenizers: ClassVar[tuple[str, ...]] = ()
+  """Names of recipes of its tokenizers; the first where the directory names none."""
+
   def accepts(self, config: Mapping[str, Any]) -> bool:
     """Whether a config.json is of this family."""
     return bool(set(self.architectures) & set(config.get("architectures") or ()))
@@ -100,6 +103,11 @@ class Family(abc.ABC):
   @abc.abstractmethod
   def experiment(self, origin: Origin, model: Any, order: IdOrder) -> Config:
     """The config of the run, but for its tokenizer."""
+
+  def torch_class(self, architecture: str) -> str:
+    """The name of the class of transformers that computes what the run's model
+    computes."""
+    return architecture
 
   def uncovered(self, origin: Origin) -> list[str]:
     """Settings of use, with their values, that have no counterpart here."""

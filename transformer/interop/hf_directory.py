@@ -1,6 +1,8 @@
 """A Hugging Face directory: its JSON files, and its tensors one by one."""
 
 import json
+import math
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any, NamedTuple, Protocol
 
@@ -81,7 +83,7 @@ class PickledFile:
     return self._file.read(name)
 
 
-WEIGHTS = {
+WEIGHTS: dict[str, Callable[[Path], TensorFile]] = {
   "model.safetensors": SafetensorsFile,
   "pytorch_model.bin": PickledFile,
 }
@@ -117,11 +119,23 @@ class HFDirectory:
     self.generation = read_json(generation) if generation.is_file() else {}
     self._files: dict[str, TensorFile] = {}
     for file in self._open_weights():
-      for name in file.infos:
+      for name, info in file.infos.items():
+        if info.dtype not in DTYPES:
+          raise ValueError(
+            f"{self.path}: tensor {name}: type {info.dtype} is not covered"
+          )
         if name in self._files:
           raise ValueError(f"{self.path}: {name} is in two files of weights")
         self._files[name] = file
     self.infos = {name: file.infos[name] for name, file in self._files.items()}
+
+  @property
+  def size(self) -> int:
+    """The size of all tensors, in bytes."""
+    return sum(
+      math.prod(info.shape) * np.dtype(DTYPES[info.dtype]).itemsize
+      for info in self.infos.values()
+    )
 
   def _open_weights(self) -> list[TensorFile]:
     for name, kind in WEIGHTS.items():

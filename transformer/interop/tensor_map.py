@@ -170,7 +170,7 @@ class TensorMap:
     counts = collections.Counter(
       (path, entry.layer) for entry in self.entries for path in entry.paths
     )
-    wanted = set()
+    wanted: set[tuple[str, int | None]] = set()
     for path, shape in shapes.items():
       layers = {layer for at, layer in counts if at == path and layer is not None}
       wanted |= {(path, i) for i in range(shape[0])} if layers else {(path, None)}
