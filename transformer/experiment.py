@@ -27,7 +27,11 @@ from transformer.data.sources.tfds import Tfds, TfdsLabelled, TfdsText
 from transformer.data.sources.tfds_images import TfdsImages
 from transformer.data.sources.topics import Topics
 from transformer.data.tokenizer import SentencePiece, TokenizerRecipe
-from transformer.data.tokenizers.sentencepieces import MarianTokenizer
+from transformer.data.tokenizers.byte_level import BartTokenizer, GPT2Tokenizer
+from transformer.data.tokenizers.multilingual import MBart50Tokenizer, NllbTokenizer
+from transformer.data.tokenizers.sentencepieces import M2M100Tokenizer, MarianTokenizer
+from transformer.data.tokenizers.t5 import T5Tokenizer
+from transformer.data.tokenizers.wordpiece import BertTokenizer
 from transformer.models.base import Model
 from transformer.models.bert import Bert, BertClassifier
 from transformer.models.conv_seq2seq import ConvSeq2Seq
@@ -57,7 +61,10 @@ SOURCES = (
   *(Dates, DisplayNames, Multi30k, ParallelText, PlainText, Tfds, TfdsLabelled),
   *(TfdsText, Topics, Digits, ImageFolder, Stories, TfdsImages),
 )
-TOKENIZERS = (MarianTokenizer, SentencePiece)
+TOKENIZERS = (
+  *(BartTokenizer, BertTokenizer, GPT2Tokenizer, M2M100Tokenizer, MBart50Tokenizer),
+  *(MarianTokenizer, NllbTokenizer, SentencePiece, T5Tokenizer),
+)
 MODELS = (
   *(Bert, BertClassifier, ConvSeq2Seq, DecoderOnly, MemoryNetwork, RNNSeq2Seq),
   *(RNNSearch, ResNet, TransformerXL, Transformer, VisionTransformer),
