@@ -140,6 +140,12 @@ def case(tmp_path, translation_run, capsys, monkeypatch):
 SETTINGS = [
   ("a setting is misspelt", "--config.stepps=3"),
   ("a setting inside a recipe is misspelt", "--config.model.layer=3"),
+  ("a setting is called as in another toolkit", "--config.learning_rate=1e-3"),
+  (
+    "a recipe's setting is called as in another toolkit",
+    "--config.optimizer=Adam(lr=1)",
+  ),
+  ("a setting is one of a part", "--config.position=Rope()"),
   ("a value is of the wrong kind", "--config.steps=many"),
   ("a value is out of range", "--config.steps=0"),
   ("a recipe is unknown", "--config.model.position=Sinusoids()"),

@@ -16,7 +16,11 @@ from transformer.models.stack import Decoder, Encoder
 
 @dataclasses.dataclass(frozen=True)
 class Transformer(Stack):
-  """The encoder-decoder of Vaswani et al. 2017; the defaults are its base model."""
+  """The encoder-decoder of Vaswani et al. 2017; the defaults are its base model.
+
+  Attributes:
+    tying: which embeddings share one matrix with the logits.
+  """
 
   tying: Tying = Tying()
 

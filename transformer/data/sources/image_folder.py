@@ -21,6 +21,9 @@ class ImageFolder(ImageSource):
   Where the directory has `train`, and `val` or `test`, the classes are in these, and
   one of the two serves for both where the other is absent. Elsewhere a tenth of the
   files is held out for each, by a hash of their names.
+
+  Attributes:
+    directory: where the images are.
   """
 
   directory: str

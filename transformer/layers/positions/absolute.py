@@ -37,6 +37,9 @@ class Sinusoid(Position):
 
   PE(pos, 2i) = sin(pos / base^(2i/d)) and PE(pos, 2i+1) the cosine; no parameters,
   any length. `d` must be even.
+
+  Attributes:
+    base: the longest wavelength is 2π times this many positions.
   """
 
   base: float = 10000.0
@@ -51,8 +54,11 @@ class Learned(Position):
   """One learned vector for each position, added to the embeddings (Gehring et al. 2017,
   §3.1; row E of Vaswani et al. 2017, Table 3).
 
-  There are `length` positions; later ones share the last vector. Each stack has its own
-  table, initialised from N(0, 1/d) like the paper's embeddings before scaling.
+  Each stack has its own table, initialised from N(0, 1/d) like the paper's embeddings
+  before scaling.
+
+  Attributes:
+    length: positions in the table; later ones share its last vector.
   """
 
   length: int = 1024
@@ -74,7 +80,11 @@ class Learned(Position):
 
 @dataclasses.dataclass(frozen=True)
 class LearnedSinusoid(Learned):
-  """A learned table, initialised to the sinusoids of §3.5."""
+  """A learned table, initialised to the sinusoids of §3.5.
+
+  Attributes:
+    base: that of the sinusoids.
+  """
 
   base: float = 10000.0
 
@@ -94,6 +104,9 @@ class Axial(Position):
 
   rows + columns vectors of half the width encode rows x columns positions; later ones
   share the last. With an odd width, columns have the larger half.
+
+  Attributes:
+    rows, columns: sides of the grid.
   """
 
   rows: int = 32
