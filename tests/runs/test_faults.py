@@ -28,6 +28,7 @@ from transformer.data.pipeline import all_rows
 from transformer.data.sources.parallel_text import ParallelText
 from transformer.runs import trainer
 from transformer.runs.run import Run
+from transformer.tasks import text_scores
 from transformer.training import step as training
 
 DOCUMENT = ROOT / "docs" / "faults.md"
@@ -154,6 +155,8 @@ SETTINGS = [
   ("the mesh does not fit the devices", "--config.mesh=Mesh(data=3)"),
   ("the score to go by is unknown", "--config.metric=belu"),
   ("a decay is out of range", "--config.ema=1"),
+  ("BLEU's tokenizer is unknown", "--config.task.tokenize=cjk"),
+  ("BLEU's tokenizer is not installed", "--config.task.tokenize=ja-mecab"),
   ("nothing would be kept", "--config.keep.latest=0"),
   ("a batch cannot hold one row", "--config.batching.tokens=32"),
   (
@@ -166,7 +169,8 @@ SETTINGS = [
 
 
 @pytest.mark.parametrize("name, flag", SETTINGS)
-def test_settings(case, name, flag):
+def test_settings(case, name, flag, monkeypatch):
+  monkeypatch.setitem(sys.modules, "MeCab", None)
   case.sees(name, case.train(flag))
   assert not (case.folder / "run").exists()
 
@@ -426,6 +430,13 @@ def test_verbs(case):
   case.sees("the beam is empty", call("translate", path, "a", "--beam", 0))
   case.sees("the batch is empty", call("translate", path, "a", "--batch-size", 0))
   case.sees("the split is unknown", call("evaluate", path, "--split", "tset"))
+  answer = call("evaluate", path, "--tokenize", "cjk")
+  case.sees("scores are asked for by an unknown tokenizer", answer)
+  case.write("chinese", "他在看书\n")
+  texts = ("--source", folder / "one", "--reference", folder / "chinese")
+  text_scores.print_once.cache_clear()
+  answer = call("evaluate", path, "--max-length", 3, *texts)
+  case.sees("13a is used on text without spaces", answer, status=0)
   answer = call("evaluate", path, "--source", folder / "one")
   case.sees("a reference is missing", answer)
   answer = call("evaluate", path, "--source", folder / "one",
