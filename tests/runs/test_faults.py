@@ -16,6 +16,8 @@ import subprocess
 import sys
 from pathlib import Path
 
+import numpy as np
+import PIL.Image
 import pytest
 from absl import flags
 
@@ -131,6 +133,34 @@ class Case:
     assert any(re.fullmatch(row, line) for line in lines), (ROWS[name], lines[-5:])
     assert sum(line.startswith("error: ") for line in lines) <= 1, lines
     assert "Traceback" not in text, text
+
+
+IMAGES = {
+  "a file is no image": b"not an image",
+  "an image has no fixed white": [np.ones((9, 9), np.float32)],
+  "an image has several frames": [np.zeros((9, 9), np.uint8)] * 2,
+}
+
+
+@pytest.mark.parametrize("name", IMAGES)
+def test_images(case, name):
+  content = IMAGES[name]
+  for folder in ("cat", "dog"):
+    (case.folder / "pictures" / folder).mkdir(parents=True)
+    for i in range(60):
+      file = case.folder / "pictures" / folder / f"{i}.tif"
+      if isinstance(content, bytes):
+        file.write_bytes(content)
+      else:
+        first, *rest = map(
+          PIL.Image.fromarray, content if isinstance(content, list) else [content]
+        )
+        first.save(file, save_all=True, append_images=rest)
+  settings = (
+    f"--config.data=ImageFolder({str(case.folder / 'pictures')!r})",
+    "--config.model.layers=1",
+  )
+  case.sees(name, case.train(*settings, config=ROOT / "configs" / "vit.py"))
 
 
 @pytest.fixture
