@@ -142,6 +142,14 @@ IMAGES = {
 }
 
 
+def test_early_stopping(case):
+  settings = ("--config.patience=1", "--config.eval_every=1")
+  learned = "--config.model.position=Learned(40)"
+  answer = case.train(*settings, learned, "--config.schedule=Schedule(rate=0.0)")
+  case.sees("no evaluation is better any more", answer, status=0)
+  case.sees("the table of positions is shorter than the texts", answer, status=0)
+
+
 @pytest.mark.parametrize("name", IMAGES)
 def test_images(case, name):
   content = IMAGES[name]
@@ -467,6 +475,8 @@ def test_verbs(case):
   text_scores.print_once.cache_clear()
   answer = call("evaluate", path, "--max-length", 3, *texts)
   case.sees("13a is used on text without spaces", answer, status=0)
+  answer = call("translate", path, "--max-length", 3, "12 March 1950 " * 60)
+  case.sees("a text is far longer than in training", answer, status=0)
   answer = call("evaluate", path, "--source", folder / "one")
   case.sees("a reference is missing", answer)
   answer = call("evaluate", path, "--source", folder / "one",

@@ -49,6 +49,12 @@ class Model(abc.ABC):
   def width(self) -> int:
     """d_model, which schedules and embeddings refer to."""
 
+  @property
+  def position_table_length(self) -> int | None:
+    """Positions that have a learned vector of their own; None where there is no table
+    of positions."""
+    return None
+
 
 def check_settings(
   model: Model, sizes: tuple[str, ...], rates: tuple[str, ...] = ()

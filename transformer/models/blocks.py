@@ -80,6 +80,10 @@ class Stack(Model):
     return self.d_model
 
   @property
+  def position_table_length(self) -> int | None:
+    return self.position.table_length
+
+  @property
   def key_width(self) -> int:
     """d_k, channels of a head's queries and keys."""
     return self.d_k or self.d_model // self.heads

@@ -10,6 +10,7 @@ from transformer.decoding.rerank import distinct, mbr
 from transformer.inference.score import score_targets
 from transformer.inference.search import Search, Searcher
 from transformer.inference.stream import stream
+from transformer.runs.lengths import LengthWarning
 from transformer.runs.opening import open_run
 from transformer.runs.run import Run
 from transformer.tasks.translation import Translation
@@ -39,6 +40,7 @@ class Translator:
   def __init__(self, run: Run, searcher: Searcher):
     """Wraps an opened run; see `open`."""
     self.run, self.searcher = run, searcher
+    self._length_warning = LengthWarning(run.config)
 
   @classmethod
   def open(
@@ -114,6 +116,7 @@ class Translator:
         raise ValueError(f"prefixes: expected {len(texts)}, got {len(prefixes)}")
       prefix_ids = [ids[:-1] for ids in tokenizer.encode(list(prefixes))]
     sources = tokenizer.encode(list(texts))
+    self._length_warning.check(sources)
     results: list[list[Hypothesis]] = [[] for _ in texts]
     for i, output in self.searcher.search_all(sources, prefix_ids, seed):
       hypotheses = [
@@ -135,6 +138,7 @@ class Translator:
     that of `translate`. For a search with a beam of 1."""
     tokenizer = self.run.tokenizer
     (source,), (prefix_ids,) = tokenizer.encode([text]), tokenizer.encode([prefix])
+    self._length_warning.check([source])
     ids: list[int] = []
     shown = ""
     for token in stream(self.searcher, source, prefix_ids[:-1], seed):
@@ -163,6 +167,7 @@ class Translator:
     tokenizer = self.run.tokenizer
     sources = tokenizer.encode(list(texts))
     targets = tokenizer.encode(list(translations))
+    self._length_warning.check(sources + targets)
     results: dict[int, Hypothesis] = {}
     for i, token_logprob_t, score in score_targets(self.searcher, sources, targets):
       hypothesis = self._hypothesis(targets[i], token_logprob_t, score)

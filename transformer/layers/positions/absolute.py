@@ -67,6 +67,10 @@ class Learned(Position):
     if self.length < 1:
       raise ValueError(f"position: expected a length of 1 or more, got {self.length}")
 
+  @property
+  def table_length(self) -> int | None:
+    return self.length
+
   def embed(self, mod, x_btd, pos_bt):
     d = x_btd.shape[-1]
     table_td = weight(mod, "position", "td", (self.length, d), self.initialiser(d))
@@ -118,6 +122,10 @@ class Axial(Position):
         "position: expected 1 or more rows and columns, got "
         f"{self.rows} x {self.columns}"
       )
+
+  @property
+  def table_length(self) -> int | None:
+    return self.rows * self.columns
 
   def embed(self, mod, x_btd, pos_bt):
     d = x_btd.shape[-1]
