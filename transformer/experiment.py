@@ -93,14 +93,17 @@ class Config:
     task: what it is trained for, and how it is evaluated.
     tokenizer: how text becomes tokens.
     batching: which examples share a batch.
-    optimizer, schedule: the update rule and its learning rate.
+    optimizer: the update rule.
+    schedule: the learning rate of every update.
     precision: the dtype of the computation.
     mesh: how devices are arranged.
     accumulate: the number of parts of a batch that are computed one after another, to
       save memory.
     steps: the number of updates.
-    seed: of parameters, data order and dropout.
-    log_every, eval_every, save_every: in steps.
+    seed: the random seed of parameters, data order and dropout.
+    log_every: steps between two rows of metrics.csv.
+    eval_every: steps between two evaluations on held-out data.
+    save_every: steps between two checkpoints.
     keep: which checkpoints are kept.
     metric: the held-out score by which checkpoints are ranked.
     patience: training stops after this many evaluations without a new best; 0 never

@@ -10,7 +10,7 @@ import sacrebleu
 from transformer import cli
 from transformer.cli.evaluate import count_search_errors, write_record
 from transformer.runs.translator import Hypothesis
-from transformer.tasks.translation import text_scores
+from transformer.tasks.text_scores import text_scores
 
 WORDS = ["one", "two", "three", "four", "five", "six", "seven", "eight", "nine"]
 

@@ -16,6 +16,8 @@ import subprocess
 import sys
 from pathlib import Path
 
+import numpy as np
+import PIL.Image
 import pytest
 from absl import flags
 
@@ -28,6 +30,7 @@ from transformer.data.pipeline import all_rows
 from transformer.data.sources.parallel_text import ParallelText
 from transformer.runs import trainer
 from transformer.runs.run import Run
+from transformer.tasks import text_scores
 from transformer.training import step as training
 
 DOCUMENT = ROOT / "docs" / "faults.md"
@@ -132,6 +135,42 @@ class Case:
     assert "Traceback" not in text, text
 
 
+IMAGES = {
+  "a file is no image": b"not an image",
+  "an image has no fixed white": [np.ones((9, 9), np.float32)],
+  "an image has several frames": [np.zeros((9, 9), np.uint8)] * 2,
+}
+
+
+def test_early_stopping(case):
+  settings = ("--config.patience=1", "--config.eval_every=1")
+  learned = "--config.model.position=Learned(40)"
+  answer = case.train(*settings, learned, "--config.schedule=Schedule(rate=0.0)")
+  case.sees("no evaluation is better any more", answer, status=0)
+  case.sees("the table of positions is shorter than the texts", answer, status=0)
+
+
+@pytest.mark.parametrize("name", IMAGES)
+def test_images(case, name):
+  content = IMAGES[name]
+  for folder in ("cat", "dog"):
+    (case.folder / "pictures" / folder).mkdir(parents=True)
+    for i in range(60):
+      file = case.folder / "pictures" / folder / f"{i}.tif"
+      if isinstance(content, bytes):
+        file.write_bytes(content)
+      else:
+        first, *rest = map(
+          PIL.Image.fromarray, content if isinstance(content, list) else [content]
+        )
+        first.save(file, save_all=True, append_images=rest)
+  settings = (
+    f"--config.data=ImageFolder({str(case.folder / 'pictures')!r})",
+    "--config.model.layers=1",
+  )
+  case.sees(name, case.train(*settings, config=ROOT / "configs" / "vit.py"))
+
+
 @pytest.fixture
 def case(tmp_path, translation_run, capsys, monkeypatch):
   return Case(tmp_path, translation_run, capsys, monkeypatch)
@@ -140,6 +179,12 @@ def case(tmp_path, translation_run, capsys, monkeypatch):
 SETTINGS = [
   ("a setting is misspelt", "--config.stepps=3"),
   ("a setting inside a recipe is misspelt", "--config.model.layer=3"),
+  ("a setting is called as in another toolkit", "--config.learning_rate=1e-3"),
+  (
+    "a recipe's setting is called as in another toolkit",
+    "--config.optimizer=Adam(lr=1)",
+  ),
+  ("a setting is one of a part", "--config.position=Rope()"),
   ("a value is of the wrong kind", "--config.steps=many"),
   ("a value is out of range", "--config.steps=0"),
   ("a recipe is unknown", "--config.model.position=Sinusoids()"),
@@ -148,6 +193,8 @@ SETTINGS = [
   ("the mesh does not fit the devices", "--config.mesh=Mesh(data=3)"),
   ("the score to go by is unknown", "--config.metric=belu"),
   ("a decay is out of range", "--config.ema=1"),
+  ("BLEU's tokenizer is unknown", "--config.task.tokenize=cjk"),
+  ("BLEU's tokenizer is not installed", "--config.task.tokenize=ja-mecab"),
   ("nothing would be kept", "--config.keep.latest=0"),
   ("a batch cannot hold one row", "--config.batching.tokens=32"),
   (
@@ -160,7 +207,8 @@ SETTINGS = [
 
 
 @pytest.mark.parametrize("name, flag", SETTINGS)
-def test_settings(case, name, flag):
+def test_settings(case, name, flag, monkeypatch):
+  monkeypatch.setitem(sys.modules, "MeCab", None)
   case.sees(name, case.train(flag))
   assert not (case.folder / "run").exists()
 
@@ -420,6 +468,15 @@ def test_verbs(case):
   case.sees("the beam is empty", call("translate", path, "a", "--beam", 0))
   case.sees("the batch is empty", call("translate", path, "a", "--batch-size", 0))
   case.sees("the split is unknown", call("evaluate", path, "--split", "tset"))
+  answer = call("evaluate", path, "--tokenize", "cjk")
+  case.sees("scores are asked for by an unknown tokenizer", answer)
+  case.write("chinese", "他在看书\n")
+  texts = ("--source", folder / "one", "--reference", folder / "chinese")
+  text_scores.print_once.cache_clear()
+  answer = call("evaluate", path, "--max-length", 3, *texts)
+  case.sees("13a is used on text without spaces", answer, status=0)
+  answer = call("translate", path, "--max-length", 3, "12 March 1950 " * 60)
+  case.sees("a text is far longer than in training", answer, status=0)
   answer = call("evaluate", path, "--source", folder / "one")
   case.sees("a reference is missing", answer)
   answer = call("evaluate", path, "--source", folder / "one",

@@ -23,12 +23,13 @@ from transformer.cli import (
   info,
   plan,
   score,
+  settings,
   translate,
 )
 
 VERBS = (
   *(translate, generate, fill, score, classify, evaluate, compare, average, export),
-  *(convert, info, plan, ablate),
+  *(convert, info, plan, ablate, settings),
 )
 """In the order of `--help`. None of these modules imports JAX before `run`."""
 

@@ -28,6 +28,7 @@ def add_arguments(parser: flags.VerbParser) -> None:
   )  # fmt: skip
   flags.add_search(parser)
   flags.add_sampling(parser)
+  flags.add_tokenize(parser, "13a, or as the run's task has it")
   flags.add_batch_size(parser)
   flags.add_weights(parser)
   flags.add_mesh(parser)
@@ -90,10 +91,12 @@ def evaluate_translation(arguments, run, data, split: str):
   and the search that they depend on."""
   from transformer import config as configs
   from transformer.runs.translator import Translator
-  from transformer.tasks.translation import corpus_of, text_scores
+  from transformer.tasks.text_scores import text_scores
+  from transformer.tasks.translation import corpus_of
 
   pairs = list(data.open(split))
   search = flags.search_from(arguments)
+  tokenize = flags.tokenize_from(arguments) or run.config.task.tokenize
   translator = flags.translator_from(arguments, search)
   corpus = corpus_of(data, split, run.tokenizer, run.cache, progress=False)
   int8 = arguments.weights == "int8"
@@ -104,7 +107,11 @@ def evaluate_translation(arguments, run, data, split: str):
   with progress_bar(len(pairs)) as bar:
     results = translator.hypotheses(sources, bar.update, seed=arguments.seed)
   outputs = [best_text(each, arguments.mbr).replace("\n", " ") for each in results]
-  record: dict[str, Any] = {"loss": loss, **text_scores(outputs, references)}
+  record: dict[str, Any] = {
+    "loss": loss,
+    **text_scores(outputs, references, tokenize),
+    "bleu_tokenize": tokenize,
+  }
   if not search.draws:
     scored_references = translator.score(sources, references)
     record["search_errors"] = count_search_errors(results, scored_references)
@@ -113,7 +120,8 @@ def evaluate_translation(arguments, run, data, split: str):
       run.path, search, arguments.step, arguments.batch_size, devices=devices
     )
     texts = float32.translate(sources, seed=arguments.seed, by_mbr=bool(arguments.mbr))
-    scores = text_scores([text.replace("\n", " ") for text in texts], references)
+    outputs_float32 = [text.replace("\n", " ") for text in texts]
+    scores = text_scores(outputs_float32, references, tokenize)
     record["bleu_float32"] = scores["bleu"]
     record["bleu_change"] = record["bleu"] - record["bleu_float32"]
   record |= {

@@ -146,6 +146,16 @@ def add_sampling(parser: VerbParser) -> None:
   )  # fmt: skip
 
 
+def add_tokenize(parser: argparse.ArgumentParser, default: str) -> None:
+  """How BLEU divides texts into words."""
+  parser.add_argument(
+    "--tokenize", metavar="NAME",
+    help="how BLEU divides texts into words, as sacreBLEU names it: 13a, intl, zh, "
+    "ja-mecab, ko-mecab, char, flores101, flores200, spBLEU-1K or none; "
+    f"default {default}",
+  )  # fmt: skip
+
+
 def add_batch_size(parser: argparse.ArgumentParser) -> None:
   """The size of decoding batches."""
   parser.add_argument(
@@ -243,6 +253,21 @@ def search_from(arguments, n_best: int | None = None, stream: bool = False):
     max_length=arguments.max_length,
     suppressed=tuple(suppressed),
   )
+
+
+def tokenize_from(arguments) -> str | None:
+  """The tokenizer that `--tokenize` names, ready for use; None without the flag.
+
+  Raises:
+    ValueError: it is unknown, or lacks a package or a download.
+  """
+  from transformer.tasks.text_scores import BleuTokenizer, bleu_metric
+
+  if arguments.tokenize is None:
+    return None
+  name = configs.parse(arguments.tokenize, BleuTokenizer, "--tokenize")
+  bleu_metric(name)
+  return name
 
 
 def translator_from(arguments, search):

@@ -5,6 +5,7 @@ import itertools
 import json
 import os
 import shutil
+import sys
 import tempfile
 from pathlib import Path
 
@@ -195,7 +196,7 @@ def _write(pairs, split: str, tokenizer: Tokenizer, directory: Path, progress: b
   raw = directory / "tokens.raw"
   bar = tqdm.tqdm(
     total=len(pairs), desc=f"tokenise {split}", unit=" examples", leave=False,
-    disable=not progress,
+    disable=not (progress and sys.stderr.isatty()),
   )  # fmt: skip
   with bar, raw.open("wb") as out:
     for start in range(0, len(pairs), CHUNK):

@@ -45,7 +45,8 @@ class LengthPenalty:
 class GNMT(LengthPenalty):
   """((5 + n) / 6)^alpha (Wu et al. 2016, eq. 14); the paper takes alpha 0.6 (§6.1).
 
-  A larger alpha favours longer outputs; 0 is no penalty.
+  Attributes:
+    alpha: the exponent; a larger one favours longer outputs, 0 is no penalty.
   """
 
   alpha: float = 0.6
@@ -84,6 +85,10 @@ class Coverage(LengthPenalty):
   2016, eq. 14, who take beta 0.2 and alpha 0.2).
 
   The sum is at most 0, so the bound of `length` holds here too.
+
+  Attributes:
+    beta: weight of the coverage term.
+    length: the length penalty beside it.
   """
 
   beta: float = 0.2

@@ -84,6 +84,20 @@ def check_frozen(own: Any, prefixes: tuple[str, ...]) -> None:
     )
 
 
+def count_parameters(params: Any, freeze: tuple[str, ...]) -> str:
+  """How many parameters there are, and how many of them `freeze` leaves as they are."""
+  total, leaves = tree.size(params), tree.paths(params)
+  frozen = tree.size(
+    {
+      name: a
+      for name, a in leaves.items()
+      if begins_with(tuple(name.split("/")), freeze)
+    }
+  )
+  text = f"{total:,} parameters"
+  return f"{text} ({total - frozen:,} trained, {frozen:,} frozen)" if frozen else text
+
+
 def warm_start(state: TrainState, parent: Any) -> TrainState:
   """The state before the first step with every parameter of `parent` that matches,
   sharded as it was.

@@ -90,7 +90,9 @@ class ExampleClassification(Classification):
 
   The model returns logits `[b, v]`. Held-out scores are the loss in nats an example,
   accuracy, and the accuracy of always predicting the most frequent label in training.
-  `smoothing` is label smoothing in training.
+
+  Attributes:
+    smoothing: epsilon of label smoothing in training.
   """
 
   vocabulary_file: ClassVar[str] = "names.json"

@@ -18,6 +18,12 @@ class ParallelText(Source):
 
   Without files of their own, val and test are the same held-out lines: the last
   twentieth of the training files, at most 2,000, which training then does not see.
+
+  Attributes:
+    source, target: files of the training pairs.
+    val_source, val_target: files of held-out pairs, by which a run is evaluated while
+      it trains.
+    test_source, test_target: files of the pairs that `transformer evaluate` scores.
   """
 
   source: str
