@@ -71,7 +71,7 @@ class Corpus:
     The cache's name is a digest of the text and of the tokenizer; it appears whole or
     not at all, and may be deleted at any time.
     """
-    text = json.dumps([data.fingerprint(split), split, tokenizer.sha256, 1])
+    text = json.dumps([data.fingerprint(split), split, tokenizer.sha256, 2])
     directory = Path(cache) / hashlib.sha256(text.encode()).hexdigest()[:32]
     if not directory.is_dir():
       directory.parent.mkdir(parents=True, exist_ok=True)

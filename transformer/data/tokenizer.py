@@ -11,6 +11,7 @@ import numpy as np
 import sentencepiece
 
 from transformer.batch import BOS, EOS, PAD, UNK
+from transformer.data.text import blank_to_empty, check_text, is_blank
 
 
 @dataclasses.dataclass(frozen=True)
@@ -49,7 +50,7 @@ class SentencePiece:
     model = io.BytesIO()
     try:
       sentencepiece.SentencePieceTrainer.train(
-        sentence_iterator=(text for text in texts if text.strip()),
+        sentence_iterator=(text for text in texts if not is_blank(text)),
         model_writer=model,
         vocab_size=self.vocabulary,
         model_type=self.model,
@@ -111,9 +112,15 @@ class Tokenizer:
     return self._processor.GetPieceSize()
 
   def encode(self, texts: Sequence[str]) -> list[np.ndarray]:
-    """int32 ids of every text, each ending in `EOS`; control pieces written out in a
-    text are plain characters."""
-    encoded = self._processor.Encode(list(texts), add_eos=True)
+    """int32 ids of every text, each ending in `EOS`; a blank text (`data.text`) is
+    empty, and control pieces written out in a text are plain characters.
+
+    Raises:
+      ValueError: a text is not Unicode.
+    """
+    for text in texts:
+      check_text(text)
+    encoded = self._processor.Encode(list(map(blank_to_empty, texts)), add_eos=True)
     return [np.asarray(ids, np.int32) for ids in encoded]
 
   def decode(self, sequences: Iterable[Any]) -> list[str]:

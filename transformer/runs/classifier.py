@@ -5,7 +5,7 @@ from pathlib import Path
 
 from transformer.runs.opening import open_run
 from transformer.runs.run import Run
-from transformer.tasks.classification import Classification, Prediction
+from transformer.tasks.classification import Classification, Prediction, Unreadable
 
 
 class Classifier:
@@ -26,12 +26,8 @@ class Classifier:
     run, task = open_run(path, Classification)  # type: ignore[type-abstract]
     return cls(run, task, run.params(step))
 
-  def classify(self, inputs: Sequence[str]) -> Iterator[Prediction]:
+  def classify(self, inputs: Sequence[str]) -> Iterator[Prediction | Unreadable]:
     """The classes of each input, in order: an image file, or a text as the task reads
-    it.
-
-    Raises:
-      OSError, ValueError: an input cannot be read.
-    """
+    it; `Unreadable` in the place of one that cannot be read."""
     run = self.run
     return self.task.classify(run.module(), self.params, run.vocabulary, inputs)

@@ -27,4 +27,4 @@ class Generator(TextGenerator):
     """
     run, task = open_run(path, LanguageModelling)
     params = run.params(step)
-    return cls(run.module(), params, run.tokenizer, recipe, task.context)
+    return cls(run.module(), params, run.tokenizer, recipe, task.generation_context)
