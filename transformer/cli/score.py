@@ -88,11 +88,11 @@ def read_pairs(
     map(text_of, decode_lines(stack.enter_context(open_text(path)), str(path)))
     for path in (source, reference)
   ]
-  for number, pair in enumerate(itertools.zip_longest(*sides), start=1):
-    if None in pair:
-      shorter = (source, reference)[pair.index(None)]
+  for number, (text, translation) in enumerate(itertools.zip_longest(*sides)):
+    if text is None or translation is None:
+      shorter = source if text is None else reference
       raise ValueError(
-        f"{shorter}: {number - 1:,} lines, fewer than the other side; each text needs "
-        "one translation"
+        f"{shorter}: {number:,} lines, fewer than the other side; each text needs one "
+        "translation"
       )
-    yield pair
+    yield text, translation

@@ -11,12 +11,13 @@ from transformer.config.serialisation import (
   load,
   loads,
 )
-from transformer.config.validation import check, check_at_least
+from transformer.config.validation import check, check_at_least, check_finite
 
 __all__ = [
   "annotations",
   "check",
   "check_at_least",
+  "check_finite",
   "differences",
   "digest",
   "dump",

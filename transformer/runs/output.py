@@ -26,7 +26,7 @@ class OutputFile:
     self._scratch: Path | None = None
     self._descriptor = open_descriptor(self.path)
     try:
-      self._old = os.stat(self.path)
+      self._old: os.stat_result | None = os.stat(self.path)
     except FileNotFoundError:
       self._old = None
     except OSError as error:
@@ -105,7 +105,7 @@ class OutputFile:
       shutil.copyfile(self._scratch, self.target)
       self._scratch.unlink()
 
-  def _cannot_be_written(self, reason: str) -> OSError:
+  def _cannot_be_written(self, reason: str | None) -> OSError:
     return OSError(f"{self.path}: cannot be written ({reason})")
 
 

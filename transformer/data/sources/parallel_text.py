@@ -146,7 +146,7 @@ def read_bytes(path: Path) -> bytes:
     return text.read_bytes(path)
   except FileNotFoundError:
     raise FileNotFoundError(
-      f"{path}: no such file; check the path in --config.data"
+      f"{path}: no such file; check the paths in the config's data"
     ) from None
 
 
