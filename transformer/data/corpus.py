@@ -15,6 +15,7 @@ import tqdm
 from transformer.batch import BOS, Pairs, TextWithContext, Tokens
 from transformer.data.assemble import members, pack_tokens
 from transformer.data.batching import Shape
+from transformer.data.cache import READ_ONLY, places
 from transformer.data.sources.base import Source, TextSource
 from transformer.data.tokenizer import Tokenizer
 
@@ -70,22 +71,21 @@ class Corpus:
     """A split of `data`, from `cache` if the very same text was tokenised before.
 
     The cache's name is a digest of the text and of the tokenizer; it appears whole or
-    not at all, and may be deleted at any time.
+    not at all, and may be deleted at any time. It is in `cache`, or in another of
+    `cache.places` where that is read-only.
     """
-    text = json.dumps([data.fingerprint(split), split, tokenizer.fingerprint, 1])
-    directory = Path(cache) / hashlib.sha256(text.encode()).hexdigest()[:32]
-    if not directory.is_dir():
-      directory.parent.mkdir(parents=True, exist_ok=True)
-      scratch = Path(tempfile.mkdtemp(dir=directory.parent, prefix="unfinished-"))
+    text = json.dumps([data.fingerprint(split), split, tokenizer.fingerprint, 2])
+    name = hashlib.sha256(text.encode()).hexdigest()[:32]
+    for place in places(Path(cache)):
       try:
-        _write(data.open(split), split, tokenizer, scratch, progress)
-        os.rename(scratch, directory)
-      except OSError:
-        if not directory.is_dir():  # another process has written it meanwhile
+        if not (place / name).is_dir():
+          _build(data, split, tokenizer, place / name, progress)
+      except OSError as error:
+        if error.errno not in READ_ONLY:
           raise
-      finally:
-        shutil.rmtree(scratch, ignore_errors=True)
-    return cls(directory, 1 if isinstance(data, TextSource) else 2)
+      else:
+        return cls(place / name, 1 if isinstance(data, TextSource) else 2)
+    raise PermissionError(f"{cache}: cannot be written, nor can any other cache")
 
 
 class Texts:
@@ -188,6 +188,21 @@ def _encode(examples: list, tokenizer: Tokenizer) -> list[np.ndarray]:
   sources, targets = zip(*examples, strict=True)
   sides = zip(tokenizer.encode_sources(sources), tokenizer.encode(targets), strict=True)
   return [ids for pair in sides for ids in pair]
+
+
+def _build(
+  data: Source, split: str, tokenizer: Tokenizer, directory: Path, progress: bool
+) -> None:
+  directory.parent.mkdir(parents=True, exist_ok=True)
+  scratch = Path(tempfile.mkdtemp(dir=directory.parent, prefix="unfinished-"))
+  try:
+    _write(data.open(split), split, tokenizer, scratch, progress)
+    os.rename(scratch, directory)
+  except OSError:
+    if not directory.is_dir():  # another process has written it meanwhile
+      raise
+  finally:
+    shutil.rmtree(scratch, ignore_errors=True)
 
 
 def _write(pairs, split: str, tokenizer: Tokenizer, directory: Path, progress: bool):

@@ -2,6 +2,7 @@
 the score of an output that leaves words of its source untranslated."""
 
 import dataclasses
+import math
 from typing import ClassVar
 
 import jax.numpy as jnp
@@ -18,6 +19,12 @@ class LengthPenalty:
 
   needs_attention: ClassVar[bool] = False
   """Whether the score depends on the attention to the source."""
+
+  def __post_init__(self):
+    for field in dataclasses.fields(self):
+      value = getattr(self, field.name)
+      if isinstance(value, float) and not math.isfinite(value):
+        raise ValueError(f"{field.name}: expected a finite number, got {value}")
 
   def divisor(self, n):
     """The divisor of the log-probability of `n` tokens, float32."""
@@ -97,6 +104,7 @@ class Coverage(LengthPenalty):
   needs_attention: ClassVar[bool] = True
 
   def __post_init__(self):
+    super().__post_init__()
     if self.beta < 0:
       raise ValueError(f"beta: expected 0 or more, got {self.beta}")
     if self.length.needs_attention:
