@@ -195,6 +195,7 @@ SETTINGS = [
   ("a decay is out of range", "--config.ema=1"),
   ("BLEU's tokenizer is unknown", "--config.task.tokenize=cjk"),
   ("BLEU's tokenizer is not installed", "--config.task.tokenize=ja-mecab"),
+  ("a setting is not finite", "--config.ema=nan"),
   ("nothing would be kept", "--config.keep.latest=0"),
   ("a batch cannot hold one row", "--config.batching.tokens=32"),
   (
@@ -245,6 +246,8 @@ def test_texts(case):
   case.write("b", "eins\n")
   case.write("latin", "Übung\nzwei\n".encode("latin-1"))
   case.write("empty", "")
+  case.write("a.gz", "one\ntwo\n")
+  case.sees("a training file is gzip by name alone", case.train(data("a.gz", "b")))
   case.sees("a training file is missing", case.train(data("none", "b")))
   case.sees("the two sides differ in length", case.train(data("a", "b")))
   case.sees("a training file is not UTF-8", case.train(data("a", "latin")))
@@ -490,6 +493,37 @@ def test_verbs(case):
   assert call("average", path, "--last", 2)[0] == 0
   answer = case.train("--config.steps=9", run="run-averaged")
   case.sees("an average is to be trained on", answer)
+
+
+def test_numbers_and_texts_of_verbs(case, monkeypatch):
+  path, call, folder = case.run(), case.call, case.folder
+  (folder / "folder").mkdir()
+  case.write("one", "1 May 2000\n")
+  for name, words in {
+    "the output is a directory": ("--output", folder / "folder"),
+    "a text of the command line is not UTF-8": ("M\udce4rz",),
+    "the value of a flag is not UTF-8": ("--prefix", "\udce4"),
+    "more outputs are asked for than the beam has": ("--n-best", 5, "--beam", 4),
+    "a beam is to be streamed": ("--stream", "--beam", 4),
+    "the longest output is shorter than the shortest":
+      ("--max-length", 3, "--min-length", 30),
+    "a number is not finite": ("--alpha", "nan"),
+    "a recipe's number is not finite": ("--penalty", "GNMT(inf)"),
+    "the seed is out of range": ("--seed", -1),
+    "the memory does not suffice for a search": ("--beam", 1_000_000),
+  }.items():  # fmt: skip
+    case.sees(name, call("translate", path, "1 May 2000", *words))
+  for name, file in {
+    "a file to evaluate is missing": folder / "none",
+    "a file to evaluate can be read once only": "/dev/null",
+  }.items():
+    case.sees(name, call("evaluate", path, "--source", file, "--reference", file))
+  answer = call("evaluate", path, "--output", folder / "one")
+  case.sees("the place of the scores cannot be written", answer)
+  monkeypatch.setattr(sys, "stdin", None)
+  case.sees("standard input is closed", call("translate", path))
+  monkeypatch.setattr(sys, "stdout", None)
+  case.sees("standard output is closed", call("translate", path, "1 May 2000"))
 
 
 def test_every_row_of_the_document_is_seen_here():

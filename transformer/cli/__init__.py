@@ -58,6 +58,11 @@ def main(argv: list[str] | None = None) -> int:
   except (ValueError, OSError) as error:
     print(f"error: {error}", file=sys.stderr)
     return 1
+  except (MemoryError, RuntimeError) as error:
+    if not isinstance(error, MemoryError) and "RESOURCE_EXHAUSTED" not in str(error):
+      raise
+    print(f"error: out of memory; {smaller(arguments)}", file=sys.stderr)
+    return 1
   except KeyboardInterrupt:
     print("interrupted", file=sys.stderr)
     return 130
@@ -77,6 +82,14 @@ def parse(argv: list[str] | None) -> argparse.Namespace:
     arguments.texts += rest
   check_words(arguments)
   return arguments
+
+
+def smaller(arguments: argparse.Namespace) -> str:
+  """What to change where the memory does not suffice."""
+  flags_of_size = {"batch_size": "--batch-size", "beam": "--beam", "extra": "--extra",
+                   "samples": "--samples", "max_length": "--max-length"}  # fmt: skip
+  found = [flag for name, flag in flags_of_size.items() if hasattr(arguments, name)]
+  return f"lower {' or '.join(found)}" if found else "use a larger machine"
 
 
 def check_words(arguments: argparse.Namespace) -> None:

@@ -62,6 +62,7 @@ def run(arguments) -> None:
   if bool(arguments.source) != bool(arguments.reference):
     raise ValueError("give both --source and --reference, or neither")
   if arguments.source:
+    check_files(arguments.source, arguments.reference)
     texts = str(arguments.source), str(arguments.reference)
     data = ParallelText(*texts, test_source=texts[0], test_target=texts[1])
     split = "test"
@@ -127,6 +128,19 @@ def cannot_be_written(path: Path, error: OSError) -> OSError:
   result = OSError(f"{path}: cannot be written ({error.strerror})")
   result.errno = error.errno
   return result
+
+
+def check_files(*paths: Path) -> None:
+  """Raises OSError or ValueError if a file of the user's own is missing, or can be read
+  once only, as `<(zcat text.gz)`."""
+  for path in paths:
+    if not path.exists():
+      raise FileNotFoundError(f"{path}: no such file; check --source and --reference")
+    if not path.is_file():
+      raise ValueError(
+        f"{path}: not a regular file, and evaluate reads it more than once; write the "
+        "text to a file"
+      )
 
 
 def check_data(data, split: str, path: Path) -> None:

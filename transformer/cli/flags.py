@@ -160,6 +160,12 @@ def add_tokenize(parser: argparse.ArgumentParser, default: str) -> None:
   )  # fmt: skip
 
 
+def check_seed(seed: int) -> None:
+  """Raises ValueError if `--seed` is none of the random generator's."""
+  if not 0 <= seed < 2**32:
+    raise ValueError(f"--seed: expected 0 to 2**32 - 1, got {seed}")
+
+
 def add_batch_size(parser: argparse.ArgumentParser) -> None:
   """The size of decoding batches."""
   parser.add_argument(
@@ -217,6 +223,7 @@ def search_from(arguments, n_best: int | None = None, stream: bool = False):
   from transformer.runs.run import Run
 
   mbr, sample = getattr(arguments, "mbr", None), getattr(arguments, "sample", None)
+  check_seed(getattr(arguments, "seed", 0))
   if mbr is not None and n_best is not None:
     raise ValueError("give --mbr or --n-best, not both")
   for flag, value, minimum in (

@@ -50,6 +50,7 @@ def run(arguments) -> None:
   ):
     if value is not None:
       configs.check_at_least(flag, value, 1)
+  flags.check_seed(arguments.seed)
   prompts = [
     check_argument(text.removeprefix(BYTE_ORDER_MARK)) for text in arguments.texts
   ]
