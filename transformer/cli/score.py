@@ -33,6 +33,9 @@ def add_arguments(parser: flags.VerbParser) -> None:
     help="print one JSON object per line: source, text, score, logprob, tokens, "
     "token_logprobs",
   )  # fmt: skip
+  parser.add_argument(
+    "--header", action="store_true", help="print the names of the columns first"
+  )
   flags.add_penalty(parser)
   flags.add_batch_size(parser)
   flags.add_weights(parser)
@@ -48,6 +51,8 @@ def run(arguments) -> None:
   """
   from transformer.inference.search import Search
 
+  if arguments.header and arguments.json:
+    raise ValueError("--header names columns; it cannot be combined with --json")
   paths = arguments.source, arguments.reference
   totals = [count_lines(path) for path in paths]
   if None not in totals and totals[0] != totals[1]:
@@ -63,6 +68,8 @@ def run(arguments) -> None:
     translator = flags.translator_from(arguments, search)
     output = stack.enter_context(Output(arguments.output))
     bar = stack.enter_context(progress_bar(totals[0], output.is_terminal))
+    if arguments.header:
+      output.write_lines(["score\tlogprob\ttokens"])
     for sources, references in zip(*sides, strict=True):
       hypotheses = translator.score(sources, references, bar.update)
       if arguments.json:
