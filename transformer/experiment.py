@@ -26,7 +26,12 @@ from transformer.data.sources.stories import Stories
 from transformer.data.sources.tfds import Tfds, TfdsLabelled, TfdsText
 from transformer.data.sources.tfds_images import TfdsImages
 from transformer.data.sources.topics import Topics
-from transformer.data.tokenizer import SentencePiece
+from transformer.data.tokenizer import SentencePiece, TokenizerRecipe
+from transformer.data.tokenizers.byte_level import BartTokenizer, GPT2Tokenizer
+from transformer.data.tokenizers.multilingual import MBart50Tokenizer, NllbTokenizer
+from transformer.data.tokenizers.sentencepieces import M2M100Tokenizer, MarianTokenizer
+from transformer.data.tokenizers.t5 import T5Tokenizer
+from transformer.data.tokenizers.wordpiece import BertTokenizer
 from transformer.models.base import Model
 from transformer.models.bert import Bert, BertClassifier
 from transformer.models.conv_seq2seq import ConvSeq2Seq
@@ -55,6 +60,10 @@ from transformer.training.schedules import Noam, Schedule
 SOURCES = (
   *(Dates, DisplayNames, Multi30k, ParallelText, PlainText, Tfds, TfdsLabelled),
   *(TfdsText, Topics, Digits, ImageFolder, Stories, TfdsImages),
+)
+TOKENIZERS = (
+  *(BartTokenizer, BertTokenizer, GPT2Tokenizer, M2M100Tokenizer, MBart50Tokenizer),
+  *(MarianTokenizer, NllbTokenizer, SentencePiece, T5Tokenizer),
 )
 MODELS = (
   *(Bert, BertClassifier, ConvSeq2Seq, DecoderOnly, MemoryNetwork, RNNSeq2Seq),
@@ -112,7 +121,7 @@ class Config:
   data: Source
   model: Model = Transformer()
   task: Task = Translation()
-  tokenizer: SentencePiece = SentencePiece()
+  tokenizer: TokenizerRecipe = SentencePiece()
   batching: Batching = Packed()
   optimizer: Optimizer = Adam()
   schedule: Schedule = Noam()

@@ -8,6 +8,7 @@ import jax
 import numpy as np
 import pytest
 
+from tests.inference.test_devices import assert_scores_of_one_device
 from tests.models.test_vision import RESNET, VIT
 from tests.runs.test_run import Now, digest, losses
 from transformer import cli
@@ -323,3 +324,7 @@ def test_what_is_not_installed_is_named_with_the_fix(monkeypatch, tmp_path):
     digits.Digits().open("train")
   with pytest.raises(ValueError, match=r"pip install 'transformer\[images\]'"):
     image_folder.read_image(tmp_path / "x.png")
+
+
+def test_eight_devices_score_images_as_one_does(trained, eight_devices):
+  assert_scores_of_one_device(eight_devices, trained)

@@ -18,7 +18,7 @@ from transformer.data.pipeline import batches
 from transformer.data.sources.dates import Dates
 from transformer.data.sources.plain_text import PlainText
 from transformer.data.sources.topics import Topics
-from transformer.data.tokenizer import Tokenizer
+from transformer.data.tokenizer import SentencePieceTokenizer
 from transformer.decoding.sample import Sampler, TopP
 from transformer.experiment import Config
 from transformer.inference.generate import Generation
@@ -40,7 +40,9 @@ def run(language_run):
 
 @pytest.fixture(scope="module")
 def tokenizer(config):
-  return Tokenizer(config.task.make_vocabulary(config.data, config.tokenizer))
+  return SentencePieceTokenizer(
+    config.task.make_vocabulary(config.data, config.tokenizer)
+  )
 
 
 def call(capsys, *words):

@@ -9,6 +9,7 @@ import jax
 import numpy as np
 import pytest
 
+from tests.inference.test_devices import assert_scores_of_one_device
 from tests.models.test_family import small
 from tests.models.test_transformer import tokens
 from tests.runs.test_run import Now, digest, losses
@@ -119,7 +120,7 @@ def test_a_stopped_run_goes_on_as_the_same_run(run, config, tmp_path, monkeypatc
 
 @pytest.mark.slow
 def test_a_run_is_fine_tuned_and_goes_on_as_the_same_run(
-  run, config, tmp_path, monkeypatch
+  run, config, tmp_path, monkeypatch, eight_devices
 ):
   tuned = fine(config, run)
   assert trainer.train(tuned, tmp_path / "whole") == 0
@@ -141,6 +142,7 @@ def test_a_run_is_fine_tuned_and_goes_on_as_the_same_run(
     assert name == text and sorted(names) == sorted(LABELS) and shares[0] >= shares[1]
     assert sum(shares) == pytest.approx(1.0, abs=1e-5)
     assert list(tuned.task.classify(*given, [text])) == [one]
+  assert_scores_of_one_device(eight_devices, tmp_path / "whole", __name__)
 
 
 def test_masks_follow_the_paper_and_the_key_alone():
@@ -326,3 +328,7 @@ def test_display_names_are_apart_and_have_one_label():
   assert texts[7] == data.open("train")[7] != data.open("val")[7]
   prints = {data.fingerprint(split) for split in ("train", "val", "test")}
   assert len(prints) == 3
+
+
+def test_eight_devices_score_masked_texts_as_one_does(run, eight_devices):
+  assert_scores_of_one_device(eight_devices, run)

@@ -7,6 +7,7 @@ import jax
 import numpy as np
 import pytest
 
+from tests.inference.test_devices import assert_scores_of_one_device
 from tests.models.test_family import small
 from tests.runs.test_run import Now, digest, losses
 from tests.tasks.test_language_modelling import call
@@ -198,3 +199,7 @@ def test_samples_continue_the_prompt_and_stop_at_eos(run):
     assert np.all(token_t[:size] != PAD) and np.all(token_t[size + 1 :] == PAD)
   (texts,) = generator.texts(["the cat"])
   assert all(text.startswith("the cat") for text in texts)
+
+
+def test_eight_devices_score_texts_with_memory_as_one_does(run, eight_devices):
+  assert_scores_of_one_device(eight_devices, run)

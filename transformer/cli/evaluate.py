@@ -1,13 +1,16 @@
 """`transformer evaluate`: scores, together with all that they depend on."""
 
+import errno
 import hashlib
 import json
+import os
 import sys
 from pathlib import Path
 from typing import Any
 
 from transformer.cli import flags
 from transformer.cli.lines import print_record, progress_bar
+from transformer.data.cache import READ_ONLY
 
 
 def add_arguments(parser: flags.VerbParser) -> None:
@@ -26,11 +29,16 @@ def add_arguments(parser: flags.VerbParser) -> None:
     "--name", metavar="NAME",
     help="name of the record in RUN/evaluations (default: the split, or files)",
   )  # fmt: skip
+  parser.add_argument(
+    "--output", type=Path, metavar="DIRECTORY",
+    help="store the record here instead of in RUN/evaluations",
+  )  # fmt: skip
   flags.add_search(parser)
   flags.add_sampling(parser)
   flags.add_tokenize(parser, "13a, or as the run's task has it")
   flags.add_batch_size(parser)
   flags.add_weights(parser)
+  flags.add_mesh(parser)
   flags.add_step(parser)
   flags.add_json(parser)
 
@@ -38,8 +46,8 @@ def add_arguments(parser: flags.VerbParser) -> None:
 def run(arguments) -> None:
   """Evaluate a run on held-out data; translations also on files of your own.
 
-  Stores the scores, the outputs and the references in RUN/evaluations. Translations are
-  scored with sacreBLEU.
+  Prints the scores, and stores them with the outputs and the references in
+  RUN/evaluations. Translations are scored with sacreBLEU.
   """
   import jax
   import jax.numpy as jnp
@@ -54,12 +62,15 @@ def run(arguments) -> None:
   if bool(arguments.source) != bool(arguments.reference):
     raise ValueError("give both --source and --reference, or neither")
   if arguments.source:
-    files = str(arguments.source), str(arguments.reference)
-    data = ParallelText(*files, test_source=files[0], test_target=files[1])
+    texts = str(arguments.source), str(arguments.reference)
+    data = ParallelText(*texts, test_source=texts[0], test_target=texts[1])
     split = "test"
   name = arguments.name or ("files" if arguments.source else split)
   if Path(name).name != name or name.startswith("."):
     raise ValueError(f"--name: expected a plain file name, got {name!r}")
+  if arguments.output is not None:
+    make_directory(arguments.output)
+  check_data(data, split, run.path)
   if isinstance(run.config.task, Translation):
     record, outputs, references = evaluate_translation(arguments, run, data, split)
   elif arguments.source:
@@ -79,10 +90,54 @@ def run(arguments) -> None:
     "weights": arguments.weights,
     "precision": jnp.dtype(run.config.precision.dtype).name,
   }
-  folder = run.path / "evaluations"
-  folder.mkdir(exist_ok=True)
-  write_record(folder, name, record, outputs, references)
+  files = record_files(name, record, outputs, references)
   print_record(record, arguments.json)
+  if arguments.output is not None:
+    write_files(arguments.output, files)
+    return
+  folder = run.path / "evaluations"
+  try:
+    make_directory(folder)
+    write_files(folder, files)
+  except OSError as error:
+    if error.errno not in READ_ONLY:
+      raise
+    print(
+      f"{folder}: read-only, nothing is stored; name a place with --output DIRECTORY",
+      file=sys.stderr,
+    )
+
+
+def make_directory(path: Path) -> None:
+  """Makes a directory of records.
+
+  Raises:
+    OSError: it cannot be made or written; with the `errno`.
+  """
+  try:
+    path.mkdir(parents=True, exist_ok=True)
+    if not os.access(path, os.W_OK):
+      raise PermissionError(errno.EACCES, os.strerror(errno.EACCES))
+  except OSError as error:
+    raise cannot_be_written(path, error) from None
+
+
+def cannot_be_written(path: Path, error: OSError) -> OSError:
+  """The error of a record's file or directory, with the `errno` of the cause."""
+  result = OSError(f"{path}: cannot be written ({error.strerror})")
+  result.errno = error.errno
+  return result
+
+
+def check_data(data, split: str, path: Path) -> None:
+  """Raises OSError if the text that the run in `path` would be scored on is missing."""
+  try:
+    data.open(split)
+  except FileNotFoundError as error:
+    raise FileNotFoundError(
+      f"{error}; the data of {path} is where it was trained, relative to the directory "
+      "of that command; to score other text, give --source and --reference"
+    ) from None
 
 
 def evaluate_translation(arguments, run, data, split: str):
@@ -99,8 +154,9 @@ def evaluate_translation(arguments, run, data, split: str):
   translator = flags.translator_from(arguments, search)
   corpus = corpus_of(data, split, run.tokenizer, run.cache, progress=False)
   int8 = arguments.weights == "int8"
-  params = run.params(arguments.step, int8)
-  loss = run.config.task.held_out_loss(run.module(), params, corpus)
+  devices = translator.searcher.devices
+  params = run.params(arguments.step, int8, devices)
+  loss = run.config.task.held_out_loss(run.module(), params, corpus, devices)
   sources, references = ([pair[side] for pair in pairs] for side in (0, 1))
   with progress_bar(len(pairs)) as bar:
     results = translator.hypotheses(sources, bar.update, seed=arguments.seed)
@@ -114,7 +170,9 @@ def evaluate_translation(arguments, run, data, split: str):
     scored_references = translator.score(sources, references)
     record["search_errors"] = count_search_errors(results, scored_references)
   if int8:
-    float32 = Translator.open(run.path, search, arguments.step, arguments.batch_size)
+    float32 = Translator.open(
+      run.path, search, arguments.step, arguments.batch_size, devices=devices
+    )
     texts = float32.translate(sources, seed=arguments.seed, by_mbr=bool(arguments.mbr))
     outputs_float32 = [text.replace("\n", " ") for text in texts]
     scores = text_scores(outputs_float32, references, tokenize)
@@ -133,11 +191,12 @@ def evaluate_task(arguments, run, data, split: str):
   are those of its evaluation's samples."""
   from transformer.tasks.base import EvaluationInputs
 
-  data.open(split)
-  params = run.params(arguments.step, arguments.weights == "int8")
+  devices = flags.devices_from(arguments)
+  params = run.params(arguments.step, arguments.weights == "int8", devices)
   inputs = EvaluationInputs(
-    run.module(), params, data, run.vocabulary, split, run.cache, sys.stderr.isatty()
-  )
+    run.module(), params, data, run.vocabulary, split, run.cache,
+    sys.stderr.isatty(), devices,
+  )  # fmt: skip
   record, samples = run.config.task.evaluate(inputs)
   return (
     dict(record),
@@ -173,15 +232,26 @@ def count_search_errors(results: list[list], references: list) -> int:
   return sum(reference > best + 1e-4 * max(1.0, -best) for best, reference in pairs)
 
 
-def write_record(
-  folder: Path, name: str, record: dict, outputs: list[str], references: list[str]
-) -> None:
-  """Writes outputs and references, then the record with their SHA-256."""
-  from transformer.runs.directory import write_atomic
-
+def record_files(
+  name: str, record: dict, outputs: list[str], references: list[str]
+) -> dict[str, bytes]:
+  """The files of a record: outputs, references, and the record itself, to which their
+  SHA-256 is added."""
+  files = {}
   for kind, lines in (("outputs", outputs), ("references", references)):
     data = "".join(line.replace("\n", " ") + "\n" for line in lines).encode()
-    suffix = ".txt" if kind == "outputs" else ".reference.txt"
-    write_atomic(folder / f"{name}{suffix}", data)
+    files[f"{name}{'.txt' if kind == 'outputs' else '.reference.txt'}"] = data
     record[f"{kind}_sha256"] = hashlib.sha256(data).hexdigest()
-  write_atomic(folder / f"{name}.json", json.dumps(record, indent=2).encode())
+  files[f"{name}.json"] = json.dumps(record, indent=2).encode()
+  return files
+
+
+def write_files(folder: Path, files: dict[str, bytes]) -> None:
+  """Writes the files of a record, the record itself last."""
+  from transformer.runs.directory import write_atomic
+
+  for name, data in files.items():
+    try:
+      write_atomic(folder / name, data)
+    except OSError as error:
+      raise cannot_be_written(folder / name, error) from None

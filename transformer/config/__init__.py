@@ -17,12 +17,13 @@ from transformer.config.settings import (
   help_asked,
   settings,
 )
-from transformer.config.validation import check, check_at_least, describe
+from transformer.config.validation import check, check_at_least, check_finite, describe
 
 __all__ = [
   "annotations",
   "check",
   "check_at_least",
+  "check_finite",
   "describe",
   "differences",
   "digest",

@@ -161,12 +161,13 @@ def generate(
   key=None,
   seed_b=None,
   samples: int = 1,
+  start_id: int = BOS,
 ) -> Output:
   """Generates outputs one token at a time until all sentences are done.
 
   Args:
     step: `step(token_bw, state) -> (logits_bwv, state)` feeds every output one token,
-      `BOS` first.
+      `start_id` first.
     state: with one hypothesis a sentence, before the first step.
     sampler: chooses each token.
     constraint: limits per sentence.
@@ -177,6 +178,7 @@ def generate(
       of the sentence, the number of the sample and the position of the token, never on
       the rest of the batch.
     samples: outputs per sentence, `w`.
+    start_id: the token before the first of an output.
 
   Returns:
     `samples` outputs a sentence, in the order drawn. Scores are log-probabilities under
@@ -194,7 +196,7 @@ def generate(
     return (s.t < capacity) & ~jnp.all(s.done_bw)
 
   def advance(s: _Loop) -> _Loop:
-    last_bw = last_token(s.token_bwt, s.t, BOS)
+    last_bw = last_token(s.token_bwt, s.t, start_id)
     now = DecodeState(s.cache, state.encoded, state.index + s.t)
     logits_bwv, (cache, *_) = step(last_bw, now)
     choice_bwv = constraint.restrict(logits_bwv, s.t)

@@ -47,6 +47,15 @@ class GELU(FeedForward):
 
 
 @dataclasses.dataclass(frozen=True)
+class SiLU(FeedForward):
+  """Swish(x W1 + b1) W2 + b2, with Swish(x) = x sigmoid(x) (Ramachandran et al. 2017;
+  SiLU in Hendrycks and Gimpel 2016)."""
+
+  def activate(self, x_btf):
+    return nn.silu(x_btf)
+
+
+@dataclasses.dataclass(frozen=True)
 class SwiGLU(FeedForward):
   """(Swish(x W1) ⊗ x V) W2, without biases (Shazeer 2020, eq. 6).
 

@@ -97,6 +97,8 @@ class BatchNorm(Norm):
     if mod.is_initializing():
       self.update_averages(mod, mean_d, variance_d)
     elif train:
+      # Padding is in no average, and would grow from norm to norm where it differs.
+      x = jnp.where(real_bt[:, :, None], x, 0.0)
       weight_bt1 = real_bt[:, :, None].astype(jnp.float32)
       count = jnp.maximum(jnp.sum(weight_bt1), 1.0)
       old_mean_d, old_variance_d = mean_d, variance_d

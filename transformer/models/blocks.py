@@ -41,6 +41,9 @@ class Stack(Model):
     norm: normalisation around each sublayer.
     residual: where the norm stands: after the sublayer, as in the paper, or before.
     feed_forward: the feed-forward sublayer.
+    biases: adds biases to the projections of attention; the paper has none.
+    embedding_norm: normalises the embedded tokens with their positions; the paper does
+      not.
     unroll: how many layers are compiled as one block; speed alone.
     remat: what a layer keeps for the backward pass; memory and speed alone.
     kernel: the attention kernel in training; speed alone.
@@ -59,6 +62,8 @@ class Stack(Model):
   norm: Norm = LayerNorm()
   residual: Residual = Residual()
   feed_forward: FeedForward = FeedForward()
+  biases: bool = False
+  embedding_norm: Norm = Norm()
   unroll: int = 1
   remat: Remat = Remat()
   kernel: Kernel = Kernel()
@@ -116,14 +121,26 @@ class FeedForwardNetwork(nn.Module):
     return self.c.feed_forward(self, x_btd, self.c.d_ff, train)
 
 
-class PositionEncoding(nn.Module):
-  """Positions on the embeddings, then dropout on the sum (§3.5, §5.4)."""
+class EmbeddingNorm(nn.Module):
+  """The norm of embedded tokens."""
 
   c: Stack
 
   @nn.compact
-  def __call__(self, x_btd, pos_bt, train: bool = False):
+  def __call__(self, x_btd, real_bt, train: bool):
+    return self.c.embedding_norm(self, x_btd, real_bt, train)
+
+
+class PositionEncoding(nn.Module):
+  """Positions on the embeddings, then the norm of embeddings, then dropout (§3.5,
+  §5.4)."""
+
+  c: Stack
+
+  @nn.compact
+  def __call__(self, x_btd, pos_bt, train: bool = False, real_bt=None):
     x_btd = self.c.position.embed(self, x_btd, pos_bt)
+    x_btd = EmbeddingNorm(self.c, name="norm")(x_btd, real_bt, train)
     return dropout(self, x_btd, self.c.dropout, train)
 
 
@@ -151,7 +168,7 @@ class FinalNorm(nn.Module):
 
 def key_value(c: Stack) -> KeyValue:
   """Keys and values of `c`'s sizes."""
-  return KeyValue(c.heads, c.key_width, c.value_width)
+  return KeyValue(c.heads, c.key_width, c.value_width, c.biases)
 
 
 def attention(
@@ -168,6 +185,7 @@ def attention(
     key_value,
     c.kernel,
     causal,
+    c.biases,
   )
 
 

@@ -12,6 +12,7 @@ import jax
 from transformer import config as configs
 from transformer import tree
 from transformer.experiment import Config
+from transformer.inference.devices import Devices
 from transformer.runs import warm_start
 from transformer.runs.directory import claim
 from transformer.runs.errors import explain
@@ -103,6 +104,7 @@ class Trainer:
     self.init = init_state(self.module, example, optimizer, init_key, config.ema)
     self.abstract = abstract_state(self.init, mesh)
     self.sharding = batch_sharding(mesh)
+    self.devices = Devices(mesh if mesh.size > 1 else None)
     loss = functools.partial(self.task.loss, self.module)
     self.step = step_program(
       loss, optimizer, self.abstract, config.ema, config.accumulate
@@ -245,7 +247,7 @@ class Trainer:
       with log.paused(), interrupt.raising():
         inputs = EvaluationInputs(
           self.module, state.eval_params, config.data, run.vocabulary, "val", run.cache,
-          shows_bars(),
+          shows_bars(), self.devices,
         )  # fmt: skip
         scores, samples = self.task.evaluate(inputs)
     except InterruptedError:

@@ -57,12 +57,22 @@ def match_params(params: Any, parent: Any) -> Match:
 def check_any_match(params: Any, parent: Any, model: str, run: str) -> None:
   """Raises ValueError where `run`, with the parameters `parent`, has none that `params`
   of a `model` could start from."""
-  if not match_params(params, parent).same:
+  match = match_params(params, parent)
+  if match.other_shape and not match.same:
+    there, here = (tree.paths(part) for part in (parent, params))
+    examples = [
+      f"{path} is {there[path].shape} there and {here[path].shape} here"
+      for path in match.other_shape[:3]
+    ]
+    raise ValueError(
+      f"--config.init: {run} and this {model} have no parameter of the same shape in "
+      f"common: {'; '.join(examples)}; choose another run, or its sizes"
+    )
+  if not match.same:
     theirs, ours = (summarise(tuple(tree.paths(part))) for part in (parent, params))
     raise ValueError(
       f"--config.init: {run} and this {model} have no parameter in common: there, "
-      f"{theirs}; here, {ours}, or in other shapes; choose another run, or this one's "
-      "model and sizes"
+      f"{theirs}; here, {ours}; choose another run, or this one's model"
     )
 
 

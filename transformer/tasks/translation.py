@@ -12,7 +12,8 @@ from transformer.data.batching import Batching, Shape
 from transformer.data.corpus import Corpus
 from transformer.data.pipeline import fill
 from transformer.data.sources.base import Source
-from transformer.data.tokenizer import SentencePiece, Tokenizer
+from transformer.data.tokenizer import Tokenizer, TokenizerRecipe
+from transformer.inference.devices import Devices
 from transformer.inference.search import Search, Searcher
 from transformer.models.base import Model
 from transformer.tasks.base import (
@@ -58,7 +59,7 @@ class Translation(Task):
   def check(self, model: Model) -> None:
     bleu_metric(self.tokenize, "--config.task.tokenize")
 
-  def make_vocabulary(self, data: Source, recipe: SentencePiece) -> bytes:
+  def make_vocabulary(self, data: Source, recipe: TokenizerRecipe) -> bytes:
     pairs = data.open("train")
 
     def texts():
@@ -104,11 +105,13 @@ class Translation(Task):
     module, params, tokenizer = inputs.module, inputs.params, inputs.vocabulary
     data, split = inputs.data, inputs.split
     corpus = corpus_of(data, split, tokenizer, inputs.cache, progress=False)
-    scores: Scores = {"loss": self.held_out_loss(module, params, corpus)}
+    devices = inputs.devices
+    scores: Scores = {"loss": self.held_out_loss(module, params, corpus, devices)}
     pairs = data.open(split)
     sources = [pairs[i].source for i in range(len(pairs))]
     references = [pairs[i].target for i in range(len(pairs))]
-    searcher = Searcher(module, params, self.search)
+    search = dataclasses.replace(self.search, prefix=tokenizer.prefix)
+    searcher = Searcher(module, params, search, devices=devices)
     with tqdm.tqdm(
       total=len(pairs), desc=split, unit=" sentences", leave=False,
       disable=not inputs.progress,
@@ -117,9 +120,11 @@ class Translation(Task):
     scores |= text_scores(outputs, references, self.tokenize)
     return scores, Samples(tuple(zip(sources, outputs, references, strict=True)))
 
-  def held_out_loss(self, module, params, corpus: Corpus) -> float:
+  def held_out_loss(
+    self, module, params, corpus: Corpus, devices: Devices = Devices()
+  ) -> float:
     """Mean cross-entropy in nats per token, without smoothing and dropout."""
-    return float(mean_loss(self, module, params, corpus).value)
+    return float(mean_loss(self, module, params, corpus, devices).value)
 
 
 def corpus_of(
