@@ -149,7 +149,8 @@ def place(tmp_path_factory):
   place = tmp_path_factory.mktemp("pages")
   for name in ("configs", "train.py"):
     (place / name).symlink_to(ROOT / name)
-  (place / "dates.txt").write_text("6. září 2030\n", encoding="utf-8")
+  for name in ("dates.txt", "news.en"):
+    (place / name).write_text("6. září 2030\n", encoding="utf-8")
   for name, config in RUNS.items():
     run = prepare(config, place / "runs" / name)
     params = jax.tree.map(random_array, run.abstract_params())
@@ -193,6 +194,11 @@ def test_a_command_works(command, place, monkeypatch, capsys):
     with pytest.raises(SystemExit) as end:
       training_command.entry()
     status = end.value.code
+  elif "--mesh" in rest and rest[0] != "plan":
+    # A process has one number of devices.
+    environment = {**os.environ, "PYTHONPATH": str(ROOT), "JAX_NUM_CPU_DEVICES": "2"}
+    line = [sys.executable, "-m", "transformer.cli", *rest]
+    status = subprocess.run(line, env=environment).returncode
   elif PARSED & {*rest[:1]}:
     status = 0 if cli.parse(rest).run else 1
   else:
