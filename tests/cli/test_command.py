@@ -116,6 +116,14 @@ def test_mistakes_get_one_line(run, call, tmp_path, words, message):
   assert err.startswith("error: ") and err.count("\n") == 1 and message in err
 
 
+@pytest.mark.parametrize("verb", ["translate", "generate", "fill", "classify"])
+def test_without_arguments_the_run_alone_is_asked_for(verb, capsys):
+  with pytest.raises(SystemExit) as end:
+    cli.main([verb])
+  assert end.value.code == 2
+  assert capsys.readouterr().err.endswith("arguments are required: RUN\n")
+
+
 OWN_PENALTY = '''
 import dataclasses
 from pathlib import Path

@@ -68,6 +68,7 @@ def test_a_run_is_complete_in_itself(whole, tmp_path):
   report = (whole / "report.md").read_text()
   assert f"transformer translate {whole}" in report
   assert f"transformer average {whole} --last 3\n" in report
+  assert f"tensorboard --logdir {whole}/tensorboard    # after pip install" in report
 
 
 class Now(trainer.Interrupt):

@@ -25,6 +25,12 @@ class VerbParser(argparse.ArgumentParser):
     super().__init__(*arguments, **settings)
     self._families: list[tuple[str, str, str]] = []
 
+  def add_argument(self, *names, **settings):
+    # Without a default, argparse's error would call even an optional list required.
+    if settings.get("nargs") == "*":
+      settings.setdefault("default", [])
+    return super().add_argument(*names, **settings)
+
   def add_recipe_argument(self, flag: str, family: str, text: str, **settings) -> None:
     """A flag that takes a member of a recipe family, named `module:Class`."""
     self.add_argument(flag, metavar="RECIPE", help=f"{text}; see below", **settings)

@@ -20,7 +20,7 @@ def add_arguments(parser: flags.VerbParser) -> None:
   )
   parser.add_argument(
     "--device", default="h200", metavar="TYPE",
-    help="h200 (default), a100, v5p, or cpu for this machine",
+    help="h200 (default), h100, b200, rtx4090, a100, v5p, or cpu for this machine",
   )  # fmt: skip
   flags.add_json(parser)
   parser.set_defaults(overrides=[])

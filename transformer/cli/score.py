@@ -36,6 +36,9 @@ def add_arguments(parser: flags.VerbParser) -> None:
     help="print one JSON object per line: source, text, score, logprob, tokens, "
     "token_logprobs",
   )  # fmt: skip
+  parser.add_argument(
+    "--header", action="store_true", help="print the names of the columns first"
+  )
   flags.add_penalty(parser)
   flags.add_batch_size(parser)
   flags.add_weights(parser)
@@ -52,6 +55,8 @@ def run(arguments) -> None:
   """
   from transformer.inference.search import Search
 
+  if arguments.header and arguments.json:
+    raise ValueError("--header names columns; it cannot be combined with --json")
   paths = arguments.source, arguments.reference
   totals = [count_lines(path) for path in paths]
   if None not in totals and totals[0] != totals[1]:
@@ -65,6 +70,8 @@ def run(arguments) -> None:
     search = Search(penalty=flags.penalty_from(arguments))
     translator = flags.translator_from(arguments, search)
     bar = stack.enter_context(progress_bar(totals[0], output.is_terminal))
+    if arguments.header:
+      output.write_lines(["score\tlogprob\ttokens"])
     for chunk in chunks(pairs, lines.CHUNK_LINES):
       sources, references = map(list, zip(*chunk, strict=True))
       hypotheses = translator.score(sources, references, bar.update)

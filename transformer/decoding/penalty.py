@@ -77,6 +77,9 @@ class LengthPower(LengthPenalty):
 
   An alpha of 1 is the mean log-probability of a token, 0 no penalty; a negative one
   favours shorter outputs.
+
+  Attributes:
+    alpha: the exponent.
   """
 
   alpha: float = 1.0

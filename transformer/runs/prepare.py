@@ -68,12 +68,12 @@ def _prepare(config: Config, workdir: Path) -> Run:
     return run
   task, parent = config.task, open_parent(config) if config.init else None
   if parent is None:
+    model = task.make_vocabulary(config.data, config.tokenizer)
     print(
       f"{task.vocabulary_file}: made from the training data",
       file=sys.stderr,
       flush=True,
     )
-    model = task.make_vocabulary(config.data, config.tokenizer)
     run = Run(path, config, task.vocabulary(model, config.tokenizer))
   else:
     config = inherit_tokenizer(config, parent.config)

@@ -55,7 +55,7 @@ def write_report(
     f"transformer evaluate {path} --split test",
     f"transformer average {path} --last {saved}",
     f"transformer info {path}",
-    f"tensorboard --logdir {path / 'tensorboard'}",
+    f"tensorboard --logdir {path / 'tensorboard'}    # after pip install tensorboard",
     "```",
     "",
   ]

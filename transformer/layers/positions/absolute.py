@@ -71,7 +71,11 @@ class ConcatenatedSinusoid(Sinusoid):
 class Tensor2TensorSinusoid(Sinusoid):
   """All sines, then all cosines, of the angles (pos + offset) / base^(i / (d/2 - 1)),
   so that the last wavelength is exactly 2π base: `get_timing_signal_1d` of
-  tensor2tensor, with `start_index` as `offset`; fairseq's, with an offset of 2."""
+  tensor2tensor, with `start_index` as `offset`; fairseq's, with an offset of 2.
+
+  Attributes:
+    offset: added to every position.
+  """
 
   offset: int = 0
 
