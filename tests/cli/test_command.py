@@ -105,6 +105,8 @@ def test_help_has_every_recipe_with_its_formula(capsys):
     (["evaluate", "{run}", "--source", "x"], "give both --source and --reference"),
     (["average", "{run}", "--last", "9"], "--last: expected 1 to 3, got 9"),
     (["average", "{run}", "--last", "2", "--output", "{tmp}"], "already exists"),
+    (["average", "{run}", "--last", "1", "--output", "/dev/null/x"],
+     "/dev/null/x: cannot be written (Not a directory)"),
     (["info", "{tmp}/none"], "not a run"),
     (["--import", "{tmp}/none.py", "info", "{run}"], "none.py: no such Python file"),
   ],

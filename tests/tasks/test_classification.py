@@ -154,6 +154,8 @@ def test_one_bad_image_does_not_cost_the_others(
   bad.write_bytes(b"no image")
   files = [good[0], str(bad), str(tmp_path / "none.png"), good[1]]
   data = b"\n".join([*map(os.fsencode, files), b"\xe4"])
+  (blank,) = Classifier.open(trained).classify(["\u200b"])
+  assert blank == ("\u200b", (), ())
   monkeypatch.setattr(sys, "stdin", io.TextIOWrapper(io.BytesIO(data)))
   words = files if given == "arguments" else []
   assert cli.main(["classify", str(trained), *words]) == 1

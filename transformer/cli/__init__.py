@@ -54,7 +54,7 @@ def main(argv: list[str] | None = None) -> int:
   except BrokenPipeError:
     return streams.die_of_broken_pipe()
   except (ValueError, OSError) as error:
-    print(f"error: {error}", file=sys.stderr)
+    print(f"error: {describe(error)}", file=sys.stderr)
     return 1
   except (MemoryError, RuntimeError) as error:
     if not isinstance(error, MemoryError) and "RESOURCE_EXHAUSTED" not in str(error):
@@ -80,6 +80,13 @@ def parse(argv: list[str] | None) -> argparse.Namespace:
     arguments.texts += rest
   check_words(arguments)
   return arguments
+
+
+def describe(error: Exception) -> str:
+  """The message of an error; of one of the system, the file and the reason."""
+  if isinstance(error, OSError) and error.filename and error.strerror:
+    return f"{error.filename}: {error.strerror}"
+  return str(error)
 
 
 def smaller(arguments: argparse.Namespace) -> str:
