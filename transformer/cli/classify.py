@@ -7,6 +7,7 @@ import sys
 from transformer import config as configs
 from transformer.cli import flags
 from transformer.cli.lines import Output, as_json, chunk_size, chunks, input_items
+from transformer.data.text import is_blank
 
 
 def add_arguments(parser: flags.VerbParser) -> None:
@@ -31,7 +32,7 @@ def run(arguments) -> int:
   """Classify images or texts.
 
   Prints a line per input: the input, then class and probability, separated by tabs; of
-  a blank text, which has no class, the text alone. An input that cannot be read is an
+  a blank line, which has no class, the line alone. An input that cannot be read is an
   error line and exit status 1, after all the others are classified.
   """
   from transformer.runs.classifier import Classifier
@@ -44,10 +45,13 @@ def run(arguments) -> int:
     output = stack.enter_context(Output(None))
     classifier = Classifier.open(arguments.run_path, arguments.step)
     for chunk in chunks(enumerate(items, start=1), chunk_size(arguments.texts)):
-      readable = [item for _, item in chunk if isinstance(item, str)]
-      results = classifier.classify(readable)
+      texts = [item for _, item in chunk if isinstance(item, str)]
+      results = classifier.classify([text for text in texts if not is_blank(text)])
       for number, item in chunk:
-        result = item if isinstance(item, ValueError) else next(results)
+        if isinstance(item, ValueError):
+          result = item
+        else:
+          result = Prediction(item, (), ()) if is_blank(item) else next(results)
         if isinstance(result, Prediction):
           output.write_lines([format_result(result, arguments.top, arguments.json)])
           continue

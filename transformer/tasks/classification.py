@@ -14,7 +14,6 @@ import tqdm
 from transformer.data.batching import Batching, Shape
 from transformer.data.pipeline import steps
 from transformer.data.sources.base import Source
-from transformer.data.text import is_blank
 from transformer.data.vocabulary import Vocabulary, WordVocabulary
 from transformer.inference.batches import group_rows
 from transformer.tasks.base import (
@@ -78,7 +77,7 @@ class Classification(Task):
     self, module, params, vocabulary: Any, inputs: Sequence[str]
   ) -> Iterator[Prediction | Unreadable]:
     """The classes of each input, in order, whatever the others are; `Unreadable` in the
-    place of one that cannot be read. A blank input has no classes."""
+    place of one that cannot be read. A blank text has no classes."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -191,9 +190,6 @@ class ExampleClassification(Classification):
     results: list[Prediction | Unreadable] = []
     rows, indices = [], []
     for i, text in enumerate(inputs):
-      if is_blank(text):
-        results.append(Prediction(text, (), ()))
-        continue
       try:
         examples = self.read([text], vocabulary)
         rows.append(examples.batch(np.zeros(1, np.int64)))
