@@ -36,7 +36,7 @@ def run(arguments) -> int:
   error line and exit status 1, after all the others are classified.
   """
   from transformer.runs.classifier import Classifier
-  from transformer.tasks.classification import Prediction
+  from transformer.tasks.classification import Prediction, Unreadable
 
   configs.check_at_least("--top", arguments.top, 1)
   failures = 0
@@ -49,15 +49,14 @@ def run(arguments) -> int:
       results = classifier.classify([text for text in texts if not is_blank(text)])
       for number, item in chunk:
         if isinstance(item, ValueError):
-          result = item
+          result = Unreadable("", str(item))
         else:
           result = Prediction(item, (), ()) if is_blank(item) else next(results)
         if isinstance(result, Prediction):
           output.write_lines([format_result(result, arguments.top, arguments.json)])
           continue
         failures += 1
-        reason = result if isinstance(result, ValueError) else result.reason
-        print(f"error: input {number:,}: {reason}", file=sys.stderr)
+        print(f"error: input {number:,}: {result.reason}", file=sys.stderr)
   return int(failures > 0)
 
 
