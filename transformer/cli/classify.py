@@ -48,6 +48,7 @@ def run(arguments) -> int:
       texts = [item for _, item in chunk if isinstance(item, str)]
       results = classifier.classify([text for text in texts if not is_blank(text)])
       for number, item in chunk:
+        result: Prediction | Unreadable
         if isinstance(item, ValueError):
           result = Unreadable("", str(item))
         else:
