@@ -83,10 +83,14 @@ def parse(argv: list[str] | None) -> argparse.Namespace:
 
 
 def describe(error: Exception) -> str:
-  """The message of an error; of one of the system, the file and the reason."""
-  if isinstance(error, OSError) and error.filename and error.strerror:
-    return f"{error.filename}: {error.strerror}"
-  return str(error)
+  """The message of an error, on one line; of one of the system, where and why."""
+  text = str(error)
+  if isinstance(error, OSError) and error.strerror:
+    if error.filename is None:  # what printing raises
+      streams.discard_output()
+    name = error.filename or "standard output"
+    text = f"{name}: {error.strerror}"
+  return text.replace("\n", "\\n")
 
 
 def smaller(arguments: argparse.Namespace) -> str:
