@@ -141,6 +141,15 @@ def test_closed_streams(run, lines, call):
     assert found == (status, out, err), close
 
 
+@pytest.mark.parametrize("unbuffered", ["", "1"])
+def test_a_full_disk_under_standard_output(run, unbuffered):
+  script = f'PYTHONUNBUFFERED={unbuffered} $T info "$1" --json > /dev/full'
+  done = shell(script, run)
+  assert done.returncode == 1 and done.stderr.count(b"\n") == 1
+  assert done.stderr.startswith(b"error: standard output: ")
+  assert b"No space left on device" in done.stderr
+
+
 def test_a_reader_that_goes_away_is_no_error(run, tmp_path):
   script = '$T info "$1" | true; echo "${PIPESTATUS[0]}"'
   done = shell(script, run)

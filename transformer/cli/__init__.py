@@ -56,7 +56,7 @@ def main(argv: list[str] | None = None) -> int:
   except BrokenPipeError:
     return streams.die_of_broken_pipe()
   except (ValueError, OSError) as error:
-    print(f"error: {error}", file=sys.stderr)
+    print(f"error: {describe(error)}", file=sys.stderr)
     return 1
   except (MemoryError, RuntimeError) as error:
     if not isinstance(error, MemoryError) and "RESOURCE_EXHAUSTED" not in str(error):
@@ -82,6 +82,17 @@ def parse(argv: list[str] | None) -> argparse.Namespace:
     arguments.texts += rest
   check_words(arguments)
   return arguments
+
+
+def describe(error: Exception) -> str:
+  """The message of an error, on one line; of one of the system, where and why."""
+  text = str(error)
+  if isinstance(error, OSError) and error.strerror:
+    if error.filename is None:  # what printing raises
+      streams.discard_output()
+    name = error.filename or "standard output"
+    text = f"{name}: {error.strerror}"
+  return text.replace("\n", "\\n")
 
 
 def smaller(arguments: argparse.Namespace) -> str:

@@ -35,12 +35,15 @@ def run(arguments) -> None:
   # The name of `.` is that of the directory it stands for.
   path = Path(os.path.abspath(run.path))
   output = arguments.output or path.with_name(path.name + "-averaged")
-  if output.exists():
+  if os.path.lexists(output):
     raise ValueError(f"{output}: already exists; give another --output")
-  params = tree.average([run.params(step) for step in steps])
   scratch = output.with_name(f".{output.name}.{os.getpid()}")
   try:
     scratch.mkdir(parents=True)
+  except OSError as error:
+    raise OSError(f"{output}: cannot be written ({error.strerror})") from None
+  try:
+    params = tree.average([run.params(step) for step in steps])
     for name in ("config.json", run.config.task.vocabulary_file):
       shutil.copy(run.path / name, scratch / name)
     with Checkpoints(scratch / "checkpoints") as checkpoints:

@@ -7,6 +7,7 @@ import sys
 from transformer import config as configs
 from transformer.cli import flags
 from transformer.cli.lines import Output, as_json, chunk_size, chunks, input_items
+from transformer.data.text import is_blank
 
 
 def add_arguments(parser: flags.VerbParser) -> None:
@@ -32,11 +33,11 @@ def run(arguments) -> int:
   """Classify images or texts.
 
   Prints a line per input: the input, then class and probability, separated by tabs; of
-  a blank text, which has no class, the text alone. An input that cannot be read is an
+  a blank line, which has no class, the line alone. An input that cannot be read is an
   error line and exit status 1, after all the others are classified.
   """
   from transformer.runs.classifier import Classifier
-  from transformer.tasks.classification import Prediction
+  from transformer.tasks.classification import Prediction, Unreadable
 
   configs.check_at_least("--top", arguments.top, 1)
   failures = 0
@@ -47,16 +48,19 @@ def run(arguments) -> int:
       arguments.run_path, arguments.step, flags.devices_from(arguments)
     )
     for chunk in chunks(enumerate(items, start=1), chunk_size(arguments.texts)):
-      readable = [item for _, item in chunk if isinstance(item, str)]
-      results = classifier.classify(readable)
+      texts = [item for _, item in chunk if isinstance(item, str)]
+      results = classifier.classify([text for text in texts if not is_blank(text)])
       for number, item in chunk:
-        result = item if isinstance(item, ValueError) else next(results)
+        result: Prediction | Unreadable
+        if isinstance(item, ValueError):
+          result = Unreadable("", str(item))
+        else:
+          result = Prediction(item, (), ()) if is_blank(item) else next(results)
         if isinstance(result, Prediction):
           output.write_lines([format_result(result, arguments.top, arguments.json)])
           continue
         failures += 1
-        reason = result if isinstance(result, ValueError) else result.reason
-        print(f"error: input {number:,}: {reason}", file=sys.stderr)
+        print(f"error: input {number:,}: {result.reason}", file=sys.stderr)
   return int(failures > 0)
 
 

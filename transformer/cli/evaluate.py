@@ -92,19 +92,30 @@ def run(arguments) -> None:
     "precision": jnp.dtype(run.config.precision.dtype).name,
   }
   files = record_files(name, record, outputs, references)
-  print_record(record, arguments.json)
-  if arguments.output is not None:
-    write_files(arguments.output, files)
-    return
-  folder = run.path / "evaluations"
   try:
-    make_directory(folder)
-    write_files(folder, files)
+    print_record(record, arguments.json)
+  finally:  # even where nobody reads what is printed
+    store(arguments.output, run.path / "evaluations", files)
+
+
+def store(output: Path | None, default: Path, files: dict[str, bytes]) -> None:
+  """Writes a record to `output`, or to the run's own directory of records, which may be
+  read-only.
+
+  Raises:
+    OSError: it cannot be written.
+  """
+  if output is not None:
+    write_files(output, files)
+    return
+  try:
+    make_directory(default)
+    write_files(default, files)
   except OSError as error:
     if error.errno not in READ_ONLY:
       raise
     print(
-      f"{folder}: read-only, nothing is stored; name a place with --output DIRECTORY",
+      f"{default}: read-only, nothing is stored; name a place with --output DIRECTORY",
       file=sys.stderr,
     )
 

@@ -242,6 +242,8 @@ def search_from(arguments, n_best: int | None = None, stream: bool = False):
   ):
     if value is not None:
       configs.check_at_least(flag, value, minimum)
+      if value >= 2**31:
+        raise ValueError(f"{flag}: expected less than 2**31, got {value}")
   if arguments.max_length is not None and arguments.max_length < arguments.min_length:
     raise ValueError(
       f"--max-length {arguments.max_length} is below --min-length "

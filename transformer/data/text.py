@@ -37,14 +37,15 @@ INVISIBLE = frozenset(
 def is_visible(character: str) -> bool:
   """Whether a character is drawn.
 
-  Separators (Z), controls (Cc), formats (Cf) but for those that are drawn, surrogates
-  (Cs), noncharacters and what Unicode says to ignore are not. Private-use (Co) and
-  unassigned (Cn) characters are: a font or a newer Unicode may know them.
+  Separators (Z), controls (Cc), formats (Cf) but for those that are drawn,
+  noncharacters and what Unicode says to ignore are not. Private-use (Co) and unassigned
+  (Cn) characters are: a font or a newer Unicode may know them; so are surrogates (Cs),
+  which are no text and are to be refused (`check_text`).
   """
   category = unicodedata.category(character)
   if category == "Cf":
     return character in VISIBLE_FORMATS
-  if category[0] == "Z" or category in ("Cc", "Cs") or character in INVISIBLE:
+  if category[0] == "Z" or category == "Cc" or character in INVISIBLE:
     return False
   code = ord(character)
   return not (0xFDD0 <= code <= 0xFDEF or code & 0xFFFE == 0xFFFE)
