@@ -148,9 +148,13 @@ class Config:
     `weights` are those of `training.state.abstract_weights`.
     """
     rule = self.optimizer.transform(
-      lambda count: self.schedule(count + 1, self.model.width), weights
+      lambda count: self.learning_rate(count + 1), weights
     )
     return frozen(rule, self.freeze)
+
+  def learning_rate(self, step):
+    """The rate of update number `step`, counted from 1; it may be traced."""
+    return self.schedule(step, self.model.width, self.steps)
 
 
 RESUMABLE_CHANGES = frozenset(

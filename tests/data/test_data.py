@@ -7,8 +7,9 @@ import itertools
 import numpy as np
 import pytest
 
+from transformer import config as configs
 from transformer.batch import BOS, EOS, PAD
-from transformer.data.batching import Grouped, Packed, pack
+from transformer.data.batching import Grouped, Packed, Rows, pack
 from transformer.data.corpus import Corpus
 from transformer.data.pipeline import batches, fill
 from transformer.data.sources.base import split_of
@@ -181,7 +182,7 @@ BATCHINGS = [
 @pytest.mark.parametrize("batching", BATCHINGS, ids=lambda b: type(b).__name__)
 def test_every_epoch_has_every_example_once_in_an_order_of_its_own(corpus, batching):
   plan = batching.plan(corpus.lengths_n2, seed=3)
-  assert plan.dropped == 0
+  assert len(plan.left_out) == 0
   orders = []
   for epoch in range(3):
     steps = range(epoch * plan.batches, (epoch + 1) * plan.batches)
@@ -234,10 +235,43 @@ def test_starting_later_gives_the_tail(corpus):
 
 def test_what_does_not_fit_is_left_out_and_counted():
   lengths = np.array([[3, 4], [1, 5], [5, 1], [20, 3], [4, 4], [16, 16]], np.int32)
-  assert Grouped(tokens=16, lengths=(8, 16)).plan(lengths, 0).dropped == 3
-  assert Packed(tokens=16, length=8).plan(lengths, 0).dropped == 4
-  with pytest.raises(ValueError, match=r"1 usable examples .*one batch of 2 rows"):
-    Grouped(tokens=16, lengths=(8,)).plan(lengths[:2], 0)
+  left_out = Grouped(tokens=16, lengths=(8, 16)).plan(lengths, 0).left_out
+  assert (left_out.short_n.tolist(), left_out.long_n.tolist()) == ([1, 2], [3])
+  left_out = Packed(tokens=16, length=8).plan(lengths, 0).left_out
+  assert (left_out.short_n.tolist(), left_out.long_n.tolist()) == ([1, 2], [3, 5])
+  assert left_out.notes("pairs", "one side is empty", lambda i: f"in line {i}") == [
+    "2 pairs left out: one side is empty, the first in line 1",
+    "2 pairs left out: longer than 8 tokens (batching.length), the first in line 3",
+  ]
+  message = r"none of the 3 .*: 2 are empty, 1 are longer than 16 tokens \(batching.l"
+  with pytest.raises(ValueError, match=message):
+    Grouped(tokens=16, lengths=(8, 16)).plan(lengths[1:4], 0)
+
+
+@pytest.mark.parametrize(
+  "batching, rows",
+  [
+    (Grouped(2048, (12, 16, 24, 48)), [168, 128, 80, 40]),
+    (Grouped(2048, (12, 16, 24, 48), row_multiple=1), [170, 128, 85, 42]),
+    (Grouped(600, (12, 100)), [48, 6]),
+    (Packed(4200, 64), [64]),
+    (Packed(192, 64), [3]),
+    (Rows(30), [30]),
+  ],
+)
+def test_rows_are_a_multiple_where_as_many_fit(batching, rows):
+  assert [shape.rows for shape in batching.shapes] == rows
+
+
+@pytest.mark.parametrize("count", [1, 2, 10])
+@pytest.mark.parametrize(
+  "batching", [Grouped(1024, (8, 16)), Packed(1024, 32), Rows(64)], ids=configs.written
+)
+def test_a_corpus_smaller_than_a_batch_is_filled_up_with_padding(batching, count):
+  plan = batching.plan(np.full((count, 2), 5), 0)
+  assert [plan.examples(step).tolist() for step in (0, 1)] == [[*range(count)]] * 2
+  with pytest.raises(ValueError, match=r"--config.data: none of the 0 training ex"):
+    batching.plan(np.zeros((0, 2), np.int32), 0)
 
 
 @pytest.mark.parametrize(

@@ -47,7 +47,7 @@ def train(config: Config, workdir: Path) -> int:
   """
   path = Path(workdir)
   mesh = config.mesh.build()
-  check_batches(mesh.shape, config.batching.shapes, config.accumulate)
+  check_batches(mesh.shape, config.batching, config.accumulate)
   check_model(config)
   with claim(path, "config.json", "run") as lock:
     compiled = state = None

@@ -1,6 +1,7 @@
 """Translation: pairs of texts, smoothed cross-entropy, BLEU on raw references."""
 
 import dataclasses
+import functools
 from pathlib import Path
 from typing import Any
 
@@ -71,11 +72,8 @@ class Translation(Task):
       f"{plan.batches:,} steps an epoch, {fill(plan, corpus.lengths_n2):.0%} of slots "
       f"filled, shapes {len(plan.shapes)}"
     ]
-    if plan.dropped:
-      notes.append(
-        f"{plan.dropped:,} pairs left out: one side is empty or longer than batching "
-        "allows"
-      )
+    locate = functools.partial(data.locate, "train")
+    notes += plan.left_out.notes("pairs", "one side is empty", locate)
     return training_data_of(corpus, plan, notes)
 
   def example(self, shape: Shape) -> Pairs:

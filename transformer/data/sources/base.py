@@ -32,6 +32,10 @@ class Source(abc.ABC):
   def fingerprint(self, split: str) -> str:
     """SHA-256 that changes whenever the text of a split changes."""
 
+  def locate(self, split: str, i: int) -> str:
+    """Where example `i` of a split is, for the reader: `in line 812`."""
+    return f"is number {i + 1:,}"
+
 
 @dataclasses.dataclass(frozen=True)
 class TextSource(Source):
