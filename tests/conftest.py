@@ -83,9 +83,9 @@ def language_run_copy(language_run, tmp_path) -> Path:
 def tiny_tokenizer(tmp_path_factory):
   """The tokenizer of `tests.tiny.TINY`."""
   from tests.tiny import TINY
-  from transformer.data.tokenizer import Tokenizer
+  from transformer.data.tokenizer import SentencePieceTokenizer
 
-  return Tokenizer(TINY.task.make_vocabulary(TINY.data, TINY.tokenizer))
+  return SentencePieceTokenizer(TINY.task.make_vocabulary(TINY.data, TINY.tokenizer))
 
 
 def finished(name: str, tmp_path_factory) -> Path:

@@ -16,7 +16,7 @@ from transformer.data.sources.base import split_of
 from transformer.data.sources.dates import FORMS, LOCALES, Dates, write
 from transformer.data.sources.multi30k import Multi30k
 from transformer.data.sources.parallel_text import ParallelText
-from transformer.data.tokenizer import SentencePiece, Tokenizer
+from transformer.data.tokenizer import SentencePiece, SentencePieceTokenizer
 
 
 def test_no_written_date_stands_for_two_days():
@@ -121,7 +121,9 @@ def test_multi30k_is_whole(multi30k):
 def tokenizer():
   data = Dates(examples=400).open("train")
   texts = [text for pair in data for text in pair]
-  return Tokenizer(SentencePiece(vocabulary=700, split_digits=True).train(texts))
+  return SentencePieceTokenizer(
+    SentencePiece(vocabulary=700, split_digits=True).train(texts)
+  )
 
 
 def test_text_comes_back_as_it_went_in(tokenizer):
@@ -142,13 +144,15 @@ def test_training_a_tokenizer_is_deterministic_and_its_size_is_checked(tokenizer
   data = Dates(examples=400).open("train")
   texts = [text for pair in data for text in pair]
   again = SentencePiece(vocabulary=700, split_digits=True).train(texts)
-  assert Tokenizer(again).sha256 == tokenizer.sha256 and tokenizer.size == 700
+  assert (
+    SentencePieceTokenizer(again).sha256 == tokenizer.sha256 and tokenizer.size == 700
+  )
   with pytest.raises(ValueError, match=r"vocabulary: 50,000 is more .* at most"):
     SentencePiece(vocabulary=50_000).train(texts)
   with pytest.raises(ValueError, match=r"vocabulary: 270 "):
     SentencePiece(vocabulary=270).train(texts)
   with pytest.raises(ValueError, match="damaged"):
-    Tokenizer(tokenizer.model[:100])
+    SentencePieceTokenizer(tokenizer.model[:100])
 
 
 @pytest.fixture(scope="module")

@@ -20,7 +20,13 @@ from transformer.layers.embedding import (
   Tying,
   Untied,
 )
-from transformer.layers.feedforward import GELU, FeedForward, NoFeedForward, SwiGLU
+from transformer.layers.feedforward import (
+  GELU,
+  FeedForward,
+  NoFeedForward,
+  SiLU,
+  SwiGLU,
+)
 from transformer.layers.norms import BatchNorm, LayerNorm, Norm, RMSNorm
 from transformer.layers.residual import NoResidual, PreNorm, Residual
 from transformer.layers.scores import Additive, Bilinear, Dot, Score, SharedQueryKey
@@ -161,9 +167,10 @@ def test_residuals_are_the_papers(residual, oracle):
       ["w1", "w1_bias", "w2", "w2_bias"],
     ),
     (GELU(), feedforward_oracle.gelu_network, ["w1", "w1_bias", "w2", "w2_bias"]),
+    (SiLU(), feedforward_oracle.silu_network, ["w1", "w1_bias", "w2", "w2_bias"]),
     (SwiGLU(), feedforward_oracle.swiglu_network, ["w1", "v", "w2"]),
   ],
-  ids=["relu", "gelu", "swiglu"],
+  ids=["relu", "gelu", "silu", "swiglu"],
 )
 def test_feed_forward_networks_are_their_papers(network, oracle, names):
   x = random(8, B, T, D)

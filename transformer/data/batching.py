@@ -108,7 +108,9 @@ class Grouped(Batching):
   """One example a row; examples of like length share a batch, so little is padding.
 
   Attributes:
-    lengths: the shapes: an example takes the smallest that holds its longer side.
+    tokens: slots of a batch on each side, padding included.
+    lengths: of the rows, one shape each: an example takes the smallest that holds its
+      longer side; longer ones are left out.
     row_multiple: the rows of every shape are as many as `tokens` holds, rounded down to
       a multiple of this, so that they divide over devices and the result does not
       depend on how many there are; where `tokens` holds fewer, they are not rounded
@@ -152,7 +154,8 @@ class Packed(Batching):
   has room; one shape. Attention does not cross from one example to another.
 
   Attributes:
-    length: slots of a row.
+    tokens: slots of a batch on each side, padding included.
+    length: slots of a row on each side; longer examples are left out.
     row_multiple: as in `Grouped`.
   """
 
@@ -182,7 +185,11 @@ class Packed(Batching):
 @dataclasses.dataclass(frozen=True)
 class Rows(Batching):
   """Examples that all have one shape, such as images: each is a row of one slot, so
-  `tokens` is the number of examples in a batch. No length is too long."""
+  `tokens` is the number of examples in a batch. No length is too long.
+
+  Attributes:
+    tokens: examples of a batch.
+  """
 
   tokens: int = 128
 

@@ -48,6 +48,7 @@ def beam_search(
   beam: int,
   penalty: LengthPenalty = GNMT(),
   n_best: int = 1,
+  start_id: int = BOS,
 ) -> Output:
   """The best outputs of every sentence under a length penalty (§6.1).
 
@@ -68,7 +69,7 @@ def beam_search(
 
   Args:
     step: `step(token_bw, state) -> (logits_bwv, state)` feeds every hypothesis one
-      token, `BOS` first.
+      token, `start_id` first.
     state: with one hypothesis a sentence, before the first step.
     constraint: limits per sentence.
     capacity: the most tokens any sentence may take, `EOS` counted (static); a larger
@@ -78,6 +79,7 @@ def beam_search(
       `coverage_bws`.
     n_best: how many of the w returned hypotheses early stopping must not change; the
       others are the best that had been found by then.
+    start_id: the token before the first of an output.
 
   Returns:
     w hypotheses a sentence, best first. Ties between candidates are broken by the rank
@@ -93,7 +95,7 @@ def beam_search(
     return (s.t < capacity) & ~jnp.all(s.done_b)
 
   def advance(s: _Loop) -> _Loop:
-    last_bw = last_token(s.live.token_bwt, s.t, BOS)
+    last_bw = last_token(s.live.token_bwt, s.t, start_id)
     now = DecodeState(s.cache, state.encoded, state.index + s.t, s.coverage_bws)
     logits_bwv, (cache, _, _, coverage_bws) = step(last_bw, now)
     # First among the candidates, the greedy hypothesis is also first among those that

@@ -65,18 +65,23 @@ class KeyValue(nn.Module):
   heads: int
   d_k: int
   d_v: int
+  biases: bool = False
 
   @nn.compact
   def __call__(self, x_bsd):
     """Keys `[b, s, h, k]` and values `[b, s, h, k]` (of width d_k and d_v)."""
-    k_bshk = project(self, "k", "bsd,dhk->bshk", x_bsd, h=self.heads, k=self.d_k)
-    v_bshk = project(self, "v", "bsd,dhk->bshk", x_bsd, h=self.heads, k=self.d_v)
-    return k_bshk, v_bshk
+
+    def heads(name, width):
+      return project(
+        self, name, "bsd,dhk->bshk", x_bsd, bias=self.biases, h=self.heads, k=width
+      )
+
+    return heads("k", self.d_k), heads("v", self.d_v)
 
 
 class Attention(nn.Module):
-  """Multi-head attention to keys and values that are computed already, without biases
-  (§3.2.2).
+  """Multi-head attention to keys and values that are computed already (§3.2.2). With
+  `biases`, queries and the output have biases, which the paper's have not.
 
   `key_value` made the keys; a score recipe may use it for the queries too. `causal`
   states that the mask also hides later tokens.
@@ -90,6 +95,7 @@ class Attention(nn.Module):
   key_value: KeyValue | None = None
   kernel: Kernel = Kernel()
   causal: bool = False
+  biases: bool = False
 
   @nn.compact
   def __call__(self, x_btd, k_bshk, v_bshk, tokens: TokenContext, train: bool = False):
@@ -133,7 +139,8 @@ class Attention(nn.Module):
       y_bthk, weights_bhts = self.plain(inputs, train)
     else:
       y_bthk, weights_bhts = fused(), None
-    y_btd = project(self, "o", "bthk,hkd->btd", y_bthk, d=x_btd.shape[-1])
+    d = x_btd.shape[-1]
+    y_btd = project(self, "o", "bthk,hkd->btd", y_bthk, bias=self.biases, d=d)
     return y_btd, weights_bhts
 
   def plain(self, inputs: AttentionInputs, train: bool):

@@ -11,8 +11,12 @@ from transformer.layers.linear import project
 
 @dataclasses.dataclass(frozen=True)
 class FeedForward:
-  """max(0, x W1 + b1) W2 + b2 (§3.3, eq. 2). `dropout` is on the inner activations;
-  the paper's text has none there."""
+  """max(0, x W1 + b1) W2 + b2 (§3.3, eq. 2).
+
+  Attributes:
+    dropout: probability of dropout on the inner activations; the paper's text has
+      none there.
+  """
 
   dropout: float = 0.0
 
@@ -40,6 +44,15 @@ class GELU(FeedForward):
 
   def activate(self, x_btf):
     return nn.gelu(x_btf, approximate=False)
+
+
+@dataclasses.dataclass(frozen=True)
+class SiLU(FeedForward):
+  """Swish(x W1 + b1) W2 + b2, with Swish(x) = x sigmoid(x) (Ramachandran et al. 2017;
+  SiLU in Hendrycks and Gimpel 2016)."""
+
+  def activate(self, x_btf):
+    return nn.silu(x_btf)
 
 
 @dataclasses.dataclass(frozen=True)

@@ -13,7 +13,9 @@ class Score:
 
   def queries(self, mod, x_btd):
     """Queries `[b, t, h, k]` of the attention `mod`, which holds their weights."""
-    return project(mod, "q", "btd,dhk->bthk", x_btd, h=mod.heads, k=mod.d_k)
+    return project(
+      mod, "q", "btd,dhk->bthk", x_btd, bias=mod.biases, h=mod.heads, k=mod.d_k
+    )
 
   def __call__(self, mod, q_bthk, k_bshk):
     """Scores `[b, h, t, s]` in float32; `mod` may hold parameters."""

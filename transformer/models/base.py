@@ -49,6 +49,17 @@ class Model(abc.ABC):
   def width(self) -> int:
     """d_model, which schedules and embeddings refer to."""
 
+  @property
+  def start_id(self) -> int:
+    """The token that a decoder reads first."""
+    return BOS
+
+  @property
+  def position_table_length(self) -> int | None:
+    """Positions that have a learned vector of their own; None where there is no table
+    of positions."""
+    return None
+
 
 def check_settings(
   model: Model, sizes: tuple[str, ...], rates: tuple[str, ...] = ()
@@ -107,7 +118,8 @@ class DecodesLayerByLayer:
 
   def step(self, params, token_bw, state: DecodeState):
     """Feeds one token to every hypothesis: logits `[b, w, v]` of the next, and the
-    state after it. The first token is `BOS`. `params` are from `unstack`."""
+    state after it. The first token is the model's `start_id`. `params` are from
+    `unstack`."""
     module: Any = self
     return module.apply(
       {"params": params["rest"]}, params["layers"], token_bw, state, method="advance"
@@ -127,8 +139,8 @@ def unstacked(params, path: tuple[str, ...]) -> dict[str, Any]:
   return {"rest": rest, "layers": layers}
 
 
-def shift_right(target: Tokens):
+def shift_right(target: Tokens, start_id: int = BOS):
   """The inputs of the decoder, `[b, t]`: each example's tokens one position later,
-  after `BOS` (§3.1)."""
+  after `start_id` (§3.1)."""
   before_bt = jnp.roll(target.id_bt, 1, axis=1)
-  return jnp.where(target.pos_bt == 0, BOS, before_bt)
+  return jnp.where(target.pos_bt == 0, start_id, before_bt)

@@ -2,14 +2,14 @@
 et al. 2019)."""
 
 import dataclasses
-from typing import Any
+from typing import Any, ClassVar
 
 import jax.numpy as jnp
 import numpy as np
 from flax import linen as nn
 
 from transformer.batch import Labelled, Tokens
-from transformer.layers.embedding import Embedding, Tying
+from transformer.layers.embedding import Tying
 from transformer.layers.feedforward import GELU, FeedForward
 from transformer.layers.linear import project, weight
 from transformer.layers.positions import Learned, Position
@@ -35,6 +35,8 @@ class Bert(Transformer):
   feed_forward: FeedForward = GELU()
   tying: Tying = Tying(scaled=False)
 
+  unused: ClassVar[tuple[str, ...]] = ("decoder_layers", "start_id", "logits_bias")
+
   def module(self, vocabulary: int, dtype=jnp.float32) -> Any:
     return BertModule(self, vocabulary, dtype)
 
@@ -45,7 +47,11 @@ class Bert(Transformer):
 @dataclasses.dataclass(frozen=True)
 class BertClassifier(Bert):
   """BERT with a head that assigns each text one of `classes` classes, from the output
-  for its first token (§3.2 and §4.1 there)."""
+  for its first token (§3.2 and §4.1 there).
+
+  Attributes:
+    classes: the number of classes.
+  """
 
   classes: int = 2
 
@@ -97,7 +103,7 @@ class BertModule(nn.Module):
   dtype: Any = jnp.float32
 
   def setup(self):
-    self.embedding = Embedding(self.vocabulary, self.c.d_model, self.c.tying)
+    self.embedding = self.c.embedding(self.vocabulary)
     self.encoder = Encoder(self.c)
     self.masked_head = MaskedHead(self.c)
     zeros = nn.initializers.zeros
@@ -126,7 +132,7 @@ class BertClassifierModule(nn.Module):
   dtype: Any = jnp.float32
 
   def setup(self):
-    self.embedding = Embedding(self.vocabulary, self.c.d_model, self.c.tying)
+    self.embedding = self.c.embedding(self.vocabulary)
     self.encoder = Encoder(self.c)
     self.class_head = ClassHead(self.c)
 

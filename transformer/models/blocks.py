@@ -26,9 +26,27 @@ class Stack(Model):
   """The description of a model whose layers are the Transformer's; the defaults are the
   sizes of its base model, and the names are the paper's.
 
-  `d_k` and `d_v` of 0 stand for d_model / heads (§3.2.2). Speed settings: `unroll`, how
-  many layers are compiled as one block; `remat`, what they keep for the backward pass;
-  `kernel`, the attention kernel in training.
+  Attributes:
+    layers: how many layers, in each of encoder and decoder where there are both.
+    d_model: width of the residual stream and the embeddings.
+    d_ff: inner width of the feed-forward sublayer.
+    heads: attention heads of a layer.
+    d_k, d_v: width of the queries and keys, and of the values, of a head; 0 stands
+      for d_model / heads (§3.2.2).
+    dropout: probability with which an output of the embeddings and of each sublayer
+      is dropped in training (§5.4).
+    attention_dropout: the same, of an attention weight; the paper has none.
+    position: how tokens know their positions.
+    score: the score of a query and a key.
+    norm: normalisation around each sublayer.
+    residual: where the norm stands: after the sublayer, as in the paper, or before.
+    feed_forward: the feed-forward sublayer.
+    biases: adds biases to the projections of attention; the paper has none.
+    embedding_norm: normalises the embedded tokens with their positions; the paper does
+      not.
+    unroll: how many layers are compiled as one block; speed alone.
+    remat: what a layer keeps for the backward pass; memory and speed alone.
+    kernel: the attention kernel in training; speed alone.
   """
 
   layers: int = 6
@@ -44,6 +62,8 @@ class Stack(Model):
   norm: Norm = LayerNorm()
   residual: Residual = Residual()
   feed_forward: FeedForward = FeedForward()
+  biases: bool = False
+  embedding_norm: Norm = Norm()
   unroll: int = 1
   remat: Remat = Remat()
   kernel: Kernel = Kernel()
@@ -63,6 +83,10 @@ class Stack(Model):
   @property
   def width(self) -> int:
     return self.d_model
+
+  @property
+  def position_table_length(self) -> int | None:
+    return self.position.table_length
 
   @property
   def key_width(self) -> int:
@@ -97,14 +121,26 @@ class FeedForwardNetwork(nn.Module):
     return self.c.feed_forward(self, x_btd, self.c.d_ff, train)
 
 
-class PositionEncoding(nn.Module):
-  """Positions on the embeddings, then dropout on the sum (§3.5, §5.4)."""
+class EmbeddingNorm(nn.Module):
+  """The norm of embedded tokens."""
 
   c: Stack
 
   @nn.compact
-  def __call__(self, x_btd, pos_bt, train: bool = False):
+  def __call__(self, x_btd, real_bt, train: bool):
+    return self.c.embedding_norm(self, x_btd, real_bt, train)
+
+
+class PositionEncoding(nn.Module):
+  """Positions on the embeddings, then the norm of embeddings, then dropout (§3.5,
+  §5.4)."""
+
+  c: Stack
+
+  @nn.compact
+  def __call__(self, x_btd, pos_bt, train: bool = False, real_bt=None):
     x_btd = self.c.position.embed(self, x_btd, pos_bt)
+    x_btd = EmbeddingNorm(self.c, name="norm")(x_btd, real_bt, train)
     return dropout(self, x_btd, self.c.dropout, train)
 
 
@@ -132,7 +168,7 @@ class FinalNorm(nn.Module):
 
 def key_value(c: Stack) -> KeyValue:
   """Keys and values of `c`'s sizes."""
-  return KeyValue(c.heads, c.key_width, c.value_width)
+  return KeyValue(c.heads, c.key_width, c.value_width, c.biases)
 
 
 def attention(
@@ -149,6 +185,7 @@ def attention(
     key_value,
     c.kernel,
     causal,
+    c.biases,
   )
 
 

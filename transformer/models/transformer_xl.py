@@ -2,7 +2,7 @@
 hidden states of the segments before (Dai et al. 2019)."""
 
 import dataclasses
-from typing import Any, NamedTuple
+from typing import Any, ClassVar, NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -28,6 +28,8 @@ class TransformerXL(DecoderOnly):
   """
 
   position: Position = TransformerXLPosition()
+
+  unused: ClassVar[tuple[str, ...]] = ("decoder_layers", "start_id")
 
   def module(self, vocabulary: int, dtype=jnp.float32) -> Any:
     return TransformerXLModule(self, vocabulary, dtype)
@@ -118,7 +120,8 @@ class TransformerXLModule(DecoderOnlyModule):
     k_pos_bs = jnp.concatenate([m_pos_bm, pos_bt], axis=1)
     k_seg_bs = jnp.concatenate([seg_bm, seg_bt], axis=1)
     mask_bts = causal(pos_bt, k_pos_bs) & same_segment(seg_bt, k_seg_bs)
-    x_btd = self.position_encoding(self.embedding(id_bt, self.dtype), pos_bt, train)
+    x_btd = self.embedding(id_bt, self.dtype)
+    x_btd = self.position_encoding(x_btd, pos_bt, train, seg_bt != 0)
     bias_bhts = self.position_bias(pos_bt, k_pos_bs)
     context = TokenContext(mask_bts, bias_bhts, pos_bt, k_pos_bs, q_seg_bt=seg_bt)
     x_btd, input_lbtd = self.layers(

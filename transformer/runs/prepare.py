@@ -1,6 +1,7 @@
 """A run made or opened for training, and the run that it starts from."""
 
 import contextlib
+import dataclasses
 import sys
 from pathlib import Path
 from typing import Any
@@ -54,6 +55,8 @@ def _prepare(config: Config, workdir: Path) -> Run:
   with contextlib.suppress(FileNotFoundError):
     run = Run.open(path)
   if run is not None and run.steps():
+    if config.init:
+      config = inherit_tokenizer(config, run.config)
     different = resume_conflicts(run.config, config)
     if different:
       raise ValueError(
@@ -71,9 +74,11 @@ def _prepare(config: Config, workdir: Path) -> Run:
       flush=True,
     )
     model = task.make_vocabulary(config.data, config.tokenizer)
-    run = Run(path, config, task.vocabulary(model))
+    run = Run(path, config, task.vocabulary(model, config.tokenizer))
   else:
-    run = Run(path, config, parent.vocabulary)
+    config = inherit_tokenizer(config, parent.config)
+    model = parent.vocabulary.model
+    run = Run(path, config, task.vocabulary(model, config.tokenizer))
     warm_start.check_any_match(
       run.abstract_params(), parent.abstract_params(), type(config.model).__name__,
       str(parent.path),
@@ -84,6 +89,12 @@ def _prepare(config: Config, workdir: Path) -> Run:
   write_atomic(path / task.vocabulary_file, run.vocabulary.model)
   write_atomic(path / "config.json", configs.dumps(config).encode())
   return run
+
+
+def inherit_tokenizer(config: Config, parent: Config) -> Config:
+  """The config with the tokenizer of the run that it starts from."""
+  tokenizer = config.tokenizer.inherit(parent.tokenizer)
+  return dataclasses.replace(config, tokenizer=tokenizer)
 
 
 def open_parent(config: Config) -> Run:

@@ -10,7 +10,7 @@ from transformer.data.batching import Batching, Shape
 from transformer.data.corpus import Texts
 from transformer.data.pipeline import Examples, fill
 from transformer.data.sources.base import Source, TextSource
-from transformer.data.tokenizer import SentencePiece, Tokenizer
+from transformer.data.tokenizer import Tokenizer, TokenizerRecipe
 from transformer.tasks.base import Task, TrainingData, training_data_of
 
 
@@ -20,7 +20,7 @@ class TextTask(Task):
 
   context: int = 128
 
-  def make_vocabulary(self, data: Source, recipe: SentencePiece) -> bytes:
+  def make_vocabulary(self, data: Source, recipe: TokenizerRecipe) -> bytes:
     return train_on_texts(data, recipe)
 
   def training_data(
@@ -63,7 +63,7 @@ def text_source(data: Source) -> TextSource:
   return data
 
 
-def train_on_texts(data: Source, recipe: SentencePiece) -> bytes:
+def train_on_texts(data: Source, recipe: TokenizerRecipe) -> bytes:
   """A tokenizer model for the training texts, line by line."""
   texts = open_texts(data, "train")
 
