@@ -127,7 +127,8 @@ def test_a_config_names_the_setting_that_is_out_of_range(settings, message):
     ("model.remat", "Full()", True),
     ("model.kernel", "Plain()", True),
     ("task.cross_entropy", "ChunkedCrossEntropy(512)", True),
-    ("steps", "7", True),
+    ("steps", "7", False),  # the schedule of this config follows it
+    ("save_every", "7", True),
     ("model.layers", "3", False),
     ("task.smoothing", "0.2", False),
     ("precision", "Bfloat16()", False),
@@ -143,4 +144,16 @@ def test_only_settings_of_speed_and_length_may_change_on_resume(name, text, may_
   assert all(name.split(".")[-1] in line for line in conflicts)
   if name in ("model.remat", "task.cross_entropy"):
     other = configs.override(new, name, text.replace("Full", "Projections"))
-    assert experiment.resume_conflicts(new, configs.override(other, "steps", "9")) == []
+    other = configs.override(other, "eval_every", "9")
+    assert experiment.resume_conflicts(new, other) == []
+
+
+def test_more_steps_are_taken_on_resume_where_the_schedule_has_its_own_length():
+  old = experiment.read_config(next(path for path in FILES if path.stem == "dates"))
+  new = configs.override(old, "steps", "2000")
+  (conflict,) = experiment.resume_conflicts(old, new)
+  assert conflict == "schedule.steps: 1300 in the run, 2000 now"
+  assert (
+    experiment.resume_conflicts(old, configs.override(new, "schedule.steps", "1300"))
+    == []
+  )

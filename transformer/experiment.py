@@ -187,6 +187,11 @@ def resume_conflicts(old: Config, new: Config) -> list[str]:
   """The settings that keep a run made with `old` from being resumed with `new`, one
   line per setting."""
   conflicts = []
+  # A schedule may follow the number of steps, which may change.
+  old, new = (
+    dataclasses.replace(each, schedule=each.schedule.resolved(each.steps))
+    for each in (old, new)
+  )
   for path, before, now in configs.differences(old, new):
     names = path.split(".")
     may_change = {path, names[0]} & RESUMABLE_CHANGES or SPEED_SETTINGS & set(names)

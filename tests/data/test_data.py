@@ -64,18 +64,41 @@ def test_parallel_text_reads_plain_and_packed_lines_and_holds_some_out(tmp_path)
   source = put(tmp_path / "a.gz", "\n".join(lines).encode())
   target = put(tmp_path / "b", "".join(f"Zeile {i}\r\n" for i in range(100)).encode())
   data = ParallelText(source, target)
-  train, val = data.open("train"), data.open("val")
-  assert (len(train), len(val)) == (95, 5)
-  assert train[94] == (lines[94], "Zeile 94") and val[0] == (lines[95], "Zeile 95")
-  assert list(val) == list(data.open("test"))
+  train, val, test = (data.open(split) for split in ("train", "val", "test"))
+  assert (len(train), len(val), len(test)) == (90, 5, 5)
+  assert train[89] == (lines[89], "Zeile 89") and val[0] == (lines[90], "Zeile 90")
+  assert test[4] == (lines[99], "Zeile 99")
   with pytest.raises(IndexError):
-    train[95]
+    train[90]
+  assert data.notes() == [
+    f"{source}: train is lines 1 to 90, val is lines 91 to 95, test is lines 96 to 100"
+  ]
+  assert data.locate("test", 2) == "in line 98"
   own = ParallelText(source, target, val_source=source, val_target=target)
-  assert len(own.open("train")) == len(own.open("val")) == 100
-  assert own.fingerprint("train") != data.fingerprint("train")
+  sizes = [len(own.open(split)) for split in ("train", "val", "test")]
+  assert sizes == [95, 100, 5]
+  assert own.notes() == [
+    f"{source}: train is lines 1 to 95, val is {source}, test is lines 96 to 100"
+  ]
+  fingerprints = {
+    d.fingerprint(s) for d in (data, own) for s in ("train", "val", "test")
+  }
+  assert len(fingerprints) == 5  # both have the same test
   before = data.fingerprint("train")
   put(tmp_path / "b", b"x\n" * 100)
   assert data.fingerprint("train") != before
+
+
+@pytest.mark.parametrize(
+  "count, sizes", [(1, (1, 1, 1)), (2, (2, 2, 2)), (3, (1, 1, 1)), (10, (8, 1, 1))]
+)
+def test_few_pairs_hold_out_at_least_one_or_are_held_out_themselves(
+  tmp_path, count, sizes
+):
+  files = [put(tmp_path / name, b"x y\n" * count) for name in ("a", "b")]
+  data = ParallelText(*files)
+  assert tuple(len(data.open(split)) for split in ("train", "val", "test")) == sizes
+  assert ("the training text itself" in data.notes()[0]) == (count < 3)
 
 
 @pytest.mark.parametrize(
@@ -288,7 +311,7 @@ def test_a_corpus_smaller_than_a_batch_is_filled_up_with_padding(batching, count
   ],
 )
 def test_batchings_that_cannot_be_are_refused(make):
-  with pytest.raises(ValueError, match=r"Grouped|Packed"):
+  with pytest.raises(ValueError, match=r"Grouped|batching\.tokens: 16"):
     make()
 
 

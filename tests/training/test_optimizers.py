@@ -63,7 +63,7 @@ def test_every_schedule_is_finite_never_negative_and_traceable(schedule):
     (Cosine(0.3, 10), lambda step: schedule_oracle.cosine(step, 0.3, 10, 120)),
     (Schedule(0.3), lambda step: 0.3),
   ],
-  ids=configs.written,
+  ids=lambda value: configs.written(value) if isinstance(value, Schedule) else "",
 )
 def test_schedules_are_their_papers(schedule, reference):
   for step in (1, 5, 10, 11, 55, 99, 100, 130):
@@ -282,4 +282,6 @@ def test_every_weight_of_every_model_is_treated_per_layer_and_as_a_matrix(model)
     else:
       assert rows[0] == columns[0] == layers, path
       assert math.prod(rows) * math.prod(columns) == layers * math.prod(shape), path
-      assert weight.hidden or path not in stacked or set("v") & set(weight.names), path
+      # A bias of heads has two axes as well.
+      is_bias = path.endswith("_bias") or path not in stacked
+      assert weight.hidden or is_bias or set("v") & set(weight.names), path

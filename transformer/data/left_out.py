@@ -44,7 +44,7 @@ class LeftOut:
     """
     return [
       f"{len(index_n):,} {kind.removesuffix('s') if len(index_n) == 1 else kind} left "
-      f"out: {reason}, the first {locate(int(index_n[0]))}"
+      f"out: {reason}{', the first' * (len(index_n) > 1)} {locate(int(index_n[0]))}"
       for index_n, reason in self.reasons(short)
     ]
 

@@ -96,6 +96,6 @@ def text_training_data(
     f"{fill(plan, examples.lengths_n2):.0%} of slots filled"
   ]
   notes += plan.left_out.notes(
-    "pieces", "of a single token", lambda i: f"is piece {i + 1:,}"
+    "pieces", "of a single token", lambda i: f"piece {i + 1:,}"
   )
   return training_data_of(examples, plan, notes)

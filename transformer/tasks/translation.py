@@ -80,9 +80,10 @@ class Translation(Task):
     corpus = corpus_of(data, "train", tokenizer, cache, progress=True)
     plan = batching.plan(corpus.lengths_n2, seed, corpus.min_lengths)
     notes = [
+      *data.notes(),
       f"{len(corpus):,} training pairs, vocabulary {tokenizer.size:,}, "
       f"{plan.batches:,} steps an epoch, {fill(plan, corpus.lengths_n2):.0%} of slots "
-      f"filled, shapes {len(plan.shapes)}"
+      f"filled, shapes {len(plan.shapes)}",
     ]
     locate = functools.partial(data.locate, "train")
     notes += plan.left_out.notes("pairs", "one side is empty", locate)

@@ -160,8 +160,8 @@ def check_batches(
         every_slot = math.gcd(*(n for shape in shapes for n in shape[1:]))
         raise ValueError(
           f"--config.mesh.sequence: rows of {size} tokens do not divide over "
-          f"{sizes['sequence']} devices; choose from {listed(divisors(every_slot))}, or "
-          "other lengths in --config.batching"
+          f"{sizes['sequence']} devices; choose from {listed(divisors(every_slot))}, "
+          "or other lengths in --config.batching"
         )
 
 

@@ -20,6 +20,10 @@ class Schedule:
     and a model of width `d_model`; `step` may be traced."""
     return jnp.full_like(jnp.asarray(step, jnp.float32), self.rate)
 
+  def resolved(self, run_steps: int) -> "Schedule":
+    """The schedule of a run of `run_steps` updates, which no longer depends on them."""
+    return self
+
   def warnings(self, run_steps: int) -> list[str]:
     """Lines on what does not fit a run of `run_steps` updates."""
     return []
@@ -80,6 +84,9 @@ class Linear(Schedule):
   def __post_init__(self):
     check_steps(self.steps)
 
+  def resolved(self, run_steps: int) -> Schedule:
+    return dataclasses.replace(self, steps=self.steps or run_steps)
+
   def __call__(self, step, d_model: int, run_steps: int):
     fallen = progress(step, self.warmup, self.steps or run_steps)
     return self.rate * jnp.minimum(rise(step, self.warmup), 1.0 - fallen)
@@ -106,6 +113,9 @@ class Cosine(Schedule):
 
   def __post_init__(self):
     check_steps(self.steps)
+
+  def resolved(self, run_steps: int) -> Schedule:
+    return dataclasses.replace(self, steps=self.steps or run_steps)
 
   def __call__(self, step, d_model: int, run_steps: int):
     fallen = progress(step, self.warmup, self.steps or run_steps)
