@@ -2,10 +2,11 @@
 
 Every field of the config can be set: `--config.steps=2000 --config.model.layers=3`;
 `--config.help` lists them all.
-Without arguments, trains configs/dates.py into runs/dates. `--import FILE` first runs a
-Python file, whose recipes the settings may then name. Several processes train one run
-with `--distributed` on a cluster, or with `--coordinator`, `--processes` and
-`--process`.
+Without arguments, trains configs/dates.py into runs/dates; with the `--workdir` of a
+run and no `--config`, resumes it with the settings that it has stored. `--import FILE`
+first runs a Python file, whose recipes the settings may then name. Several processes
+train one run with `--distributed` on a cluster, or with `--coordinator`, `--processes`
+and `--process`.
 """
 
 import sys
@@ -38,6 +39,7 @@ def main(argv: list[str], overrides: list[tuple[str, str | None]]) -> int:
   from transformer import experiment
   from transformer.runs import processes, trainer
   from transformer.runs.compilation_cache import enable_compilation_cache
+  from transformer.runs.run import Run
 
   values = flags.FLAGS
   listing = configs.help_asked(overrides)
@@ -54,14 +56,24 @@ def main(argv: list[str], overrides: list[tuple[str, str | None]]) -> int:
   for file in values["import"].value:
     experiment.import_file(file)
   path = Path(values.config)
-  config = experiment.read_config(path)
+  workdir = Path(values.workdir or f"runs/{path.stem}")
+  # Without --config, a run goes on with the settings that it has stored.
+  if values.workdir and not values["config"].present and has_config(workdir):
+    path, config = workdir, Run.open(workdir).config
+  else:
+    config = experiment.read_config(path)
   for name, text in overrides:
     config = configs.override(config, name, text)
   if listing:
     print(f"Settings of {path}, to be given as --config.NAME=VALUE:\n")
     print(configs.format_settings(config))
     return 0
-  return trainer.train(config, Path(values.workdir or f"runs/{path.stem}"))
+  return trainer.train(config, workdir)
+
+
+def has_config(workdir: Path) -> bool:
+  """Whether a directory is a run that may be resumed from what it has stored."""
+  return (workdir / "config.json").is_file()
 
 
 def entry() -> None:

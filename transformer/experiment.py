@@ -160,9 +160,13 @@ class Config:
     `weights` are those of `training.state.abstract_weights`.
     """
     rule = self.optimizer.transform(
-      lambda count: self.schedule(count + 1, self.model.width), weights
+      lambda count: self.learning_rate(count + 1), weights
     )
     return frozen(rule, self.freeze)
+
+  def learning_rate(self, step):
+    """The rate of update number `step`, counted from 1; it may be traced."""
+    return self.schedule(step, self.model.width, self.steps)
 
 
 RESUMABLE_CHANGES = frozenset(
@@ -183,6 +187,11 @@ def resume_conflicts(old: Config, new: Config) -> list[str]:
   """The settings that keep a run made with `old` from being resumed with `new`, one
   line per setting."""
   conflicts = []
+  # A schedule may follow the number of steps, which may change.
+  old, new = (
+    dataclasses.replace(each, schedule=each.schedule.resolved(each.steps))
+    for each in (old, new)
+  )
   for path, before, now in configs.differences(old, new):
     names = path.split(".")
     may_change = {path, names[0]} & RESUMABLE_CHANGES or SPEED_SETTINGS & set(names)

@@ -255,8 +255,46 @@ def test_texts(case):
   case.sees("a training file is not UTF-8", case.train(data("a", "latin")))
   case.sees("a training file is empty", case.train(data("empty", "empty")))
   assert not (case.folder / "run").exists()
-  answer = case.train("--config.batching=Grouped(tokens=60000)")
-  case.sees("the corpus is smaller than a batch", answer)
+  answer = case.train("--config.batching=Packed(tokens=64, length=4)")
+  case.sees("no example fits into a batch", answer)
+  case.write("one", "one\n" * 60)
+  files = {
+    "source": "one",
+    "target": "one",
+    "val_source": "empty",
+    "val_target": "empty",
+  }
+  recipe = ParallelText(**{k: str(case.folder / name) for k, name in files.items()})
+  settings = [f"--config.data={recipe}", "--config.tokenizer.vocabulary=270"]
+  answer = case.train(*settings, run="other")
+  case.sees("there is nothing to evaluate on", answer)
+
+
+def test_a_schedule_that_follows_the_steps(case):
+  cosine = "--config.schedule=Cosine(warmup=1)"
+  assert case.train(cosine)[0] == 0
+  answer = case.train(cosine, "--config.steps=9")
+  case.sees("the schedule would change when a run goes on", answer)
+  assert case.train(cosine, "--config.steps=9", "--config.schedule.steps=6")[0] == 0
+
+
+def test_a_run_is_resumed_from_its_directory_alone(case, monkeypatch, capsys):
+  assert case.train("--config.schedule=Cosine(warmup=1, steps=20)")[0] == 0
+
+  def resume(*settings):
+    for flag in flags.FLAGS.get_flags_for_module(command):
+      flag.unparse()
+    words = ["train.py", "--workdir", str(case.folder / "run"), *settings]
+    with monkeypatch.context() as patch:
+      patch.setattr(sys, "argv", words)
+      with pytest.raises(SystemExit) as end:
+        command.entry()
+    return end.value.code, capsys.readouterr().err
+
+  assert resume("--config.steps=8")[0] == 0
+  assert Run.open(case.folder / "run").steps()[-1] == 8
+  status, told = resume("--config.model.layers=3")
+  assert status == 1 and "model.layers: 2 in the run, 3 now" in told
 
 
 def test_a_directory_of_something_else(case):

@@ -171,10 +171,30 @@ def test_a_corpus_that_cannot_be_used_leaves_nothing_behind(tmp_path):
   assert not path.exists()
 
 
-def test_a_corpus_smaller_than_a_batch_is_refused_and_can_be_fixed(tmp_path):
-  with pytest.raises(ValueError, match=r"less than one batch .*batching\.tokens"):
-    train(tmp_path, batching=Grouped(tokens=60_000))
-  assert train(tmp_path, steps=1, eval_every=1) == 0
+def test_a_corpus_smaller_than_a_batch_is_trained_on(tmp_path):
+  assert train(tmp_path, batching=Grouped(tokens=60_000), steps=2, eval_every=2) == 0
+  assert Run.open(tmp_path).steps() == [2]
+
+
+def test_ten_pairs_are_trained_on_and_evaluated(tmp_path, capsys):
+  for name in ("a", "b"):
+    (tmp_path / name).write_text("".join(f"one two {i}\n" for i in range(10)))
+  data = ParallelText(str(tmp_path / "a"), str(tmp_path / "b"))
+  tokenizer = SentencePiece(vocabulary=275)
+  assert train(tmp_path / "run", data=data, tokenizer=tokenizer) == 0
+  told = capsys.readouterr().err
+  assert "train is lines 1 to 8, val is lines 9 to 9, test is lines 10 to 10" in told
+  run = Run.open(tmp_path / "run")
+  assert "val/bleu" in {name for _, name, _ in Metrics.read(run.path)}
+
+
+def test_no_examples_to_evaluate_on_are_refused_before_training(tmp_path):
+  for name in ("a", "b", "none"):
+    (tmp_path / name).write_text("one two\n" * (40 * (name != "none")))
+  a, b, none = (str(tmp_path / name) for name in ("a", "b", "none"))
+  data = ParallelText(a, b, val_source=none, val_target=none)
+  with pytest.raises(ValueError, match=r"--config\.data: the val split of .*no ex"):
+    train(tmp_path / "run", data=data, tokenizer=SentencePiece(vocabulary=275))
 
 
 def test_a_directory_that_is_something_else_is_refused(tmp_path):

@@ -231,7 +231,6 @@ def test_other_classes_are_refused(trained, folder, tmp_path):
       dict(model=dataclasses.replace(VIT, patch=4)),
       r"model\.patch: expected a divisor of the image size 6 x 6",
     ),
-    (dict(batching=Rows(64)), "23 usable examples .*, less than one batch of 64 rows"),
     (
       dict(task=ImageClassification(size=6, channels=1)),
       r"model\.channels: expected 1, as in the images, got 3",

@@ -2,6 +2,7 @@
 
 import errno
 import hashlib
+import itertools
 import json
 import os
 import sys
@@ -12,6 +13,12 @@ from transformer.cli import flags
 from transformer.cli.lines import print_record, progress_bar
 from transformer.data.cache import READ_ONLY
 
+IDENTITY = (
+  *("data_sha256", "tokenizer_sha256", "config_sha256", "step", "search", "mbr"),
+  *("seed", "weights", "bleu_tokenize"),
+)
+"""What two records of one evaluation have in common, whatever its scores."""
+
 
 def add_arguments(parser: flags.VerbParser) -> None:
   """What is scored, and the name of the record."""
@@ -19,6 +26,10 @@ def add_arguments(parser: flags.VerbParser) -> None:
   parser.add_argument(
     "--split", default="test", metavar="SPLIT", help="train, val or test (default test)"
   )
+  parser.add_recipe_argument(
+    "--data", "data.sources.base:Source",
+    "where the run's data is now, if it has been moved",
+  )  # fmt: skip
   parser.add_argument(
     "--source", type=Path, metavar="FILE", help="your own text, one sentence per line"
   )
@@ -27,7 +38,8 @@ def add_arguments(parser: flags.VerbParser) -> None:
   )
   parser.add_argument(
     "--name", metavar="NAME",
-    help="name of the record in RUN/evaluations (default: the split, or files)",
+    help="name of the record in RUN/evaluations (default: the split, or the stem of "
+    "--source and the start of the texts' digest)",
   )  # fmt: skip
   parser.add_argument(
     "--output", type=Path, metavar="DIRECTORY",
@@ -53,25 +65,35 @@ def run(arguments) -> None:
   import jax.numpy as jnp
 
   from transformer import config as configs
+  from transformer.data.sources.base import Source
   from transformer.data.sources.parallel_text import ParallelText
   from transformer.runs.run import Run
   from transformer.tasks.translation import Translation
 
   run = Run.open(arguments.run_path)
-  data, split = run.config.data, arguments.split
+  data, split, name = run.config.data, arguments.split, arguments.split
   if bool(arguments.source) != bool(arguments.reference):
     raise ValueError("give both --source and --reference, or neither")
+  if arguments.data is not None:
+    if arguments.source:
+      raise ValueError("give --data, or --source and --reference, not both")
+    data = configs.parse(arguments.data, Source, "--data")
+  scored: dict[str, Any] = {"split": split}
   if arguments.source:
     check_files(arguments.source, arguments.reference)
     texts = str(arguments.source), str(arguments.reference)
     data = ParallelText(*texts, test_source=texts[0], test_target=texts[1])
     split = "test"
-  name = arguments.name or ("files" if arguments.source else split)
+    scored = {"source": texts[0], "reference": texts[1]}
+    name = f"{arguments.source.stem}-{data.fingerprint(split)[:8]}"
+  name = arguments.name or name
   if Path(name).name != name or name.startswith("."):
     raise ValueError(f"--name: expected a plain file name, got {name!r}")
   if arguments.output is not None:
     make_directory(arguments.output)
   check_data(data, split, run.path)
+  if not arguments.source:
+    check_digest(run, data, split, arguments.step)
   if isinstance(run.config.task, Translation):
     record, outputs, references = evaluate_translation(arguments, run, data, split)
   elif arguments.source:
@@ -82,7 +104,7 @@ def run(arguments) -> None:
   else:
     record, outputs, references = evaluate_task(arguments, run, data, split)
   record |= {
-    "split": split,
+    **scored,
     "step": arguments.step or run.steps()[-1],
     "config_sha256": configs.digest(run.config),
     "tokenizer_sha256": run.vocabulary.sha256,
@@ -95,10 +117,17 @@ def run(arguments) -> None:
   try:
     print_record(record, arguments.json)
   finally:  # even where nobody reads what is printed
-    store(arguments.output, run.path / "evaluations", files)
+    default = run.path / "evaluations"
+    store(arguments.output, default, name, record, files)
 
 
-def store(output: Path | None, default: Path, files: dict[str, bytes]) -> None:
+def store(
+  output: Path | None,
+  default: Path,
+  name: str,
+  record: dict[str, Any],
+  files: dict[str, bytes],
+) -> None:
   """Writes a record to `output`, or to the run's own directory of records, which may be
   read-only.
 
@@ -106,10 +135,12 @@ def store(output: Path | None, default: Path, files: dict[str, bytes]) -> None:
     OSError: it cannot be written.
   """
   if output is not None:
+    keep_other(output, name, record)
     write_files(output, files)
     return
   try:
     make_directory(default)
+    keep_other(default, name, record)
     write_files(default, files)
   except OSError as error:
     if error.errno not in READ_ONLY:
@@ -155,14 +186,56 @@ def check_files(*paths: Path) -> None:
 
 
 def check_data(data, split: str, path: Path) -> None:
-  """Raises OSError if the text that the run in `path` would be scored on is missing."""
+  """Raises an error if the text that the run in `path` would be scored on is missing or
+  empty."""
   try:
-    data.open(split)
+    count = len(data.open(split))
   except FileNotFoundError as error:
     raise FileNotFoundError(
       f"{error}; the data of {path} is where it was trained, relative to the directory "
-      "of that command; to score other text, give --source and --reference"
+      "of that command: say with --data where it is now; to score other text, give "
+      "--source and --reference"
     ) from None
+  if not count:
+    raise ValueError(f"{split}: there is nothing to score, the text is empty")
+
+
+def check_digest(run, data, split: str, step: int | None) -> None:
+  """Raises ValueError if a split is not the one that the run was trained beside."""
+  steps = run.steps()
+  if not steps:
+    return
+  with run.checkpoints() as checkpoints:
+    digests = checkpoints.note(step or steps[-1]).get("data_sha256", {})
+  if digests.get(split, digest := data.fingerprint(split)) != digest:
+    raise ValueError(
+      f"{split}: the text of {data} is not the one of {run.path} when it was trained; "
+      "say with --data where that is, or score other text with --source and --reference"
+    )
+
+
+def keep_other(folder: Path, name: str, record: dict[str, Any]) -> None:
+  """Gives the record of this name another one, if it is of another text, checkpoint or
+  search, and says so."""
+  path = folder / f"{name}.json"
+  try:
+    old = json.loads(path.read_bytes())
+    same = all(old.get(key) == record.get(key) for key in IDENTITY)
+  except FileNotFoundError:
+    return
+  except ValueError:
+    same = False
+  if same:
+    return
+  taken = {each.name for each in folder.iterdir()}
+  free = next(i for i in itertools.count(1) if f"{name}-{i}.json" not in taken)
+  for suffix in (".txt", ".reference.txt", ".json"):
+    if (folder / f"{name}{suffix}").exists():
+      os.replace(folder / f"{name}{suffix}", folder / f"{name}-{free}{suffix}")
+  print(
+    f"{path}: of another text, checkpoint or search; it is now {name}-{free}.json",
+    file=sys.stderr,
+  )
 
 
 def evaluate_translation(arguments, run, data, split: str):

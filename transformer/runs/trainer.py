@@ -49,7 +49,7 @@ def train(config: Config, workdir: Path) -> int:
   """
   path = Path(workdir)
   mesh = config.mesh.build()
-  check_batches(mesh.shape, config.batching.shapes, config.accumulate)
+  check_batches(mesh.shape, config.batching, config.accumulate)
   check_model(config)
   with claim(path, "config.json", "run") as lock:
     compiled = state = None
@@ -65,6 +65,25 @@ def train(config: Config, workdir: Path) -> int:
     except jax.errors.JaxRuntimeError as error:
       ended = lock.ended_processes()
       raise explain(error, path, config, ended, compiled, state) from error
+
+
+def split_digests(config: Config) -> dict[str, str]:
+  """The fingerprint of each split, those of held-out text as far as there is any.
+
+  Raises:
+    OSError, ValueError: the training or validation data cannot be read, or the latter
+      is empty.
+  """
+  digests = {split: config.data.fingerprint(split) for split in ("train", "val")}
+  if not len(config.data.open("val")):
+    raise ValueError(
+      f"--config.data: the val split of {configs.written(config.data)} has no "
+      "examples, so the run could not be evaluated"
+    )
+  # It is needed only once the run is trained.
+  with contextlib.suppress(OSError, ValueError):
+    digests["test"] = config.data.fingerprint("test")
+  return digests
 
 
 def check_model(config: Config) -> None:
@@ -90,7 +109,7 @@ class Trainer:
     """Opens the training data; `parent_params` are those of the run `config.init`."""
     self.run, self.config, self.parent_params = run, run.config, parent_params
     config, self.task, self.module = run.config, run.config.task, run.module()
-    self.data_sha256 = config.data.fingerprint("train")
+    self.data_sha256 = split_digests(config)
     # The others read what the first has tokenised.
     if is_primary():
       self.training_data = self._training_data()
@@ -179,7 +198,7 @@ class Trainer:
     with self.run.vocabulary_checked_first():
       state, note = checkpoints.restore(self.abstract)
     self.run.check_vocabulary(note)
-    if note["data_sha256"] != self.data_sha256:
+    if note["data_sha256"]["train"] != self.data_sha256["train"]:
       raise ValueError(
         f"{self.run.path}: the training text of {self.config.data} has changed since "
         f"step {int(state.step)}; restore it, or choose another --workdir"
@@ -201,7 +220,8 @@ class Trainer:
       f"device(s){spread}, {start}",
       file=sys.stderr,
     )
-    for note in (*self.training_data.notes, *position_notes(self.config)):
+    warnings = self.config.schedule.warnings(self.config.steps)
+    for note in (*self.training_data.notes, *position_notes(self.config), *warnings):
       print(f"  {note}", file=sys.stderr, flush=True)
 
   def loop(self, state, interrupt: Interrupt, checkpoints, log: TrainingLog):

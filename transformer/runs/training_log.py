@@ -95,7 +95,7 @@ class TrainingLog:
         "train/loss": self._total / self._count if self._count else float("nan"),
         "train/tokens_per_second": self._count / max(now - self._since, 1e-9),
         "train/gradient_norm": float(metrics.gradient_norm),
-        "train/rate": float(self._config.schedule(step, self._config.model.width)),
+        "train/rate": float(self._config.learning_rate(step)),
         "train/skipped": float(metrics.skipped),
       }
       self._metrics.write(step, values)

@@ -1,6 +1,7 @@
 """Translation: pairs of texts, smoothed cross-entropy, BLEU on raw references."""
 
 import dataclasses
+import functools
 from pathlib import Path
 from typing import Any
 
@@ -79,15 +80,13 @@ class Translation(Task):
     corpus = corpus_of(data, "train", tokenizer, cache, progress=True)
     plan = batching.plan(corpus.lengths_n2, seed, corpus.min_lengths)
     notes = [
+      *data.notes(),
       f"{len(corpus):,} training pairs, vocabulary {tokenizer.size:,}, "
       f"{plan.batches:,} steps an epoch, {fill(plan, corpus.lengths_n2):.0%} of slots "
-      f"filled, shapes {len(plan.shapes)}"
+      f"filled, shapes {len(plan.shapes)}",
     ]
-    if plan.dropped:
-      notes.append(
-        f"{plan.dropped:,} pairs left out: one side is empty or longer than batching "
-        "allows"
-      )
+    locate = functools.partial(data.locate, "train")
+    notes += plan.left_out.notes("pairs", "one side is empty", locate)
     return training_data_of(corpus, plan, notes)
 
   def example(self, shape: Shape) -> Pairs:
