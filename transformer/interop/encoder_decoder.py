@@ -11,7 +11,7 @@ from transformer.batch import PAD, UNK, Pairs, Tokens
 from transformer.data.batching import Packed
 from transformer.data.id_order import ABSENT, IdOrder, id_order
 from transformer.data.sources.parallel_text import ParallelText
-from transformer.decoding.penalty import LengthPower
+from transformer.decoding.penalty import HeuristicLengthPower
 from transformer.experiment import Config
 from transformer.inference.search import Search
 from transformer.interop.family import Family, Origin, activation
@@ -45,7 +45,7 @@ NOT_COVERED = {
   "num_beam_groups": 1,
   "diversity_penalty": 0.0,
 }
-"""Settings of generation without a counterpart here, at the values that turn them off."""
+"""Settings of generation without a counterpart here, at values that turn them off."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -236,7 +236,7 @@ class EncoderDecoderFamily(Family):
     suppressed = [ids[0] for ids in words if len(ids) == 1]
     return Search(
       beam=beam,
-      penalty=LengthPower(1.0 if alpha is None else float(alpha)),
+      penalty=HeuristicLengthPower(1.0 if alpha is None else float(alpha)),
       min_length=max(0, (settings.get("min_length") or 0) - 1),
       # Theirs counts the first token and the last.
       max_length=None if longest is None else max(1, longest - 2),

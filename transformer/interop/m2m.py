@@ -1,5 +1,5 @@
-"""M2M-100 (Fan et al. 2021) and NLLB-200 (NLLB Team 2022): pre-norm, computed positions,
-the token of a language first on both sides."""
+"""M2M-100 (Fan et al. 2021) and NLLB-200 (NLLB Team 2022): pre-norm, computed
+positions, the token of a language first on both sides."""
 
 import dataclasses
 import functools

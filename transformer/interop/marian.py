@@ -1,5 +1,5 @@
-"""MarianMT, the models of OPUS-MT (Junczys-Dowmunt et al. 2018; Tiedemann and Thottingal
-2020): post-norm, computed positions, a bias on the logits."""
+"""MarianMT, the models of OPUS-MT (Junczys-Dowmunt et al. 2018; Tiedemann and
+Thottingal 2020): post-norm, computed positions, a bias on the logits."""
 
 import dataclasses
 import functools
