@@ -28,7 +28,7 @@ SIZES = {
 SOURCES, TARGETS = (9, 4, 6, 12, 10), (5, 7, 2, 4, 6)
 
 
-def randomise(model, seed: int):
+def randomise(model, seed: int, size: float = 0.2):
   """Random weights, scales around 1 and no bias 0, so that each can be wrong."""
   generator = torch.Generator().manual_seed(seed)
   with torch.no_grad():
@@ -37,7 +37,7 @@ def randomise(model, seed: int):
         continue
       scale = "norm" in name.lower() and name.endswith("weight")
       noise = torch.randn(weight.shape, generator=generator)
-      weight.copy_(float(scale) + 0.2 * noise)
+      weight.copy_(float(scale) + size * noise)
     for name, values in model.named_buffers():
       if name == "final_logits_bias":
         values.copy_(0.2 * torch.randn(values.shape, generator=generator))
