@@ -1,6 +1,7 @@
 """Trains an experiment: `python train.py --config configs/x.py --workdir runs/x`.
 
-Every field of the config can be set: `--config.steps=2000 --config.model.layers=3`.
+Every field of the config can be set: `--config.steps=2000 --config.model.layers=3`;
+`--config.help` lists them all.
 Without arguments, trains configs/dates.py into runs/dates. `--import FILE` first runs a
 Python file, whose recipes the settings may then name. Several processes train one run
 with `--distributed` on a cluster, or with `--coordinator`, `--processes` and
@@ -29,13 +30,17 @@ flags.DEFINE_integer("processes", None, "Number of processes of the run.")
 flags.DEFINE_integer("process", None, "Number of this process, from 0.")
 
 
+HELP = ("--help", "-help", "-h")
+
+
 def main(argv: list[str], overrides: list[tuple[str, str | None]]) -> int:
-  """Reads the config, applies the overrides and trains."""
+  """Reads the config, applies the overrides and trains, or lists all settings."""
   from transformer import experiment
   from transformer.runs import processes, trainer
   from transformer.runs.compilation_cache import enable_compilation_cache
 
   values = flags.FLAGS
+  listing = configs.help_asked(overrides)
   if len(argv) > 1:
     raise ValueError(f"{argv[1]}: not a flag; write settings as --config.name=value")
   explicit = (values.coordinator, values.processes, values.process)
@@ -52,6 +57,10 @@ def main(argv: list[str], overrides: list[tuple[str, str | None]]) -> int:
   config = experiment.read_config(path)
   for name, text in overrides:
     config = configs.override(config, name, text)
+  if listing:
+    print(f"Settings of {path}, to be given as --config.NAME=VALUE:\n")
+    print(configs.format_settings(config))
+    return 0
   return trainer.train(config, Path(values.workdir or f"runs/{path.stem}"))
 
 
@@ -62,6 +71,11 @@ def entry() -> None:
   status = 1
   try:
     overrides, argv = configs.split_flags(sys.argv)
+    if {*HELP} & {*argv}:
+      # By itself absl would end here, with status 1 and without the settings.
+      argv = [word for word in argv if word not in HELP]
+      overrides.append(("help", None))
+      app.usage(shorthelp=True, writeto_stdout=True)
     app.run(lambda rest: main(rest, overrides), argv)
   except SystemExit as end:
     status = end.code if isinstance(end.code, int) else 0

@@ -27,7 +27,11 @@ from transformer.data.sources.tfds import Tfds, TfdsLabelled, TfdsText
 from transformer.data.sources.tfds_images import TfdsImages
 from transformer.data.sources.topics import Topics
 from transformer.data.tokenizer import SentencePiece, TokenizerRecipe
-from transformer.data.tokenizers.sentencepieces import MarianTokenizer
+from transformer.data.tokenizers.byte_level import BartTokenizer, GPT2Tokenizer
+from transformer.data.tokenizers.multilingual import MBart50Tokenizer, NllbTokenizer
+from transformer.data.tokenizers.sentencepieces import M2M100Tokenizer, MarianTokenizer
+from transformer.data.tokenizers.t5 import T5Tokenizer
+from transformer.data.tokenizers.wordpiece import BertTokenizer
 from transformer.models.base import Model
 from transformer.models.bert import Bert, BertClassifier
 from transformer.models.conv_seq2seq import ConvSeq2Seq
@@ -58,7 +62,10 @@ SOURCES = (
   *(Dates, DisplayNames, Multi30k, ParallelText, PlainText, Tfds, TfdsLabelled),
   *(TfdsText, Topics, Digits, ImageFolder, Stories, TfdsImages),
 )
-TOKENIZERS = (MarianTokenizer, SentencePiece)
+TOKENIZERS = (
+  *(BartTokenizer, BertTokenizer, GPT2Tokenizer, M2M100Tokenizer, MBart50Tokenizer),
+  *(MarianTokenizer, NllbTokenizer, SentencePiece, T5Tokenizer),
+)
 MODELS = (
   *(Bert, BertClassifier, ConvSeq2Seq, DecoderOnly, MemoryNetwork, RNNSeq2Seq),
   *(RNNSearch, ResNet, TransformerXL, Transformer, VisionTransformer, ParentModel),
@@ -87,14 +94,17 @@ class Config:
     task: what it is trained for, and how it is evaluated.
     tokenizer: how text becomes tokens.
     batching: which examples share a batch.
-    optimizer, schedule: the update rule and its learning rate.
+    optimizer: the update rule.
+    schedule: the learning rate of every update.
     precision: the dtype of the computation.
     mesh: how devices are arranged.
     accumulate: the number of parts of a batch that are computed one after another, to
       save memory.
     steps: the number of updates.
-    seed: of parameters, data order and dropout.
-    log_every, eval_every, save_every: in steps.
+    seed: the random seed of parameters, data order and dropout.
+    log_every: steps between two rows of metrics.csv.
+    eval_every: steps between two evaluations on held-out data.
+    save_every: steps between two checkpoints.
     keep: which checkpoints are kept.
     metric: the held-out score by which checkpoints are ranked.
     patience: training stops after this many evaluations without a new best; 0 never

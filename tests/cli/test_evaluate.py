@@ -85,3 +85,26 @@ def test_int8_is_compared_with_float32(run, lines, call):
   _, out, _ = call("translate", run, *GREEDY, "--weights", "int8", *lines)
   assert len(set(out.splitlines())) > 1
   assert (run / "evaluations" / "int8.txt").read_text() == out
+
+
+def test_bleu_is_by_the_words_that_a_tokenizer_makes(run, files, call):
+  words = [*GREEDY, "--json", *files]
+  scores = {}
+  for tokenize in ("char", "none"):
+    flags = ("--tokenize", tokenize, "--name", tokenize)
+    status, out, err = call("evaluate", run, *words, *flags)
+    assert status == 0, err
+    scores[tokenize] = json.loads(out)
+    assert scores[tokenize]["bleu_tokenize"] == tokenize
+    assert f"tok:{tokenize}" in scores[tokenize]["bleu_signature"]
+  assert scores["char"]["bleu"] > scores["none"]["bleu"]
+  folder = run / "evaluations"
+  records = folder / "char.json", folder / "none.json"
+  status, _, err = call("compare", *records, "--resamples", 20)
+  assert status == 1 and "their sacreBLEU signatures differ" in err
+  assert "--tokenize NAME scores both anew" in err
+  same = call("compare", records[0], records[0], "--resamples", 20)
+  assert same[0] == 0 and "tok:char" in same[1]
+  anew = call("compare", *records, "--resamples", 20, "--tokenize", "char")
+  assert anew[0] == 0 and "tok:char" in anew[1], anew[2]
+  assert call("evaluate", run, *words, "--tokenize", "cjk")[0] == 1

@@ -6,6 +6,7 @@ import os
 import re
 import shutil
 import signal
+import sys
 import time
 from pathlib import Path
 
@@ -235,13 +236,42 @@ def test_training_ends_when_patience_does_and_the_best_stays(tmp_path, capsys):
   assert [note["progress"]["stale"] for note in notes] == [0, 3]
   assert notes[1]["progress"]["best_step"] == 1
   assert notes[0]["rank"] == notes[1]["rank"] == notes[1]["progress"]["best"] < 0
-  assert train(path, **settings) == 0
   text = (
-    "stopped at step 4 of 12: loss is no better since step 1; raise --config.patien"
+    "stopped at step 4 of 12: loss is no better since step 1; raise --config.patience "
+    "from 3 to continue"
   )
+  assert f"{path}: {text}; see {path / 'report.md'}\n" in capsys.readouterr().err
+  assert train(path, **settings) == 0
   assert text in capsys.readouterr().out
   assert train(path, **settings | {"patience": 5}) == 0
   assert run.steps() == [1, 6]
+
+
+def test_progress_in_a_file_is_a_line_every_few_steps(tmp_path, capsys):
+  path = tmp_path / "run"
+  changes = {"log_every": 2, "eval_every": 4, "freeze": ("embedding", "encoder")}
+  assert train(path, **changes) == 0
+  text = capsys.readouterr().err
+  assert "\r" not in text and "attention:" not in text
+  lines = text.splitlines()
+  number = r"[\d.,e+-]+"
+  rows = [line for line in lines if re.match(r"step \d+ of 6: ", line)]
+  for row, step in zip(rows, (2, 4, 6), strict=True):
+    left = "" if step == 6 else r", \d\d:\d\d left"
+    row_of = f"step {step} of 6: loss {number}, rate {number}, {number} tokens/s{left}"
+    assert re.fullmatch(row_of, row), row
+  params = tree.paths(Run.open(path).abstract_params())
+  frozen = sum(a.size for n, a in params.items() if not n.startswith("decoder/"))
+  total = sum(a.size for a in params.values())
+  counted = f"{total:,} parameters ({total - frozen:,} trained, {frozen:,} frozen) on "
+  assert any(counted in line for line in lines), lines
+
+
+def test_a_terminal_shows_a_bar(tmp_path, capsys, monkeypatch):
+  monkeypatch.setattr(sys.stderr, "isatty", lambda: True, raising=False)
+  assert train(tmp_path / "run", steps=2, eval_every=2, log_every=1) == 0
+  text = capsys.readouterr().err
+  assert "\rtrain: " in text and "step 1 of 2" not in text
 
 
 def test_the_best_by_a_score_that_rises(tmp_path):

@@ -1,8 +1,11 @@
 """Classification of image files, from training to the command line."""
 
 import dataclasses
+import io
 import json
+import os
 import shutil
+import sys
 
 import jax
 import numpy as np
@@ -141,6 +144,30 @@ def test_classify_tells_what_files_are_the_same_in_any_company(trained, folder, 
   (answer,) = Classifier.open(trained).classify([files[0]])
   assert sum(answer.probabilities) == pytest.approx(1.0, abs=1e-5)
   assert [each["class"] for each in record["classes"]] == [*answer.classes[:2]]
+
+
+@pytest.mark.parametrize("given", ["arguments", "lines"])
+def test_one_bad_image_does_not_cost_the_others(
+  given, trained, folder, tmp_path, capsys, monkeypatch
+):
+  good = [str(path) for path in sorted((folder / "val").rglob("*.*"))[:2]]
+  bad = tmp_path / "bad.png"
+  bad.write_bytes(b"no image")
+  files = [good[0], str(bad), str(tmp_path / "none.png"), good[1]]
+  data = b"\n".join([*map(os.fsencode, files), b"\xe4"])
+  monkeypatch.setattr(sys, "stdin", io.TextIOWrapper(io.BytesIO(data)))
+  words = files if given == "arguments" else []
+  assert cli.main(["classify", str(trained), *words]) == 1
+  out, err = capsys.readouterr()
+  assert [line.split("\t")[0] for line in out.splitlines()] == good
+  assert cli.main(["classify", str(trained), *good]) == 0
+  assert capsys.readouterr().out == out
+  errors = err.splitlines()
+  assert errors[0].startswith(f"error: input 2: {bad}: not an image")
+  assert errors[1].startswith(f"error: input 3: {tmp_path}/none.png: cannot be read")
+  assert len(errors) == 2 + (given == "lines")
+  if given == "lines":
+    assert errors[2].startswith("error: input 5: standard input: line 5: invalid UTF-8")
 
 
 def test_evaluate_and_info_and_average_know_a_run_without_a_tokenizer(

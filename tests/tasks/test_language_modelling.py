@@ -192,7 +192,7 @@ def test_evaluate_scores_a_language_model(language_run_copy, capsys):
     (["--sample", "TopP(2.0)"], "TopP.p: expected above 0 and at most 1, got 2.0"),
     (["--max-length", "0"], "--max-length: expected 1 or more, got 0"),
     (["--max-length", "24"], "expected at most 24 tokens"),
-    (["--seed", "-1"], "seed: expected"),
+    (["--seed", "-1"], "--seed: expected 0 to 2**32 - 1, got -1"),
     (["--stream", "--samples", "2"], "--stream prints one text"),
   ],
 )

@@ -26,6 +26,7 @@ from transformer.runs import trainer
 from transformer.runs.filler import Filler
 from transformer.runs.metrics import Metrics
 from transformer.runs.run import Run
+from transformer.tasks.classification import Unreadable
 from transformer.tasks.masked_language_modelling import (
   MaskedLanguageModelling,
   MaskedTexts,
@@ -139,10 +140,16 @@ def test_a_run_is_fine_tuned_and_goes_on_as_the_same_run(
   found = list(tuned.task.classify(*given, texts))
   for one, text in zip(found, texts, strict=True):
     name, names, shares = one
+    if not text:
+      assert one == ("", (), ())
+      continue
     assert name == text and sorted(names) == sorted(LABELS) and shares[0] >= shares[1]
     assert sum(shares) == pytest.approx(1.0, abs=1e-5)
     assert list(tuned.task.classify(*given, [text])) == [one]
   assert_scores_of_one_device(eight_devices, tmp_path / "whole", __name__)
+  good, bad, last = tuned.task.classify(*given, ["Suomi", "\udce4", "Suomi"])
+  assert good == last == found[0]
+  assert isinstance(bad, Unreadable) and "invalid UTF-8" in bad.reason
 
 
 def test_masks_follow_the_paper_and_the_key_alone():
@@ -271,6 +278,21 @@ def test_the_verb_prints_texts_and_pieces(run, capsys, tmp_path):
   assert [record["source"] for record in records] == TEXTS
   assert records[0]["text"] == lines[0]
   assert records[0]["masks"][0][0]["piece"] == piece
+
+
+def test_one_bad_text_does_not_cost_the_others(run, capsys, tmp_path):
+  (tmp_path / "in").write_bytes(
+    b"a [MASK]\nthe cat\n\n\xe4 [MASK]\n\xe2\x80\x8b\n[MASK]"
+  )
+  status, out, err = call(capsys, "fill", run, "--input", tmp_path / "in", "--top", 1)
+  assert status == 1
+  texts = out.split("\n")[:-1]
+  good = call(capsys, "fill", run, "a [MASK]", "", "", "[MASK]", "--top", 1)
+  assert good[0] == 0 and good[1].split("\n")[:-1] == texts and texts[2:4] == ["", ""]
+  errors = err.splitlines()
+  assert len(errors) == 2
+  assert errors[0].startswith("error: text 2: 'the cat': nothing to fill in")
+  assert f"error: text 4: {tmp_path}/in: line 4: invalid UTF-8" in errors[1]
 
 
 @pytest.mark.parametrize(

@@ -181,6 +181,14 @@ def test_it_generates(run, capsys):
   status, out, _ = call(capsys, *words)
   assert status == 0 and out.startswith("the cat")
   assert call(capsys, *words, "--stream")[1] == out
+  # As it stands, and after more tokens than a segment has.
+  for prompt in ("the cat", "the cat sat on a mat and saw " * 3):
+    status, out, err = call(capsys, "generate", run, prompt)
+    assert status == 0 and out.startswith("the cat") and err == ""
+  status, _, err = call(capsys, "generate", run, "the cat", "--max-length", 60)
+  assert status == 1 and "expected at most 53 tokens" in err
+  status, _, err = call(capsys, "generate", run, "the cat " * 90)
+  assert status == 1 and "expected fewer than 53 tokens, the context in" in err
 
 
 def test_samples_continue_the_prompt_and_stop_at_eos(run):

@@ -32,7 +32,9 @@ def run(arguments) -> None:
 
   run = Run.open(arguments.run_path)
   steps = sorted(checkpoints_to_average(arguments, run))
-  output = arguments.output or run.path.with_name(run.path.name + "-averaged")
+  # The name of `.` is that of the directory it stands for.
+  path = Path(os.path.abspath(run.path))
+  output = arguments.output or path.with_name(path.name + "-averaged")
   if output.exists():
     raise ValueError(f"{output}: already exists; give another --output")
   params = tree.average([run.params(step) for step in steps])

@@ -1,13 +1,16 @@
 """`transformer evaluate`: scores, together with all that they depend on."""
 
+import errno
 import hashlib
 import json
+import os
 import sys
 from pathlib import Path
 from typing import Any
 
 from transformer.cli import flags
 from transformer.cli.lines import print_record, progress_bar
+from transformer.data.cache import READ_ONLY
 
 
 def add_arguments(parser: flags.VerbParser) -> None:
@@ -26,8 +29,13 @@ def add_arguments(parser: flags.VerbParser) -> None:
     "--name", metavar="NAME",
     help="name of the record in RUN/evaluations (default: the split, or files)",
   )  # fmt: skip
+  parser.add_argument(
+    "--output", type=Path, metavar="DIRECTORY",
+    help="store the record here instead of in RUN/evaluations",
+  )  # fmt: skip
   flags.add_search(parser)
   flags.add_sampling(parser)
+  flags.add_tokenize(parser, "13a, or as the run's task has it")
   flags.add_batch_size(parser)
   flags.add_weights(parser)
   flags.add_mesh(parser)
@@ -38,8 +46,8 @@ def add_arguments(parser: flags.VerbParser) -> None:
 def run(arguments) -> None:
   """Evaluate a run on held-out data; translations also on files of your own.
 
-  Stores the scores, the outputs and the references in RUN/evaluations. Translations are
-  scored with sacreBLEU.
+  Prints the scores, and stores them with the outputs and the references in
+  RUN/evaluations. Translations are scored with sacreBLEU.
   """
   import jax
   import jax.numpy as jnp
@@ -54,12 +62,16 @@ def run(arguments) -> None:
   if bool(arguments.source) != bool(arguments.reference):
     raise ValueError("give both --source and --reference, or neither")
   if arguments.source:
-    files = str(arguments.source), str(arguments.reference)
-    data = ParallelText(*files, test_source=files[0], test_target=files[1])
+    check_files(arguments.source, arguments.reference)
+    texts = str(arguments.source), str(arguments.reference)
+    data = ParallelText(*texts, test_source=texts[0], test_target=texts[1])
     split = "test"
   name = arguments.name or ("files" if arguments.source else split)
   if Path(name).name != name or name.startswith("."):
     raise ValueError(f"--name: expected a plain file name, got {name!r}")
+  if arguments.output is not None:
+    make_directory(arguments.output)
+  check_data(data, split, run.path)
   if isinstance(run.config.task, Translation):
     record, outputs, references = evaluate_translation(arguments, run, data, split)
   elif arguments.source:
@@ -79,10 +91,67 @@ def run(arguments) -> None:
     "weights": arguments.weights,
     "precision": jnp.dtype(run.config.precision.dtype).name,
   }
-  folder = run.path / "evaluations"
-  folder.mkdir(exist_ok=True)
-  write_record(folder, name, record, outputs, references)
+  files = record_files(name, record, outputs, references)
   print_record(record, arguments.json)
+  if arguments.output is not None:
+    write_files(arguments.output, files)
+    return
+  folder = run.path / "evaluations"
+  try:
+    make_directory(folder)
+    write_files(folder, files)
+  except OSError as error:
+    if error.errno not in READ_ONLY:
+      raise
+    print(
+      f"{folder}: read-only, nothing is stored; name a place with --output DIRECTORY",
+      file=sys.stderr,
+    )
+
+
+def make_directory(path: Path) -> None:
+  """Makes a directory of records.
+
+  Raises:
+    OSError: it cannot be made or written; with the `errno`.
+  """
+  try:
+    path.mkdir(parents=True, exist_ok=True)
+    if not os.access(path, os.W_OK):
+      raise PermissionError(errno.EACCES, os.strerror(errno.EACCES))
+  except OSError as error:
+    raise cannot_be_written(path, error) from None
+
+
+def cannot_be_written(path: Path, error: OSError) -> OSError:
+  """The error of a record's file or directory, with the `errno` of the cause."""
+  result = OSError(f"{path}: cannot be written ({error.strerror})")
+  result.errno = error.errno
+  return result
+
+
+def check_files(*paths: Path) -> None:
+  """Raises OSError or ValueError if a file of the user's own is missing, or can be read
+  once only, as `<(zcat text.gz)`."""
+  for path in paths:
+    if not path.exists():
+      raise FileNotFoundError(f"{path}: no such file; check --source and --reference")
+    if not path.is_file():
+      raise ValueError(
+        f"{path}: not a regular file, and evaluate reads it more than once; write the "
+        "text to a file"
+      )
+
+
+def check_data(data, split: str, path: Path) -> None:
+  """Raises OSError if the text that the run in `path` would be scored on is missing."""
+  try:
+    data.open(split)
+  except FileNotFoundError as error:
+    raise FileNotFoundError(
+      f"{error}; the data of {path} is where it was trained, relative to the directory "
+      "of that command; to score other text, give --source and --reference"
+    ) from None
 
 
 def evaluate_translation(arguments, run, data, split: str):
@@ -90,10 +159,12 @@ def evaluate_translation(arguments, run, data, split: str):
   and the search that they depend on."""
   from transformer import config as configs
   from transformer.runs.translator import Translator
-  from transformer.tasks.translation import corpus_of, text_scores
+  from transformer.tasks.text_scores import text_scores
+  from transformer.tasks.translation import corpus_of
 
   pairs = list(data.open(split))
   search = flags.search_from(arguments)
+  tokenize = flags.tokenize_from(arguments) or run.config.task.tokenize
   translator = flags.translator_from(arguments, search)
   corpus = corpus_of(data, split, run.tokenizer, run.cache, progress=False)
   int8 = arguments.weights == "int8"
@@ -104,7 +175,11 @@ def evaluate_translation(arguments, run, data, split: str):
   with progress_bar(len(pairs)) as bar:
     results = translator.hypotheses(sources, bar.update, seed=arguments.seed)
   outputs = [best_text(each, arguments.mbr).replace("\n", " ") for each in results]
-  record: dict[str, Any] = {"loss": loss, **text_scores(outputs, references)}
+  record: dict[str, Any] = {
+    "loss": loss,
+    **text_scores(outputs, references, tokenize),
+    "bleu_tokenize": tokenize,
+  }
   if not search.draws:
     scored_references = translator.score(sources, references)
     record["search_errors"] = count_search_errors(results, scored_references)
@@ -113,7 +188,8 @@ def evaluate_translation(arguments, run, data, split: str):
       run.path, search, arguments.step, arguments.batch_size, devices=devices
     )
     texts = float32.translate(sources, seed=arguments.seed, by_mbr=bool(arguments.mbr))
-    scores = text_scores([text.replace("\n", " ") for text in texts], references)
+    outputs_float32 = [text.replace("\n", " ") for text in texts]
+    scores = text_scores(outputs_float32, references, tokenize)
     record["bleu_float32"] = scores["bleu"]
     record["bleu_change"] = record["bleu"] - record["bleu_float32"]
   record |= {
@@ -129,7 +205,6 @@ def evaluate_task(arguments, run, data, split: str):
   are those of its evaluation's samples."""
   from transformer.tasks.base import EvaluationInputs
 
-  data.open(split)
   devices = flags.devices_from(arguments)
   params = run.params(arguments.step, arguments.weights == "int8", devices)
   inputs = EvaluationInputs(
@@ -171,15 +246,26 @@ def count_search_errors(results: list[list], references: list) -> int:
   return sum(reference > best + 1e-4 * max(1.0, -best) for best, reference in pairs)
 
 
-def write_record(
-  folder: Path, name: str, record: dict, outputs: list[str], references: list[str]
-) -> None:
-  """Writes outputs and references, then the record with their SHA-256."""
-  from transformer.runs.directory import write_atomic
-
+def record_files(
+  name: str, record: dict, outputs: list[str], references: list[str]
+) -> dict[str, bytes]:
+  """The files of a record: outputs, references, and the record itself, to which their
+  SHA-256 is added."""
+  files = {}
   for kind, lines in (("outputs", outputs), ("references", references)):
     data = "".join(line.replace("\n", " ") + "\n" for line in lines).encode()
-    suffix = ".txt" if kind == "outputs" else ".reference.txt"
-    write_atomic(folder / f"{name}{suffix}", data)
+    files[f"{name}{'.txt' if kind == 'outputs' else '.reference.txt'}"] = data
     record[f"{kind}_sha256"] = hashlib.sha256(data).hexdigest()
-  write_atomic(folder / f"{name}.json", json.dumps(record, indent=2).encode())
+  files[f"{name}.json"] = json.dumps(record, indent=2).encode()
+  return files
+
+
+def write_files(folder: Path, files: dict[str, bytes]) -> None:
+  """Writes the files of a record, the record itself last."""
+  from transformer.runs.directory import write_atomic
+
+  for name, data in files.items():
+    try:
+      write_atomic(folder / name, data)
+    except OSError as error:
+      raise cannot_be_written(folder / name, error) from None

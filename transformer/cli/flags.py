@@ -6,12 +6,15 @@ Nothing of JAX is imported before a verb runs, so that `--help` is quick.
 import argparse
 import dataclasses
 import importlib
+import sys
 import textwrap
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 from transformer import config as configs
+
+DEFAULT_BEAM = 4
 
 
 class VerbParser(argparse.ArgumentParser):
@@ -107,7 +110,8 @@ def add_search(parser: VerbParser) -> None:
   """How outputs are searched for."""
   parser.add_argument(
     "--beam", type=int, metavar="N",
-    help="beam size; 1 is greedy search (default 4; with --sample 1)",
+    help="beam size; 1 is greedy search (default 4, or as many as --n-best or "
+    "--mbr; with --sample 1)",
   )  # fmt: skip
   add_penalty(parser)
   parser.add_argument(
@@ -144,6 +148,22 @@ def add_sampling(parser: VerbParser) -> None:
     help="search for or sample N outputs and keep the one most similar to the others "
     "(minimum Bayes risk with chrF)",
   )  # fmt: skip
+
+
+def add_tokenize(parser: argparse.ArgumentParser, default: str) -> None:
+  """How BLEU divides texts into words."""
+  parser.add_argument(
+    "--tokenize", metavar="NAME",
+    help="how BLEU divides texts into words, as sacreBLEU names it: 13a, intl, zh, "
+    "ja-mecab, ko-mecab, char, flores101, flores200, spBLEU-1K or none; "
+    f"default {default}",
+  )  # fmt: skip
+
+
+def check_seed(seed: int) -> None:
+  """Raises ValueError if `--seed` is none of the random generator's."""
+  if not 0 <= seed < 2**32:
+    raise ValueError(f"--seed: expected 0 to 2**32 - 1, got {seed}")
 
 
 def add_batch_size(parser: argparse.ArgumentParser) -> None:
@@ -186,7 +206,10 @@ def penalty_from(arguments):
   from transformer.decoding.penalty import GNMT, LengthPenalty
 
   if arguments.penalty is None:
-    return GNMT() if arguments.alpha is None else GNMT(arguments.alpha)
+    if arguments.alpha is None:
+      return GNMT()
+    configs.check_finite("--alpha", arguments.alpha)
+    return GNMT(arguments.alpha)
   if arguments.alpha is not None:
     raise ValueError("give --alpha or --penalty, not both")
   return configs.parse(arguments.penalty, LengthPenalty, "--penalty")
@@ -200,32 +223,39 @@ def search_from(arguments, n_best: int | None = None, stream: bool = False):
   from transformer.runs.run import Run
 
   mbr, sample = getattr(arguments, "mbr", None), getattr(arguments, "sample", None)
+  check_seed(getattr(arguments, "seed", 0))
   if mbr is not None and n_best is not None:
     raise ValueError("give --mbr or --n-best, not both")
-  sampler, beam = Sampler(), arguments.beam
-  if sample is not None:
-    sampler = configs.parse(sample, Sampler, "--sample")
-  if beam is None:
-    beam = 1 if stream or sample is not None else 4
   for flag, value, minimum in (
-    ("--beam", beam, 1),
+    ("--beam", arguments.beam, 1),
     ("--mbr", mbr, 1),
     ("--n-best", n_best, 1),
     ("--extra", arguments.extra, 0),
     ("--min-length", arguments.min_length, 0),
-    ("--max-length", arguments.max_length, max(1, arguments.min_length)),
+    ("--max-length", arguments.max_length, 1),
   ):
     if value is not None:
       configs.check_at_least(flag, value, minimum)
-  outputs = next(n for n in (mbr, n_best, 1) if n is not None)
-  draws = type(sampler) is not Sampler
-  if outputs > beam and not draws:
-    flag = "--n-best" if mbr is None else "--mbr"
+  if arguments.max_length is not None and arguments.max_length < arguments.min_length:
     raise ValueError(
-      f"{flag} {outputs}: expected at most the beam size, {beam}; give --beam {outputs}"
+      f"--max-length {arguments.max_length} is below --min-length "
+      f"{arguments.min_length}"
     )
-  if draws and beam > 1:
-    raise ValueError(f"--beam {beam}: --sample needs a beam of 1; leave --beam out")
+  sampler = Sampler()
+  if sample is not None:
+    sampler = configs.parse(sample, Sampler, "--sample")
+  outputs = next(n for n in (mbr, n_best, 1) if n is not None)
+  flag = "--n-best" if mbr is None else "--mbr"
+  draws = type(sampler) is not Sampler
+  if arguments.beam is None:
+    beam = beam_for(flag, outputs, greedy=stream or sample is not None)
+  else:
+    beam = arguments.beam
+  for other, needs_greedy in (("--stream", stream), ("--sample", draws)):
+    if needs_greedy and beam > 1:
+      raise ValueError(f"{other} needs --beam 1, got {beam}; leave --beam out")
+  if outputs > beam and not draws:
+    raise ValueError(f"{flag} {outputs} needs --beam {outputs} or more, got {beam}")
   suppressed: list[int] = []
   if arguments.suppress:
     tokenizer = Run.open(arguments.run_path).tokenizer
@@ -243,6 +273,32 @@ def search_from(arguments, n_best: int | None = None, stream: bool = False):
     max_length=arguments.max_length,
     suppressed=tuple(suppressed),
   )
+
+
+def tokenize_from(arguments) -> str | None:
+  """The tokenizer that `--tokenize` names, ready for use; None without the flag.
+
+  Raises:
+    ValueError: it is unknown, or lacks a package or a download.
+  """
+  from transformer.tasks.text_scores import BleuTokenizer, bleu_metric
+
+  if arguments.tokenize is None:
+    return None
+  name = configs.parse(arguments.tokenize, BleuTokenizer, "--tokenize")
+  bleu_metric(name)
+  return name
+
+
+def beam_for(flag: str, outputs: int, greedy: bool) -> int:
+  """The beam size where none is given: 4, or as large as `flag` asks for outputs, which
+  changes the translations and is said."""
+  if greedy:
+    return 1
+  if outputs <= DEFAULT_BEAM:
+    return DEFAULT_BEAM
+  print(f"{flag} {outputs}: searching with --beam {outputs}", file=sys.stderr)
+  return outputs
 
 
 def translator_from(arguments, search):

@@ -71,8 +71,8 @@ def run(arguments) -> None:
   search = flags.search_from(arguments, arguments.n_best, arguments.stream)
   with contextlib.ExitStack() as stack:
     chunks = input_chunks(stack, arguments.texts, arguments.input, arguments.stream)
-    translator = flags.translator_from(arguments, search)
     output = stack.enter_context(Output(arguments.output))
+    translator = flags.translator_from(arguments, search)
     if arguments.stream:
       for texts in chunks:
         for text in texts:

@@ -97,7 +97,10 @@ class Batching(abc.ABC):
 class Grouped(Batching):
   """One example a row; examples of like length share a batch, so little is padding.
 
-  `lengths` are the shapes: an example takes the smallest that holds its longer side.
+  Attributes:
+    tokens: slots of a batch on each side, padding included.
+    lengths: of the rows, one shape each: an example takes the smallest that holds its
+      longer side; longer ones are left out.
   """
 
   lengths: tuple[int, ...] = LENGTHS
@@ -132,7 +135,12 @@ class Grouped(Batching):
 @dataclasses.dataclass(frozen=True)
 class Packed(Batching):
   """Several examples a row, one after another, until neither side of `length` slots
-  has room; one shape. Attention does not cross from one example to another."""
+  has room; one shape. Attention does not cross from one example to another.
+
+  Attributes:
+    tokens: slots of a batch on each side, padding included.
+    length: slots of a row on each side; longer examples are left out.
+  """
 
   length: int = 64
 
@@ -161,7 +169,11 @@ class Packed(Batching):
 @dataclasses.dataclass(frozen=True)
 class Rows(Batching):
   """Examples that all have one shape, such as images: each is a row of one slot, so
-  `tokens` is the number of examples in a batch. No length is too long."""
+  `tokens` is the number of examples in a batch. No length is too long.
+
+  Attributes:
+    tokens: examples of a batch.
+  """
 
   tokens: int = 128
 

@@ -12,6 +12,7 @@ import numpy as np
 import sentencepiece
 
 from transformer.batch import BOS, EOS, PAD, UNK
+from transformer.data.text import is_blank, readable
 
 
 class Tokenizer(abc.ABC):
@@ -33,7 +34,11 @@ class Tokenizer(abc.ABC):
   @abc.abstractmethod
   def encode(self, texts: Sequence[str]) -> list[np.ndarray]:
     """int32 ids of every text, as the target of a translation or as a text of any other
-    use. Each ends in `EOS`; a text without tokens is `EOS` alone."""
+    use. Each ends in `EOS`; a blank text (`data.text`) is `EOS` alone.
+
+    Raises:
+      ValueError: a text is not Unicode.
+    """
 
   def encode_sources(self, texts: Sequence[str]) -> list[np.ndarray]:
     """As `encode`, for the sources of translations."""
@@ -168,7 +173,7 @@ class SentencePiece(TokenizerRecipe):
     model = io.BytesIO()
     try:
       sentencepiece.SentencePieceTrainer.train(
-        sentence_iterator=(text for text in texts if text.strip()),
+        sentence_iterator=(text for text in texts if not is_blank(text)),
         model_writer=model,
         vocab_size=self.vocabulary,
         model_type=self.model,
@@ -236,7 +241,7 @@ class SentencePieceTokenizer(Tokenizer):
 
   def encode(self, texts: Sequence[str]) -> list[np.ndarray]:
     # Control pieces written out in a text are plain characters.
-    encoded = self._processor.Encode(list(texts), add_eos=True)
+    encoded = self._processor.Encode(readable(texts), add_eos=True)
     return [np.asarray(ids, np.int32) for ids in encoded]
 
   def decode(self, sequences: Iterable[Any]) -> list[str]:

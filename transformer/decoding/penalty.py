@@ -2,6 +2,7 @@
 the score of an output that leaves words of its source untranslated."""
 
 import dataclasses
+import math
 from typing import ClassVar
 
 import jax.numpy as jnp
@@ -21,6 +22,12 @@ class LengthPenalty:
 
   exact: ClassVar[bool] = True
   """Whether `bound` holds, so that stopping early never changes the best outputs."""
+
+  def __post_init__(self):
+    for field in dataclasses.fields(self):
+      value = getattr(self, field.name)
+      if isinstance(value, float) and not math.isfinite(value):
+        raise ValueError(f"{field.name}: expected a finite number, got {value}")
 
   def divisor(self, n):
     """The divisor of the log-probability of `n` tokens, float32."""
@@ -48,7 +55,8 @@ class LengthPenalty:
 class GNMT(LengthPenalty):
   """((5 + n) / 6)^alpha (Wu et al. 2016, eq. 14); the paper takes alpha 0.6 (§6.1).
 
-  A larger alpha favours longer outputs; 0 is no penalty.
+  Attributes:
+    alpha: the exponent; a larger one favours longer outputs, 0 is no penalty.
   """
 
   alpha: float = 0.6
@@ -103,6 +111,10 @@ class Coverage(LengthPenalty):
   2016, eq. 14, who take beta 0.2 and alpha 0.2).
 
   The sum is at most 0, so the bound of `length` holds here too.
+
+  Attributes:
+    beta: weight of the coverage term.
+    length: the length penalty beside it.
   """
 
   beta: float = 0.2
@@ -111,6 +123,7 @@ class Coverage(LengthPenalty):
   needs_attention: ClassVar[bool] = True
 
   def __post_init__(self):
+    super().__post_init__()
     if self.beta < 0:
       raise ValueError(f"beta: expected 0 or more, got {self.beta}")
     if self.length.needs_attention:

@@ -12,6 +12,7 @@ import jax
 import numpy as np
 
 from transformer.batch import BOS, MASK, Tokens
+from transformer.data.text import is_blank
 from transformer.data.tokenizer import Tokenizer
 from transformer.inference.batches import TEXT_LENGTHS, group, pad_tokens
 from transformer.inference.devices import Devices
@@ -64,9 +65,17 @@ class MaskPredictor:
     Raises:
       ValueError: a text has no mask, or is longer than the context.
     """
+    return self.fill_encoded([self.encode(text) for text in texts], top, progress)
+
+  def fill_encoded(
+    self,
+    sources: Sequence[np.ndarray],
+    top: int = 5,
+    progress: Callable[[int], object] | None = None,
+  ) -> list[Filled]:
+    """`fill` of what `encode` returned."""
     if not 1 <= top <= self.tokenizer.size:
       raise ValueError(f"top: expected 1 to {self.tokenizer.size:,}, got {top}")
-    sources = [self.encode(text) for text in texts]
     results = []
     predictions = self.predict(sources, top, progress)
     for ids, of_masks in zip(sources, predictions, strict=True):
@@ -75,15 +84,21 @@ class MaskPredictor:
     return results
 
   def encode(self, text: str) -> np.ndarray:
-    """The tokens of a text between `BOS` and `EOS`, `MASK` for every `[MASK]`."""
-    if MASK_TEXT not in text:
+    """The tokens of a text between `BOS` and `EOS`, `MASK` for every `[MASK]`; a blank
+    text has none but these two.
+
+    Raises:
+      ValueError: it has no mask, or is longer than the context.
+    """
+    if MASK_TEXT not in text and not is_blank(text):
       raise ValueError(
-        f"{text!r}: nothing to fill in; write {MASK_TEXT} for each missing piece"
+        f"{abbreviate(text)}: nothing to fill in; write {MASK_TEXT} for each missing "
+        "piece"
       )
     ids = np.concatenate([[BOS], encode_masked(self.tokenizer, text)])
     if len(ids) > self.context:
       raise ValueError(
-        f"{text[:40]!r}…: expected at most {self.context:,} tokens, the context in "
+        f"{abbreviate(text)}: expected at most {self.context:,} tokens, the context in "
         f"training, got {len(ids):,}; shorten the text"
       )
     return ids.astype(np.int32)
@@ -112,6 +127,11 @@ class MaskPredictor:
         if progress is not None:
           progress(1)
     return predictions
+
+
+def abbreviate(text: str) -> str:
+  """A text for one line of an error message."""
+  return repr(text) if len(text) <= 40 else f"{text[:40]!r}…"
 
 
 @functools.partial(jax.jit, static_argnames=("module", "top"))

@@ -28,26 +28,32 @@ LENGTHS = PaddedLengths((), 64)
 """Declared lengths of a prompt with its continuation: multiples of 64."""
 
 
+DEFAULT_MAX_LENGTH = 64
+"""The most new tokens where none are set and the context has room for them."""
+
+
 @dataclasses.dataclass(frozen=True)
 class Generation:
   """How prompts are continued.
 
   Attributes:
     sampler: chooses each token; `Sampler()` takes the most probable.
-    max_length: the most new tokens.
+    max_length: the most new tokens; None for 64, or as many as the context has room
+      for after the prompt.
     samples: continuations of every prompt.
     seed: of sampling; the samples of a prompt do not depend on the other prompts.
   """
 
   sampler: Sampler = TopP(0.9)
-  max_length: int = 64
+  max_length: int | None = None
   samples: int = 1
   seed: int = 0
 
   def __post_init__(self):
     for name in ("max_length", "samples"):
-      if getattr(self, name) < 1:
-        raise ValueError(f"{name}: expected 1 or more, got {getattr(self, name)}")
+      value = getattr(self, name)
+      if value is not None and value < 1:
+        raise ValueError(f"{name}: expected 1 or more, got {value}")
     if not 0 <= self.seed < 2**32:
       raise ValueError(f"seed: expected 0 to 2**32 - 1, got {self.seed}")
 
@@ -104,7 +110,8 @@ class TextGenerator:
     context: int,
     devices: Devices = Devices(),
   ):
-    """`context` is the longest text in training, in tokens; `devices` hold `params`."""
+    """`context` is the longest text of which the model saw all in training, in tokens;
+    `devices` hold `params`."""
     self.module, self.tokenizer, self.recipe = module, tokenizer, recipe
     self.context, self.devices = context, devices
     self.params = jax.jit(module.unstack)(params)
@@ -159,21 +166,36 @@ class TextGenerator:
     """The tokens of every prompt, without `EOS`."""
     sources = [ids[:-1] for ids in self.tokenizer.encode(list(prompts))]
     for ids in sources:
-      if len(ids) + self.recipe.max_length > self.context:
-        raise ValueError(
-          f"prompt: expected at most {self.context:,} tokens with its continuation, "
-          f"the context in training, got {len(ids):,} and "
-          f"{self.recipe.max_length:,} new ones; shorten the prompt or --max-length"
-        )
+      self.new_tokens(ids)
     return sources
+
+  def new_tokens(self, ids: np.ndarray) -> int:
+    """The most new tokens after a prompt.
+
+    Raises:
+      ValueError: there is no room for them in the context.
+    """
+    room, wanted = self.context - len(ids), self.recipe.max_length
+    if room < 1:
+      raise ValueError(
+        f"prompt: expected fewer than {self.context:,} tokens, the context in "
+        f"training, got {len(ids):,}; shorten the prompt"
+      )
+    if wanted is not None and wanted > room:
+      raise ValueError(
+        f"prompt: expected at most {self.context:,} tokens with its continuation, the "
+        f"context in training, got {len(ids):,} and {wanted:,} new ones; shorten the "
+        f"prompt, or give --max-length {room} or less"
+      )
+    return min(DEFAULT_MAX_LENGTH, room) if wanted is None else wanted
 
   def capacity(self, ids: np.ndarray) -> int:
     """The padded length of a prompt, its continuation and `EOS`."""
-    return LENGTHS.round_up(len(ids) + self.recipe.max_length + 1)
+    return LENGTHS.round_up(len(ids) + self.new_tokens(ids) + 1)
 
   def pad(self, prompts: Sequence[np.ndarray], rows: int, capacity: int):
     """Prompts `[rows, capacity]`, and the longest text of each in tokens, 0 for a row
     of padding."""
     limit_b = np.zeros(rows, np.int32)
-    limit_b[: len(prompts)] = [len(ids) + self.recipe.max_length for ids in prompts]
+    limit_b[: len(prompts)] = [len(ids) + self.new_tokens(ids) for ids in prompts]
     return jnp.asarray(pad_ids(prompts, rows, capacity)), jnp.asarray(limit_b)

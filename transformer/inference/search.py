@@ -43,8 +43,9 @@ ROWS = (1, 8, 32, 128)
 class Search:
   """How outputs are searched for; with `beam=1` greedily, or by sampling.
 
-  The longest output of a sentence is its own source length + `extra` tokens; the
-  defaults are the paper's (Vaswani et al. 2017, §6.1). Lengths do not count `EOS`.
+  The longest output of a sentence is its own source length + `extra` tokens, or
+  `min_length` where that is more; the defaults are the paper's (Vaswani et al. 2017,
+  §6.1). Lengths do not count `EOS`.
 
   Attributes:
     beam: live hypotheses a sentence.
@@ -103,7 +104,7 @@ class Search:
 
   def limit(self, size: int) -> int:
     """The longest output for a source of `size` tokens, both without `EOS`."""
-    longest = size + self.extra
+    longest = max(size + self.extra, self.min_length)
     return longest if self.max_length is None else min(longest, self.max_length)
 
 

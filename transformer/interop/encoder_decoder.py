@@ -45,7 +45,7 @@ NOT_COVERED = {
   "num_beam_groups": 1,
   "diversity_penalty": 0.0,
 }
-"""Settings of generation without a counterpart here, at values that turn them off."""
+"""Settings of generation without a counterpart here, with what turns them off."""
 
 
 @dataclasses.dataclass(frozen=True)

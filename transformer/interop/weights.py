@@ -82,8 +82,8 @@ def import_params(
         constants[name] = check_constant(tensors, name, values)
       elif not np.array_equal(values, directory.read(tensors.copies[name])):
         raise ValueError(
-          f"tensor {name} differs from {tensors.copies[name]}, with which it is tied "
-          "by config.json"
+          f"tensor {name} differs from {tensors.copies[name]}, with which config.json "
+          "ties it"
         )
       progress(values.nbytes)
   except ValueError as error:

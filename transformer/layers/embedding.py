@@ -17,7 +17,8 @@ class Tying:
   """One matrix for source tokens, target tokens and logits (§3.4; Press and Wolf 2017,
   §3, three-way weight tying).
 
-  `scaled` multiplies the vectors of tokens by sqrt(d_model), never the logits.
+  Attributes:
+    scaled: multiplies the vectors of tokens by sqrt(d_model), never the logits.
   """
 
   scaled: bool = True

@@ -11,8 +11,12 @@ from transformer.layers.linear import project
 
 @dataclasses.dataclass(frozen=True)
 class FeedForward:
-  """max(0, x W1 + b1) W2 + b2 (§3.3, eq. 2). `dropout` is on the inner activations;
-  the paper's text has none there."""
+  """max(0, x W1 + b1) W2 + b2 (§3.3, eq. 2).
+
+  Attributes:
+    dropout: probability of dropout on the inner activations; the paper's text has
+      none there.
+  """
 
   dropout: float = 0.0
 

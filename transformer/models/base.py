@@ -54,6 +54,12 @@ class Model(abc.ABC):
     """The token that a decoder reads first."""
     return BOS
 
+  @property
+  def position_table_length(self) -> int | None:
+    """Positions that have a learned vector of their own; None where there is no table
+    of positions."""
+    return None
+
 
 def check_settings(
   model: Model, sizes: tuple[str, ...], rates: tuple[str, ...] = ()

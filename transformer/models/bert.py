@@ -47,7 +47,11 @@ class Bert(Transformer):
 @dataclasses.dataclass(frozen=True)
 class BertClassifier(Bert):
   """BERT with a head that assigns each text one of `classes` classes, from the output
-  for its first token (§3.2 and §4.1 there)."""
+  for its first token (§3.2 and §4.1 there).
+
+  Attributes:
+    classes: the number of classes.
+  """
 
   classes: int = 2
 

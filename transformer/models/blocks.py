@@ -26,11 +26,27 @@ class Stack(Model):
   """The description of a model whose layers are the Transformer's; the defaults are the
   sizes of its base model, and the names are the paper's.
 
-  `d_k` and `d_v` of 0 stand for d_model / heads (§3.2.2). `biases` adds biases to the
-  projections of attention, and `embedding_norm` normalises the embedded tokens with
-  their positions; the paper has neither. Speed settings: `unroll`, how
-  many layers are compiled as one block; `remat`, what they keep for the backward pass;
-  `kernel`, the attention kernel in training.
+  Attributes:
+    layers: how many layers, in each of encoder and decoder where there are both.
+    d_model: width of the residual stream and the embeddings.
+    d_ff: inner width of the feed-forward sublayer.
+    heads: attention heads of a layer.
+    d_k, d_v: width of the queries and keys, and of the values, of a head; 0 stands
+      for d_model / heads (§3.2.2).
+    dropout: probability with which an output of the embeddings and of each sublayer
+      is dropped in training (§5.4).
+    attention_dropout: the same, of an attention weight; the paper has none.
+    position: how tokens know their positions.
+    score: the score of a query and a key.
+    norm: normalisation around each sublayer.
+    residual: where the norm stands: after the sublayer, as in the paper, or before.
+    feed_forward: the feed-forward sublayer.
+    biases: adds biases to the projections of attention; the paper has none.
+    embedding_norm: normalises the embedded tokens with their positions; the paper does
+      not.
+    unroll: how many layers are compiled as one block; speed alone.
+    remat: what a layer keeps for the backward pass; memory and speed alone.
+    kernel: the attention kernel in training; speed alone.
   """
 
   layers: int = 6
@@ -67,6 +83,10 @@ class Stack(Model):
   @property
   def width(self) -> int:
     return self.d_model
+
+  @property
+  def position_table_length(self) -> int | None:
+    return self.position.table_length
 
   @property
   def key_width(self) -> int:

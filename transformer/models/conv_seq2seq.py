@@ -71,6 +71,10 @@ class ConvSeq2Seq(Model):
   def width(self) -> int:
     return self.d_model
 
+  @property
+  def position_table_length(self) -> int:
+    return self.positions
+
   def module(self, vocabulary: int, dtype=jnp.float32) -> "ConvSeq2SeqModule":
     return ConvSeq2SeqModule(self, vocabulary, dtype)
 

@@ -21,7 +21,12 @@ from transformer.models.stack import Encoder
 @dataclasses.dataclass(frozen=True)
 class VisionTransformer(Stack):
   """Patches of `patch` x `patch` pixels with `channels` channels as tokens of the
-  Transformer's encoder; the defaults are ViT-B/16 on images of 224 x 224 (Table 1)."""
+  Transformer's encoder; the defaults are ViT-B/16 on images of 224 x 224 (Table 1).
+
+  Attributes:
+    patch: pixels a side of a patch, which is one token.
+    channels: 3, or 1 for grey; as the task has it.
+  """
 
   layers: int = 12
   d_model: int = 768

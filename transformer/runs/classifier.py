@@ -6,7 +6,7 @@ from pathlib import Path
 from transformer.inference.devices import Devices
 from transformer.runs.opening import open_run
 from transformer.runs.run import Run
-from transformer.tasks.classification import Classification, Prediction
+from transformer.tasks.classification import Classification, Prediction, Unreadable
 
 
 class Classifier:
@@ -33,13 +33,9 @@ class Classifier:
     devices = devices or Devices.local()
     return cls(run, task, run.params(step, devices=devices), devices)
 
-  def classify(self, inputs: Sequence[str]) -> Iterator[Prediction]:
+  def classify(self, inputs: Sequence[str]) -> Iterator[Prediction | Unreadable]:
     """The classes of each input, in order: an image file, or a text as the task reads
-    it.
-
-    Raises:
-      OSError, ValueError: an input cannot be read.
-    """
+    it; `Unreadable` in the place of one that cannot be read."""
     run = self.run
     return self.task.classify(
       run.module(), self.params, run.vocabulary, inputs, self.devices

@@ -34,4 +34,5 @@ class Generator(TextGenerator):
     run, task = open_run(path, LanguageModelling)
     devices = devices or Devices.local()
     params = run.params(step, devices=devices)
-    return cls(run.module(), params, run.tokenizer, recipe, task.context, devices)
+    context = task.generation_context
+    return cls(run.module(), params, run.tokenizer, recipe, context, devices)

@@ -57,7 +57,7 @@ class Run:
     check_inside(path, "checkpoints")
     text = read_inside(path, "config.json")
     try:
-      config = configs.loads(Config, text.decode("utf-8"))
+      config = configs.loads(Config, text.decode("utf-8-sig"))
     except ValueError as error:
       raise ValueError(f"{path}: {error}") from None
     model = read_inside(path, config.task.vocabulary_file)

@@ -16,13 +16,14 @@ from transformer.inference.devices import Devices
 from transformer.runs import warm_start
 from transformer.runs.directory import claim
 from transformer.runs.errors import explain
+from transformer.runs.lengths import position_notes
 from transformer.runs.metrics import Metrics
 from transformer.runs.prepare import inherit_model, parent_params, prepare
 from transformer.runs.processes import INTERRUPTED, Interrupt, barrier, is_primary
 from transformer.runs.progress import Progress
 from transformer.runs.report import write_report
 from transformer.runs.run import Run
-from transformer.runs.training_log import TrainingLog
+from transformer.runs.training_log import TrainingLog, shows_bars
 from transformer.tasks.base import EvaluationInputs
 from transformer.training.checkpoint import Checkpoints
 from transformer.training.mesh import batch_sharding, check_batches, own_rows, put
@@ -150,7 +151,11 @@ class Trainer:
         status, samples = self.loop(state, interrupt, checkpoints, log)
     if status == 0 and is_primary():
       write_report(run.path, config, Metrics.read(run.path), samples, log.seconds)
-      print(f"{run.path}: done; see {run.path / 'report.md'}", file=sys.stderr)
+      early = self.progress.evaluated < config.steps
+      how = (
+        early and self.progress.finished(config, self.progress.evaluated)
+      ) or "done"
+      print(f"{run.path}: {how}; see {run.path / 'report.md'}", file=sys.stderr)
     return status
 
   def initial_state(self) -> TrainState:
@@ -191,11 +196,13 @@ class Trainer:
     start = f"resumed at step {step:,}" if step else "from the start"
     processes = jax.process_count()
     spread = f" in {processes} processes" if processes > 1 else ""
+    counts = warm_start.count_parameters(state.params, self.config.freeze)
     print(
-      f"{self.run.path}: {tree.size(state.params):,} parameters on {len(devices)} "
-      f"{devices[0].platform} device(s){spread}, {start}", file=sys.stderr,
-    )  # fmt: skip
-    for note in self.training_data.notes:
+      f"{self.run.path}: {counts} on {len(devices)} {devices[0].platform} "
+      f"device(s){spread}, {start}",
+      file=sys.stderr,
+    )
+    for note in (*self.training_data.notes, *position_notes(self.config)):
       print(f"  {note}", file=sys.stderr, flush=True)
 
   def loop(self, state, interrupt: Interrupt, checkpoints, log: TrainingLog):
@@ -241,7 +248,7 @@ class Trainer:
       with log.paused(), interrupt.raising():
         inputs = EvaluationInputs(
           self.module, state.eval_params, config.data, run.vocabulary, "val", run.cache,
-          is_primary(), self.devices,
+          shows_bars(), self.devices,
         )  # fmt: skip
         scores, samples = self.task.evaluate(inputs)
     except InterruptedError:

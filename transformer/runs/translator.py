@@ -12,6 +12,7 @@ from transformer.inference.devices import Devices
 from transformer.inference.score import score_targets
 from transformer.inference.search import Search, Searcher
 from transformer.inference.stream import stream
+from transformer.runs.lengths import LengthWarning
 from transformer.runs.opening import open_run
 from transformer.runs.run import Run
 from transformer.tasks.translation import Translation
@@ -41,6 +42,7 @@ class Translator:
   def __init__(self, run: Run, searcher: Searcher):
     """Wraps an opened run; see `open`."""
     self.run, self.searcher = run, searcher
+    self._length_warning = LengthWarning(run.config)
 
   @classmethod
   def open(
@@ -128,6 +130,7 @@ class Translator:
         raise ValueError(f"prefixes: expected {len(texts)}, got {len(prefixes)}")
       prefix_ids = [self._prefix(prefix) for prefix in prefixes]
     sources = tokenizer.encode_sources(texts)
+    self._length_warning.check(sources)
     results: list[list[Hypothesis]] = [[] for _ in texts]
     for i, output in self.searcher.search_all(sources, prefix_ids, seed):
       hypotheses = [
@@ -149,6 +152,7 @@ class Translator:
     that of `translate`. For a search with a beam of 1."""
     tokenizer = self.run.tokenizer
     (source,) = tokenizer.encode_sources([text])
+    self._length_warning.check([source])
     ids: list[int] = []
     shown = ""
     for token in stream(self.searcher, source, self._prefix(prefix), seed):
@@ -177,6 +181,7 @@ class Translator:
     tokenizer = self.run.tokenizer
     sources = tokenizer.encode_sources(texts)
     targets = tokenizer.encode(translations)
+    self._length_warning.check(sources + targets)
     results: dict[int, Hypothesis] = {}
     for i, token_logprob_t, score in score_targets(self.searcher, sources, targets):
       hypothesis = self._hypothesis(targets[i], token_logprob_t, score)

@@ -20,7 +20,7 @@ from transformer.runs.run import Run
 from transformer.runs.translator import Translator
 from transformer.studies.compare_runs import lines, names, parser, write
 from transformer.studies.figures import UNITS, save
-from transformer.tasks.translation import text_scores
+from transformer.tasks.text_scores import text_scores
 
 
 class Row(NamedTuple):

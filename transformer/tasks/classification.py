@@ -61,6 +61,13 @@ class Prediction(NamedTuple):
   probabilities: tuple[float, ...]
 
 
+class Unreadable(NamedTuple):
+  """An input that cannot be read, and why."""
+
+  name: str
+  reason: str  # names the input where that is a file
+
+
 @dataclasses.dataclass(frozen=True)
 class Classification(Task):
   """A task that predicts the class of an input."""
@@ -75,13 +82,10 @@ class Classification(Task):
     vocabulary: Any,
     inputs: Sequence[str],
     devices: Devices = Devices(),
-  ) -> Iterator[Prediction]:
-    """The classes of each input, in order, whatever the others are; `devices` hold the
-    parameters.
-
-    Raises:
-      OSError, ValueError: an input cannot be read.
-    """
+  ) -> Iterator[Prediction | Unreadable]:
+    """The classes of each input, in order, whatever the others are; `Unreadable` in the
+    place of one that cannot be read. A blank text has no classes. `devices` hold the
+    parameters."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -90,7 +94,9 @@ class ExampleClassification(Classification):
 
   The model returns logits `[b, v]`. Held-out scores are the loss in nats an example,
   accuracy, and the accuracy of always predicting the most frequent label in training.
-  `smoothing` is label smoothing in training.
+
+  Attributes:
+    smoothing: epsilon of label smoothing in training.
   """
 
   vocabulary_file: ClassVar[str] = "names.json"
@@ -181,10 +187,42 @@ class ExampleClassification(Classification):
 
   def classify(
     self, module, params, vocabulary: Any, inputs: Sequence[str], devices=Devices()
-  ) -> Iterator[Prediction]:
-    classes, examples = self.classes(vocabulary), self.read(inputs, vocabulary)
-    for i, logprob_v in self.logprobs(module, params, examples, devices):
-      yield ranked(examples.name(i), classes, np.exp(logprob_v))
+  ) -> Iterator[Prediction | Unreadable]:
+    classes, rows = self.classes(vocabulary), ROWS * devices.count
+    for start in range(0, len(inputs), rows):
+      yield from self.classify_batch(
+        module, params, vocabulary, inputs[start : start + rows], classes, devices
+      )
+
+  def classify_batch(
+    self,
+    module,
+    params,
+    vocabulary: Any,
+    inputs: Sequence[str],
+    classes: Sequence[str],
+    devices: Devices,
+  ) -> Iterator[Prediction | Unreadable]:
+    """`classify` of one batch."""
+    results: list[Prediction | Unreadable] = []
+    rows, indices = [], []
+    for i, text in enumerate(inputs):
+      try:
+        examples = self.read([text], vocabulary)
+        rows.append(examples.batch(np.zeros(1, np.int64)))
+      except (OSError, ValueError) as error:
+        results.append(Unreadable(text, str(error)))
+      else:
+        results.append(Prediction(examples.name(0), (), ()))
+        indices.append(i)
+    if rows:
+      missing = ROWS * devices.count - len(rows)
+      padding = self.read([], vocabulary).batch(np.full(missing, -1))
+      batch = jax.tree.map(lambda *parts: np.concatenate(parts), *rows, padding)
+      logprob_bv = devices.fetch(log_softmax(module, params, devices.put(batch)))
+      for i, logprob_v in zip(indices, logprob_bv, strict=False):
+        results[i] = ranked(results[i].name, classes, np.exp(logprob_v))
+    yield from results
 
   def logprobs(
     self, module, params, examples: Examples, devices: Devices

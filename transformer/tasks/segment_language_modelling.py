@@ -58,6 +58,11 @@ class SegmentLanguageModelling(LanguageModelling):
       if getattr(self, name) < 0:
         raise ValueError(f"task.{name}: expected 0 or more, got {getattr(self, name)}")
 
+  @property
+  def generation_context(self) -> int:
+    """A segment and the memory before it."""
+    return self.context + self.memory_length
+
   def training_data(
     self,
     data: Source,

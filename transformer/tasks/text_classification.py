@@ -41,7 +41,12 @@ from transformer.tasks.base import (
   TrainingData,
   next_tokens,
 )
-from transformer.tasks.classification import Classification, Prediction, ranked
+from transformer.tasks.classification import (
+  Classification,
+  Prediction,
+  Unreadable,
+  ranked,
+)
 from transformer.tasks.texts import text_training_data, train_on_texts
 from transformer.training.losses import CrossEntropy, Mean, accuracy, cross_entropy
 
@@ -167,23 +172,32 @@ class TextClassification(Classification):
         self.labels[label],
       )
       for prediction, label in zip(predictions, examples.labels, strict=False)
+      if isinstance(prediction, Prediction) and prediction.classes
     ]
     return scores, Samples(tuple(rows))
 
   def classify(
     self, module, params, vocabulary: Any, inputs: Sequence[str], devices=Devices()
-  ) -> Iterator[Prediction]:
-    sources = [
-      np.concatenate([[BOS], ids])[: self.context] for ids in vocabulary.encode(inputs)
-    ]
-    prob_nc = np.zeros((len(inputs), len(self.labels)), np.float32)
-    padded = [TEXT_LENGTHS.round_up(len(ids)) for ids in sources]
-    for length, rows, indices in group(padded, lambda _: (ROWS * devices.count,)):
+  ) -> Iterator[Prediction | Unreadable]:
+    results: list[Prediction | Unreadable] = [Prediction(t, (), ()) for t in inputs]
+    sources: dict[int, np.ndarray] = {}
+    for i, text in enumerate(inputs):
+      try:
+        (ids,) = vocabulary.encode([text])
+      except ValueError as error:
+        results[i] = Unreadable(text, str(error))
+      else:
+        if len(ids) > 1:
+          sources[i] = np.concatenate([[BOS], ids])[: self.context]
+    order = list(sources)
+    padded = [TEXT_LENGTHS.round_up(len(sources[i])) for i in order]
+    for length, rows, chosen in group(padded, lambda _: (ROWS * devices.count,)):
+      indices = [order[n] for n in chosen]
       tokens = pad_tokens([sources[i] for i in indices], rows, length)
       prob_bc = devices.fetch(probabilities(module, params, devices.put(tokens)))
-      prob_nc[indices] = prob_bc[: len(indices)]
-    for text, prob_c in zip(inputs, prob_nc, strict=True):
-      yield ranked(text, self.labels, prob_c)
+      for i, prob_c in zip(indices, prob_bc, strict=False):
+        results[i] = ranked(inputs[i], self.labels, prob_c)
+    yield from results
 
 
 class LabelledTexts:

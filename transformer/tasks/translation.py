@@ -4,8 +4,6 @@ import dataclasses
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-import sacrebleu
 import tqdm
 
 from transformer.batch import Pairs
@@ -17,6 +15,7 @@ from transformer.data.sources.base import Source
 from transformer.data.tokenizer import Tokenizer, TokenizerRecipe
 from transformer.inference.devices import Devices
 from transformer.inference.search import Search, Searcher
+from transformer.models.base import Model
 from transformer.tasks.base import (
   LOSS,
   EvaluationInputs,
@@ -29,6 +28,12 @@ from transformer.tasks.base import (
   next_tokens,
   training_data_of,
 )
+from transformer.tasks.text_scores import (
+  DEFAULT,
+  BleuTokenizer,
+  bleu_metric,
+  text_scores,
+)
 from transformer.training.losses import CrossEntropy, Mean
 
 
@@ -40,6 +45,8 @@ class Translation(Task):
     smoothing: epsilon_ls of label smoothing (Vaswani et al. 2017, §5.4).
     search: decodes held-out text in training; greedy, because it is fast.
     cross_entropy: how much of the logits exists at a time; memory and speed alone.
+    tokenize: how BLEU divides a text into words, as sacreBLEU names it; 13a is for
+      scripts with spaces, zh, ja-mecab and char for Chinese and Japanese.
   """
 
   scores = (LOSS, Metric("exact_match"), Metric("bleu"), Metric("chrf"))
@@ -47,6 +54,10 @@ class Translation(Task):
   smoothing: float = 0.1
   search: Search = Search(beam=1)
   cross_entropy: CrossEntropy = CrossEntropy()
+  tokenize: BleuTokenizer = DEFAULT
+
+  def check(self, model: Model) -> None:
+    bleu_metric(self.tokenize, "--config.task.tokenize")
 
   def make_vocabulary(self, data: Source, recipe: TokenizerRecipe) -> bytes:
     pairs = data.open("train")
@@ -106,7 +117,7 @@ class Translation(Task):
       disable=not inputs.progress,
     ) as bar:  # fmt: skip
       outputs = searcher.texts(sources, tokenizer, bar.update)
-    scores |= text_scores(outputs, references)
+    scores |= text_scores(outputs, references, self.tokenize)
     return scores, Samples(tuple(zip(sources, outputs, references, strict=True)))
 
   def held_out_loss(
@@ -121,21 +132,3 @@ def corpus_of(
 ) -> Corpus:
   """A split of a source, tokenised once and cached under `cache`."""
   return Corpus.build(data, split, tokenizer, cache, progress=progress)
-
-
-def text_scores(
-  outputs: list[str], references: list[str], tokenize: str = "13a"
-) -> Scores:
-  """sacreBLEU (Post 2018) with its signature, chrF (Popović 2015), exact match and the
-  number of sentences, on raw text."""
-  bleu = sacrebleu.BLEU(tokenize=tokenize)
-  chrf = sacrebleu.CHRF()
-  score = bleu.corpus_score(outputs, [references])
-  same = [o == r for o, r in zip(outputs, references, strict=True)]
-  return {
-    "exact_match": float(np.mean(same)),
-    "bleu": score.score,
-    "bleu_signature": str(bleu.get_signature()),
-    "chrf": chrf.corpus_score(outputs, [references]).score,
-    "sentences": len(outputs),
-  }

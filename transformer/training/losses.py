@@ -80,6 +80,9 @@ class ChunkedCrossEntropy(CrossEntropy):
 
   A chunk is some slots of every row, and at least one, so that rows stay on their
   devices.
+
+  Attributes:
+    tokens: whose logits exist at a time, over all devices.
   """
 
   tokens: int = 4096

@@ -42,7 +42,16 @@ NAMES = {"h": "heads", "f": "d_ff", "v": "the vocabulary", "d": "d_model"}
 
 @dataclasses.dataclass(frozen=True)
 class Mesh:
-  """Sizes of the mesh axes; one of them may be -1, which takes what is left."""
+  """Sizes of the mesh axes; one of them may be -1, which takes what is left.
+
+  Attributes:
+    data: devices over which the rows of a batch are sharded.
+    fsdp: devices over which rows, and parameters, gradients and optimizer state, are
+      sharded.
+    tensor: devices over which heads, feed-forward channels and the vocabulary are
+      sharded.
+    sequence: devices over which the tokens of a row are sharded.
+  """
 
   data: int = -1
   fsdp: int = 1

@@ -7,7 +7,11 @@ import jax.numpy as jnp
 
 @dataclasses.dataclass(frozen=True)
 class Schedule:
-  """A constant rate."""
+  """A constant rate.
+
+  Attributes:
+    rate: the learning rate, or the highest of it.
+  """
 
   rate: float = 1e-3
 
@@ -18,7 +22,12 @@ class Schedule:
 
 @dataclasses.dataclass(frozen=True)
 class Noam(Schedule):
-  """rate · d_model^-0.5 · min(step^-0.5, step · warmup^-1.5) (§5.3, eq. 3)."""
+  """rate · d_model^-0.5 · min(step^-0.5, step · warmup^-1.5) (§5.3, eq. 3).
+
+  Attributes:
+    rate: a factor of the formula; the learning rate is much smaller.
+    warmup: updates until the learning rate is highest.
+  """
 
   rate: float = 1.0
   warmup: int = 4000
@@ -32,7 +41,12 @@ class Noam(Schedule):
 @dataclasses.dataclass(frozen=True)
 class InverseRoot(Schedule):
   """rate / sqrt(max(step, warmup)): constant, then falling (Raffel et al. 2020,
-  §3.1.2)."""
+  §3.1.2).
+
+  Attributes:
+    rate: a factor of the formula; the learning rate is much smaller.
+    warmup: updates with a constant learning rate.
+  """
 
   rate: float = 1.0
   warmup: int = 10_000
@@ -45,7 +59,12 @@ class InverseRoot(Schedule):
 @dataclasses.dataclass(frozen=True)
 class Linear(Schedule):
   """Linear warm-up to `rate`, then linearly down to zero at `steps` (Devlin et al.
-  2019, appendix A.2)."""
+  2019, appendix A.2).
+
+  Attributes:
+    warmup: updates until the learning rate is highest.
+    steps: updates until it is zero.
+  """
 
   warmup: int = 1000
   steps: int = 10_000
@@ -59,7 +78,12 @@ class Linear(Schedule):
 @dataclasses.dataclass(frozen=True)
 class Cosine(Schedule):
   """Linear warm-up to `rate`, then half a cosine to zero at `steps` (Loshchilov and
-  Hutter 2017, without restarts)."""
+  Hutter 2017, without restarts).
+
+  Attributes:
+    warmup: updates until the learning rate is highest.
+    steps: updates until it is zero.
+  """
 
   warmup: int = 1000
   steps: int = 10_000

@@ -1,23 +1,29 @@
 """Aligned text files, one sentence a line."""
 
 import dataclasses
-import gzip
 import hashlib
-import zlib
 from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
 
+from transformer.data import text
 from transformer.data.sources.base import Pair, Source, check_split
 
 
 @dataclasses.dataclass(frozen=True)
 class ParallelText(Source):
-  """Two text files whose n-th lines belong together; UTF-8, `.gz` or plain.
+  """Two text files whose n-th lines belong together; UTF-8, gzipped or plain
+  (`data.text`).
 
   Without files of their own, val and test are the same held-out lines: the last
   twentieth of the training files, at most 2,000, which training then does not see.
+
+  Attributes:
+    source, target: files of the training pairs.
+    val_source, val_target: files of held-out pairs, by which a run is evaluated while
+      it trains.
+    test_source, test_target: files of the pairs that `transformer evaluate` scores.
   """
 
   source: str
@@ -56,8 +62,8 @@ class ParallelText(Source):
   def fingerprint(self, split: str) -> str:
     source, target, shared = self.files(split)
     part = split != "train" if shared else "whole"
-    text = f"{digest(source)} {digest(target)} {part}"
-    return hashlib.sha256(text.encode()).hexdigest()
+    parts = f"{digest(source)} {digest(target)} {part}"
+    return hashlib.sha256(parts.encode()).hexdigest()
 
 
 class Lines(Sequence[str]):
@@ -97,7 +103,8 @@ class Lines(Sequence[str]):
 
 
 class Pairs(Sequence[Pair]):
-  """Two aligned sequences of lines, or a range of them."""
+  """Two aligned sequences of lines, or a range of them; a blank line is an empty
+  text."""
 
   def __init__(self, source: Lines, target: Lines, span: range):
     self._source, self._target, self._span = source, target, span
@@ -109,7 +116,9 @@ class Pairs(Sequence[Pair]):
     if isinstance(i, slice):
       return Pairs(self._source, self._target, self._span[i])
     j = self._span[i]
-    return Pair(self._source[j], self._target[j])
+    return Pair(
+      *(text.blank_to_empty(side[j]) for side in (self._source, self._target))
+    )
 
 
 def read_pairs(source: Path, target: Path) -> Pairs:
@@ -132,29 +141,21 @@ def read_pairs(source: Path, target: Path) -> Pairs:
 def _suspect(left: Lines, right: Lines, size: int) -> str:
   """Where one side first has an empty line and the other not: a likely slip."""
   for i in range(size):
-    if bool(left[i].strip()) != bool(right[i].strip()):
+    if text.is_blank(left[i]) != text.is_blank(right[i]):
       return f" (near line {i + 1:,} one side is empty and the other is not)"
   return ""
 
 
 def read_bytes(path: Path) -> bytes:
-  """A file's contents, unpacked if its name ends in `.gz`."""
+  """The plain text of a file, as in `data.text.read_bytes`."""
   try:
-    data = path.read_bytes()
+    return text.read_bytes(path)
   except FileNotFoundError:
     raise FileNotFoundError(
-      f"{path}: no such file; check the path in --config.data"
+      f"{path}: no such file; check the paths in the config's data"
     ) from None
-  except OSError as error:
-    raise OSError(f"{path}: cannot be read ({error.strerror})") from None
-  if path.suffix != ".gz":
-    return data
-  try:
-    return gzip.decompress(data)
-  except (OSError, EOFError, zlib.error) as error:
-    raise ValueError(f"{path}: not a whole gzip file ({error})") from None
 
 
 def digest(path: Path) -> str:
-  """SHA-256 of a file's unpacked contents."""
+  """SHA-256 of a file's plain text."""
   return hashlib.sha256(read_bytes(path)).hexdigest()

@@ -16,6 +16,7 @@ import numpy as np
 
 from transformer.batch import BOS, EOS, PAD, UNK
 from transformer.data.id_order import ABSENT, IdOrder, id_order
+from transformer.data.text import readable
 from transformer.data.tokenizer import Tokenizer, TokenizerRecipe
 from transformer.data.tokenizers.files import Files, settings, unpack
 from transformer.data.tokenizers.languages import find_language
@@ -184,11 +185,11 @@ class OpenedTokenizer(Tokenizer):
     return self._ids_of(self.recipe.target_prefix())
 
   def encode(self, texts: Sequence[str]) -> list[np.ndarray]:
-    return self._with_ends(self._backend.encode(well_formed(texts)), self.prefix)
+    return self._with_ends(self._backend.encode(readable(texts)), self.prefix)
 
   def encode_sources(self, texts: Sequence[str]) -> list[np.ndarray]:
     prefix = self._ids_of(self.recipe.source_prefix())
-    return self._with_ends(self._backend.encode_sources(well_formed(texts)), prefix)
+    return self._with_ends(self._backend.encode_sources(readable(texts)), prefix)
 
   def _ids_of(self, pieces: Sequence[str]) -> tuple[int, ...]:
     return tuple(self.id(piece) for piece in pieces)
@@ -229,16 +230,6 @@ class OpenedTokenizer(Tokenizer):
         f"{piece!r} is no piece of the vocabulary; as text it is written {near}"
       )
     return int(self.order.ours[theirs])
-
-
-def well_formed(texts: Sequence[str]) -> list[str]:
-  """The texts with U+FFFD for each half of a surrogate pair, which no file has."""
-  return [
-    text
-    if text.isascii()
-    else text.encode("utf-16", "surrogatepass").decode("utf-16", "replace")
-    for text in texts
-  ]
 
 
 @dataclasses.dataclass(frozen=True)

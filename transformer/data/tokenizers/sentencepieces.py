@@ -160,3 +160,39 @@ class MarianTokenizer(MultilingualTokenizer):
         "from the text; leave the flag out"
       )
     return super().with_languages(tokenizer, source, target)
+
+
+_CODES = (
+  "af am ar ast az ba be bg bn br bs ca ceb cs cy da de el en es et fa ff fi "
+  "fr fy ga gd gl gu ha he hi hr ht hu hy id ig ilo is it ja jv ka kk km kn "
+  "ko lb lg ln lo lt lv mg mk ml mn mr ms my ne nl no ns oc or pa pl ps pt ro "
+  "ru sd si sk sl so sq sr ss su sv sw ta th tl tn tr uk ur uz vi wo xh yi yo "
+  "zh zu"
+)
+
+M2M100_LANGUAGES = tuple(_CODES.split())
+"""In the order of their ids, which follow those of the pieces (Fan et al. 2021)."""
+
+
+@dataclasses.dataclass(frozen=True)
+class M2M100Tokenizer(MultilingualTokenizer):
+  """M2M-100 (Fan et al. 2021): one SentencePiece model, one table of ids, and a token
+  such as `__de__` for each language, which stands before the text on both sides."""
+
+  vocabulary: int = 128_112
+
+  def backend(self, files: Files) -> Backend:
+    require(files, "sentencepiece.bpe.model", "vocab.json")
+    ids = id_table(files, "vocab.json")
+    languages = [self.language_piece(code) for code in M2M100_LANGUAGES]
+    first = max(ids.values()) + 1
+    ids |= {piece: first + i for i, piece in enumerate(languages)}
+    model = open_sentencepiece(files, "sentencepiece.bpe.model")
+    special = {"<s>", "<pad>", "</s>", "<unk>", *languages}
+    return PieceTable(model, model, ids, special, "<unk>")
+
+  def languages(self, backend: Backend) -> tuple[str, ...]:
+    return M2M100_LANGUAGES
+
+  def language_piece(self, language: str) -> str:
+    return f"__{language}__"

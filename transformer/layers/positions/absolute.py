@@ -43,6 +43,9 @@ class Sinusoid(Position):
 
   PE(pos, 2i) = sin(pos / base^(2i/d)) and PE(pos, 2i+1) the cosine; no parameters,
   any length. `d` must be even.
+
+  Attributes:
+    base: the longest wavelength is 2π times this many positions.
   """
 
   base: float = 10000.0
@@ -85,9 +88,13 @@ class Learned(Position):
   """One learned vector for each position, added to the embeddings (Gehring et al. 2017,
   §3.1; row E of Vaswani et al. 2017, Table 3).
 
-  There are `length` positions; later ones share the last vector. Each stack has its own
-  table, initialised from N(0, 1/d) like the paper's embeddings before scaling. Its
-  first `offset` rows are not used (BART has two, Lewis et al. 2020 in fairseq).
+  Each stack has its own table, initialised from N(0, 1/d) like the paper's embeddings
+  before scaling.
+
+  Attributes:
+    length: positions in the table; later ones share its last vector.
+    offset: rows before them that are not used (BART has two, Lewis et al. 2020 in
+      fairseq).
   """
 
   length: int = 1024
@@ -98,6 +105,10 @@ class Learned(Position):
       raise ValueError(f"position: expected a length of 1 or more, got {self.length}")
     if self.offset < 0:
       raise ValueError(f"position: expected an offset of 0 or more, got {self.offset}")
+
+  @property
+  def table_length(self) -> int | None:
+    return self.length
 
   def embed(self, mod, x_btd, pos_bt):
     d, rows = x_btd.shape[-1], self.length + self.offset
@@ -112,7 +123,11 @@ class Learned(Position):
 
 @dataclasses.dataclass(frozen=True)
 class LearnedSinusoid(Learned):
-  """A learned table, initialised to the sinusoids of §3.5."""
+  """A learned table, initialised to the sinusoids of §3.5.
+
+  Attributes:
+    base: that of the sinusoids.
+  """
 
   base: float = 10000.0
 
@@ -132,6 +147,9 @@ class Axial(Position):
 
   rows + columns vectors of half the width encode rows x columns positions; later ones
   share the last. With an odd width, columns have the larger half.
+
+  Attributes:
+    rows, columns: sides of the grid.
   """
 
   rows: int = 32
@@ -143,6 +161,10 @@ class Axial(Position):
         "position: expected 1 or more rows and columns, got "
         f"{self.rows} x {self.columns}"
       )
+
+  @property
+  def table_length(self) -> int | None:
+    return self.rows * self.columns
 
   def embed(self, mod, x_btd, pos_bt):
     d = x_btd.shape[-1]
