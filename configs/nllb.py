@@ -2,10 +2,10 @@
 
 Claim: as opus_mt.py, for a model of many languages: the languages of a run are settings
 of its tokenizer.
-Command: hf download facebook/nllb-200-distilled-600M --local-dir nllb
-  transformer convert nllb runs/nllb
+Command: hf download facebook/nllb-200-distilled-600M --local-dir nllb-200
+  transformer convert nllb-200 runs/nllb-200
   python train.py --config configs/nllb.py --config.data="ParallelText('en', 'de')"
-  transformer translate runs/nllb_tuned --input texts.txt
+  transformer translate runs/nllb "A small house." --target-language deu_Latn
 Cost: 615 million parameters, of which 262 million are the matrix of the vocabulary; it
 and the encoder are not trained here. Memory: 2.5 GB of parameters in float32, and twice
 that for the optimizer's averages of those that are trained.
@@ -30,6 +30,6 @@ def get_config() -> Config:
     base,
     data=ParallelText("train.source", "train.target"),
     batching=dataclasses.replace(base.batching, tokens=2048),
-    init="runs/nllb",
+    init="runs/nllb-200",
     freeze=("encoder", "embedding"),
   )

@@ -7,16 +7,15 @@ from pathlib import Path
 import ml_dtypes
 import numpy as np
 import pytest
-from safetensors.numpy import load_file, save_file
+from safetensors.numpy import save_file
 
-from tests.interop.fixtures import FIXTURES, Fixture
+from tests.interop.fixtures import Fixture, write_marian
 from transformer.cli import main
 from transformer.interop.convert import export_run, import_run
 from transformer.interop.hf_directory import HFDirectory
 from transformer.interop.weights import export_tensors, import_params
 from transformer.runs.run import Run
 
-TOKENIZER = Path(__file__).parent.parent / "data" / "tokenizers" / "marian"
 NAMES = ("marian", "marian_target_tied", "m2m", "bart", "mbart")
 
 
@@ -61,21 +60,8 @@ def test_other_types_copies_and_constants_come_back_too(tmp_path, dtype):
 @pytest.fixture(scope="module")
 def directory(tmp_path_factory) -> Path:
   """MarianMT's fixture, its vocabulary that of a small tokenizer."""
-  path = tmp_path_factory.mktemp("marian")
-  vocabulary = json.loads((TOKENIZER / "vocab.json").read_text())
-  size, generator = max(vocabulary.values()) + 1, np.random.default_rng(0)
-  config = json.loads((FIXTURES / "marian" / "config.json").read_text())
-  pad = vocabulary["<pad>"]
-  config |= {"vocab_size": size, "decoder_vocab_size": size, "pad_token_id": pad}
-  config |= {"decoder_start_token_id": pad, "eos_token_id": vocabulary["</s>"]}
-  (path / "config.json").write_text(json.dumps(config))
-  tensors = load_file(FIXTURES / "marian" / "model.safetensors")
-  tensors["model.shared.weight"] = generator.normal(size=(size, 24)).astype(np.float32)
-  tensors["final_logits_bias"] = np.zeros((1, size), np.float32)
-  save_file(tensors, path / "model.safetensors", metadata={"format": "pt"})
-  for source in TOKENIZER.iterdir():
-    if source.suffix != ".npz":
-      shutil.copy(source, path)
+  path = tmp_path_factory.mktemp("interop") / "marian"
+  write_marian(path)
   return path
 
 
