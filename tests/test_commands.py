@@ -24,14 +24,17 @@ import pytest
 from absl import flags as absl_flags
 
 import train as training_command
+from tests.interop.fixtures import write_marian, write_nllb
 from tests.tiny import TINY
 from transformer import cli, experiment
 from transformer import config as configs
 from transformer.analysis import plan, plan_text
 from transformer.analysis.devices import DEVICES
 from transformer.data.sources.digits import Digits
+from transformer.interop.convert import import_run
+from transformer.interop.hf_directory import HFDirectory
 from transformer.runs import processes, trainer
-from transformer.runs.prepare import prepare
+from transformer.runs.prepare import inherit_model, prepare
 from transformer.studies.ablate import Ablation
 from transformer.studies.claims import Claims
 
@@ -164,6 +167,13 @@ def place(tmp_path_factory):
   files = re.findall(r"```python\n(.*?)```", page, re.DOTALL)
   for name, text in zip(("log_penalty", "log_penalty_study"), files, strict=True):
     (place / f"{name}.py").write_text(text, encoding="utf-8")
+  for name, trained, write in (
+    ("opus-mt-en-de", "opus_mt", write_marian),
+    ("nllb-200", "nllb", write_nllb),
+  ):
+    write(place / name)
+    import_run(HFDirectory(place / name), place / "runs" / name)
+    shutil.copytree(place / "runs" / name, place / "runs" / trained)
   image_yxc, _ = Digits().open("test")[0]
   PIL.Image.fromarray(image_yxc[..., 0]).save(place / "digit.png")
   return place
@@ -176,7 +186,9 @@ def test_a_command_works(command, place, monkeypatch, capsys):
   monkeypatch.setattr(sys, "stdin", io.TextIOWrapper(io.BytesIO(b"6. 9. 2030\n")))
   monkeypatch.setattr(processes, "join", lambda *_: None)
   monkeypatch.setattr(
-    trainer, "train", lambda config, _: trainer.check_model(config) or 0
+    trainer,
+    "train",
+    lambda config, path: trainer.check_model(inherit_model(config, path)) or 0,
   )
   monkeypatch.setattr(Ablation, "run", lambda _: 0)
   monkeypatch.setattr(Claims, "run", lambda *_: 0)
@@ -184,6 +196,8 @@ def test_a_command_works(command, place, monkeypatch, capsys):
   monkeypatch.setattr(plan_text, "render", str)
   monkeypatch.setattr("transformer.cli.plan.as_json", str)
   # What another command made is not overwritten.
+  if command[1] == "convert":
+    shutil.rmtree(command[3], ignore_errors=True)
   if command[1] == "average":
     shutil.rmtree(f"{command[2]}-averaged", ignore_errors=True)
   program, *rest = command

@@ -37,6 +37,7 @@ from transformer.models.bert import Bert, BertClassifier
 from transformer.models.conv_seq2seq import ConvSeq2Seq
 from transformer.models.decoder_only import DecoderOnly
 from transformer.models.memory_network import MemoryNetwork
+from transformer.models.parent import ParentModel
 from transformer.models.resnet import ResNet
 from transformer.models.rnn import RNNSeq2Seq
 from transformer.models.rnn_search import RNNSearch
@@ -67,7 +68,7 @@ TOKENIZERS = (
 )
 MODELS = (
   *(Bert, BertClassifier, ConvSeq2Seq, DecoderOnly, MemoryNetwork, RNNSeq2Seq),
-  *(RNNSearch, ResNet, TransformerXL, Transformer, VisionTransformer),
+  *(RNNSearch, ResNet, TransformerXL, Transformer, VisionTransformer, ParentModel),
 )
 TASKS = (
   *(ImageClassification, LanguageModelling, MaskedLanguageModelling),

@@ -1,5 +1,6 @@
 """Imported encoder-decoders compute what the Hugging Face classes compute."""
 
+import dataclasses
 import functools
 
 import jax
@@ -10,7 +11,7 @@ from tests.interop.fixtures import Fixture
 from transformer.batch import EOS
 from transformer.inference.search import Searcher
 
-NAMES = ("marian", "marian_target_tied")
+NAMES = ("marian", "marian_target_tied", "m2m", "bart", "mbart")
 
 
 @functools.cache
@@ -34,8 +35,6 @@ def test_logits(name):
 @pytest.mark.parametrize("beam", [1, 4])
 @pytest.mark.parametrize("name", NAMES)
 def test_generated_tokens(name, beam):
-  import dataclasses
-
   f = fixture(name)
   search = f.family.search(f.origin, f.order)
   assert search.beam == 4

@@ -28,6 +28,7 @@ from transformer.decoding.state import KVCache, initial_coverage, repeat
 from transformer.inference.search import Search, Searcher
 from transformer.layers.embedding import Embedding
 from transformer.models.base import Model, shift_right
+from transformer.models.parent import ParentModel
 from transformer.models.rnn import RNNSeq2Seq
 from transformer.models.rnn_search import RNNSearch
 from transformer.models.transformer import Transformer
@@ -48,7 +49,7 @@ def small(kind):
 KINDS = {
   name: kind
   for name, kind in configs.members(Model).items()
-  if isinstance(small(kind).example(), Pairs)
+  if kind is not ParentModel and isinstance(small(kind).example(), Pairs)
 }
 """Every encoder-decoder: the models that read pairs."""
 

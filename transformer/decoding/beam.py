@@ -49,6 +49,7 @@ def beam_search(
   penalty: LengthPenalty = GNMT(),
   n_best: int = 1,
   start_id: int = BOS,
+  given: int = 0,
 ) -> Output:
   """The best outputs of every sentence under a length penalty (§6.1).
 
@@ -80,6 +81,8 @@ def beam_search(
     n_best: how many of the w returned hypotheses early stopping must not change; the
       others are the best that had been found by then.
     start_id: the token before the first of an output.
+    given: how many tokens of the forced prefix are given, so that their probability
+      does not count; every sentence has as many.
 
   Returns:
     w hypotheses a sentence, best first. Ties between candidates are broken by the rank
@@ -100,9 +103,10 @@ def beam_search(
     logits_bwv, (cache, _, _, coverage_bws) = step(last_bw, now)
     # First among the candidates, the greedy hypothesis is also first among those that
     # stay live, until it ends.
+    allowed_bwv = constraint.restrict(logits_bwv, s.t)
     parent_bn, id_bn, token_logprob_bn, sum_bn = candidates(
-      constraint.restrict(logits_bwv, s.t),
-      log_normalizer(logits_bwv),
+      allowed_bwv,
+      _normalizer(allowed_bwv, logits_bwv, s.t, given),
       s.live.logprob_bw,
       s.greedy_b,
       2 * w,
@@ -149,6 +153,17 @@ def beam_search(
     coverage_bws=repeat(state.coverage_bws, w),
   )
   return grow_while(condition, advance, start, capacity).finished
+
+
+def _normalizer(allowed_bwv, logits_bwv, t, given: int):
+  """That of the log-probabilities: of all tokens, or at the first `given` positions of
+  the one that is allowed, whose log-probability is then 0."""
+  if not given:
+    return log_normalizer(logits_bwv)
+  logits_bwv = logits_bwv.astype(jnp.float32)
+  return jax.lax.cond(
+    t < given, lambda: log_normalizer(allowed_bwv), lambda: log_normalizer(logits_bwv)
+  )
 
 
 def _finish(grown: _Live, ends_bn, n, coverage_bns, penalty: LengthPenalty) -> Output:

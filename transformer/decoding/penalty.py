@@ -20,6 +20,9 @@ class LengthPenalty:
   needs_attention: ClassVar[bool] = False
   """Whether the score depends on the attention to the source."""
 
+  exact: ClassVar[bool] = True
+  """Whether `bound` holds, so that stopping early never changes the best outputs."""
+
   def __post_init__(self):
     for field in dataclasses.fields(self):
       value = getattr(self, field.name)
@@ -86,6 +89,22 @@ class LengthPower(LengthPenalty):
 
   def divisor(self, n):
     return jnp.asarray(n, jnp.float32) ** self.alpha
+
+
+@dataclasses.dataclass(frozen=True)
+class HeuristicLengthPower(LengthPower):
+  """n^alpha, where a hypothesis is assumed to end at its present length and so to score
+  at most what it scores now: beam search in Hugging Face's transformers with its
+  default `early_stopping=False`.
+
+  With a positive alpha a longer output may score more, and is missed; but a search
+  ends soon after its first outputs, and not at the largest length.
+  """
+
+  exact: ClassVar[bool] = False
+
+  def bound(self, logprob, n, max_n):
+    return logprob / self.divisor(n)
 
 
 @dataclasses.dataclass(frozen=True)

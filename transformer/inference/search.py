@@ -55,7 +55,8 @@ class Search:
     sampler: chooses each token where `beam` is 1.
     min_length, max_length: further limits in tokens, the same for every sentence.
     suppressed: ids that are never chosen.
-    prefix: ids that every output begins with, such as the token of its language.
+    prefix: ids that every output begins with, such as the token of its language. Beam
+      search takes them as given: their probability does not count.
   """
 
   beam: int = 4
@@ -154,10 +155,10 @@ def find_rows(
     n_bw = jnp.maximum(output.length_bw, 1)
     return output._replace(score_bw=search.penalty.normalise(output.logprob_bw, n_bw))
   # Near duplicates are removed later, so all of a beam may be needed.
-  settled = 1 if search.n_best == 1 else search.beam
+  settled = 1 if search.n_best == 1 and search.penalty.exact else search.beam
   return beam_search(
     step, state, constraint, capacity, search.beam, search.penalty, settled,
-    module.c.start_id,
+    module.c.start_id, len(search.prefix),
   )  # fmt: skip
 
 

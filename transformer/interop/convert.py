@@ -32,10 +32,12 @@ from transformer.interop.proof import can_compare, largest_difference
 from transformer.interop.tokenizers import open_tokenizer
 from transformer.interop.weights import export_tensors, import_params, origin_of
 from transformer.runs.directory import check_inside
-from transformer.runs.run import Run
+from transformer.runs.run import HUGGINGFACE, Run
 from transformer.training.checkpoint import Checkpoints
 
-FOLDER = "huggingface"
+TRAINING_ALONE = ("dropout", "attention_dropout", "unroll", "remat", "kernel")
+"""Settings of a model that change nothing when it is used."""
+
 INDEX = ".index.json"  # of weights in several files; they are written as one
 
 Progress = Callable[[int], Any]
@@ -96,7 +98,7 @@ def import_run(
   with whole(path) as scratch:
     (scratch / "config.json").write_text(configs.dumps(config), encoding="utf-8")
     (scratch / config.task.vocabulary_file).write_bytes(tokenizer.model)
-    keep_origin(directory, constants, scratch / FOLDER)
+    keep_origin(directory, constants, scratch / HUGGINGFACE)
     with Checkpoints(scratch / "checkpoints") as checkpoints:
       checkpoints.save_params(0, params, {"tokenizer_sha256": tokenizer.sha256})
   return Imported(
@@ -128,18 +130,18 @@ def export_run(run: Run, directory: Path, step: int | None = None) -> int:
       there is something at `directory`.
     OSError: it cannot be written.
   """
-  check_inside(run.path, FOLDER)
-  folder = run.path / FOLDER
+  check_inside(run.path, HUGGINGFACE)
+  folder = run.path / HUGGINGFACE
   if not folder.is_dir():
     raise ValueError(
-      f"{run.path}: was not made by transformer convert (it has no {FOLDER}/), so no "
-      "Hugging Face class can open it"
+      f"{run.path}: was not made by transformer convert (it has no {HUGGINGFACE}/), so "
+      "no Hugging Face class can open it"
     )
   if directory.exists():
     raise ValueError(f"{directory}: already exists; choose another DIR")
   origin = read_origin(folder)
   family, order = family_of(origin.config), order_of(run, origin)
-  if family.model(origin, order) != run.config.model:
+  if not same_model(family.model(origin, order), run.config.model):
     raise ValueError(
       f"{run.path}: config.model is no longer that of {folder}/config.json, so its "
       "class cannot open it"
@@ -156,6 +158,18 @@ def export_run(run: Run, directory: Path, step: int | None = None) -> int:
     write_tokenizer(run.vocabulary.model, scratch)
     save_file(found, scratch / "model.safetensors", metadata={"format": "pt"})
   return len(found)
+
+
+def same_model(theirs: Any, ours: Any) -> bool:
+  """Whether two models compute the same outputs: they may differ in dropout and speed
+  alone."""
+  if type(theirs) is not type(ours):
+    return False
+  free = {name: getattr(ours, name) for name in TRAINING_ALONE if hasattr(ours, name)}
+  rate = ours.feed_forward.dropout
+  if type(ours.feed_forward) is type(theirs.feed_forward):
+    free["feed_forward"] = dataclasses.replace(theirs.feed_forward, dropout=rate)
+  return dataclasses.replace(theirs, **free) == ours
 
 
 def read_origin(folder: Path) -> Origin:

@@ -11,7 +11,7 @@ from transformer.batch import PAD, UNK, Pairs, Tokens
 from transformer.data.batching import Packed
 from transformer.data.id_order import ABSENT, IdOrder, id_order
 from transformer.data.sources.parallel_text import ParallelText
-from transformer.decoding.penalty import LengthPower
+from transformer.decoding.penalty import HeuristicLengthPower
 from transformer.experiment import Config
 from transformer.inference.search import Search
 from transformer.interop.family import Family, Origin, activation
@@ -232,14 +232,15 @@ class EncoderDecoderFamily(Family):
     alpha = settings.get("length_penalty")
     longest = settings.get("max_length")
     forced = settings.get("forced_bos_token_id")
+    # Theirs counts the first token, and the last where it is forced.
+    ends = 1 + (settings.get("forced_eos_token_id") is not None)
     words = settings.get("bad_words_ids") or ()
     suppressed = [ids[0] for ids in words if len(ids) == 1]
     return Search(
       beam=beam,
-      penalty=LengthPower(1.0 if alpha is None else float(alpha)),
+      penalty=HeuristicLengthPower(1.0 if alpha is None else float(alpha)),
       min_length=max(0, (settings.get("min_length") or 0) - 1),
-      # Theirs counts the first token and the last.
-      max_length=None if longest is None else max(1, longest - 2),
+      max_length=None if longest is None else max(1, longest - ends),
       suppressed=tuple(i for i in map(int, order.ours[suppressed]) if i != PAD),
       prefix=() if forced is None else (int(order.ours[forced]),),
     )

@@ -10,6 +10,8 @@ A run is a directory that is complete in itself and may be copied anywhere:
   tensorboard/       the same numbers
   report.md          curves, scores, samples and commands, at the end
   cache/             tokenised text; may be deleted
+  huggingface/       of an imported model, and of what is trained from it: the files
+                     that are needed to write it back
 
 Opening one executes nothing from it.
 """
@@ -32,6 +34,9 @@ from transformer.inference.devices import Devices
 from transformer.layers.int8 import quantise
 from transformer.runs.directory import check_inside, read_inside
 from transformer.training.checkpoint import CheckpointMismatch, Checkpoints, steps_in
+
+HUGGINGFACE = "huggingface"
+"""The part of a run that has what Hugging Face's classes need beside it."""
 
 
 class Run:

@@ -18,7 +18,7 @@ from transformer.runs.directory import claim
 from transformer.runs.errors import explain
 from transformer.runs.lengths import position_notes
 from transformer.runs.metrics import Metrics
-from transformer.runs.prepare import parent_params, prepare
+from transformer.runs.prepare import inherit_model, parent_params, prepare
 from transformer.runs.processes import INTERRUPTED, Interrupt, barrier, is_primary
 from transformer.runs.progress import Progress
 from transformer.runs.report import write_report
@@ -48,6 +48,7 @@ def train(config: Config, workdir: Path) -> int:
       memory or numbers.
   """
   path = Path(workdir)
+  config = inherit_model(config, path)
   mesh = config.mesh.build()
   check_batches(mesh.shape, config.batching, config.accumulate)
   check_model(config)
