@@ -2,7 +2,7 @@
 
 import abc
 import dataclasses
-from typing import Any, ClassVar
+from typing import Any, ClassVar, Protocol, runtime_checkable
 
 import jax
 import jax.numpy as jnp
@@ -12,6 +12,7 @@ from flax import linen as nn
 from transformer.batch import BOS, Pairs, Tokens
 from transformer.config import check_at_least
 from transformer.decoding.state import DecodeState
+from transformer.layers.attention import AttentionIntermediates
 
 
 @dataclasses.dataclass(frozen=True)
@@ -62,6 +63,23 @@ def check_settings(
       raise ValueError(
         f"model.{name}: expected 0 or more and below 1, got {getattr(model, name)}"
       )
+
+
+Attentions = dict[str, AttentionIntermediates]
+"""What each attention of a model computes, stacked over its layers, by the names of its
+modules: `encoder/self_attention`, `decoder/source_attention`."""
+
+
+@runtime_checkable
+class Attends(Protocol):
+  """A module that shows what it attends to, by plain XLA and without dropout.
+
+  Attention without heads has one; attention that reads a memory several times has a
+  layer each time.
+  """
+
+  def attention(self, batch: Any) -> Attentions:
+    """What its attention computes on a batch."""
 
 
 class EncoderDecoder(nn.Module):
