@@ -11,6 +11,7 @@ import sys
 from transformer import config as configs
 from transformer.cli import (
   ablate,
+  attend,
   average,
   classify,
   compare,
@@ -27,7 +28,7 @@ from transformer.cli import (
 
 VERBS = (
   *(translate, generate, fill, score, classify, evaluate, compare, average, export),
-  *(info, plan, ablate),
+  *(info, attend, plan, ablate),
 )
 """In the order of `--help`. None of these modules imports JAX before `run`."""
 

@@ -29,6 +29,7 @@ class Model(abc.ABC):
   and one that generates has, besides its call on a batch,
 
     unstack(params)                   the parameters as decoding reads them
+    restack(unstacked)                the parameters again
     start(unstacked, source, steps)   a `DecodeState` with one hypothesis a sentence
     step(unstacked, token_bw, state)  logits `[b, w, v]` and the state after the token
 
@@ -123,6 +124,10 @@ class DecodesLayerByLayer:
     """Parameters for decoding: `layers`, the decoder's one by one, and `rest`."""
     return unstacked(params, self.decoder_layers)
 
+  def restack(self, params) -> Any:
+    """The parameters of which `params` are the `unstack`ed ones."""
+    return restacked(params, self.decoder_layers)
+
   def step(self, params, token_bw, state: DecodeState):
     """Feeds one token to every hypothesis: logits `[b, w, v]` of the next, and the
     state after it. The first token is `BOS`. `params` are from `unstack`."""
@@ -143,6 +148,16 @@ def unstacked(params, path: tuple[str, ...]) -> dict[str, Any]:
   count = jax.tree.leaves(stacked)[0].shape[0]
   layers = tuple(jax.tree.map(lambda leaf, i=i: leaf[i], stacked) for i in range(count))
   return {"rest": rest, "layers": layers}
+
+
+def restacked(params: dict[str, Any], path: tuple[str, ...]) -> Any:
+  """The inverse of `unstacked`."""
+  name, *further = path
+  rest = dict(params["rest"])
+  if further:
+    inner = {"rest": rest[name], "layers": params["layers"]}
+    return {**rest, name: restacked(inner, tuple(further))}
+  return {**rest, name: jax.tree.map(lambda *x: jnp.stack(x), *params["layers"])}
 
 
 def shift_right(target: Tokens):
