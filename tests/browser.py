@@ -24,6 +24,14 @@ class Browser:
     self.driver.get_log("browser")
     self.driver.get(page.resolve().as_uri() if isinstance(page, Path) else page)
 
+  def wait(self) -> None:
+    """Waits for a page of `transformer.inspection` to have drawn everything."""
+    self.driver.execute_async_script(
+      "const done = arguments[0];"
+      "const look = () => document.documentElement.dataset.ready"
+      " ? done() : setTimeout(look, 20); look();"
+    )
+
   def messages(self) -> list[str]:
     """What the page has written to the console since the last call, errors of the
     network and of scripts included."""

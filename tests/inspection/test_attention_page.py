@@ -23,10 +23,7 @@ def opened(found, browser, tmp_path):
   file.write_text(page(found), encoding="utf-8")
   browser.view()
   browser.open(file)
-  wait = "const done = arguments[0]; const look = () => document.documentElement"
-  browser.driver.execute_async_script(
-    f"{wait}.dataset.ready ? done() : setTimeout(look, 20); look();"
-  )
+  browser.wait()
   return browser
 
 

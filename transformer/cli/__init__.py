@@ -13,6 +13,7 @@ from transformer.cli import (
   ablate,
   attend,
   average,
+  beam,
   classify,
   compare,
   evaluate,
@@ -28,7 +29,7 @@ from transformer.cli import (
 
 VERBS = (
   *(translate, generate, fill, score, classify, evaluate, compare, average, export),
-  *(info, attend, plan, ablate),
+  *(info, attend, beam, plan, ablate),
 )
 """In the order of `--help`. None of these modules imports JAX before `run`."""
 

@@ -1,6 +1,5 @@
 """`transformer attend`: what a model attends to, as a page, a figure or arrays."""
 
-
 from transformer.cli import flags
 
 FORMATS = ("html", "png", "npz", "json")
