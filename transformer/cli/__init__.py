@@ -21,6 +21,7 @@ from transformer.cli import (
   fill,
   flags,
   generate,
+  heads,
   info,
   plan,
   score,
@@ -29,7 +30,7 @@ from transformer.cli import (
 
 VERBS = (
   *(translate, generate, fill, score, classify, evaluate, compare, average, export),
-  *(info, attend, beam, plan, ablate),
+  *(info, attend, beam, heads, plan, ablate),
 )
 """In the order of `--help`. None of these modules imports JAX before `run`."""
 

@@ -28,6 +28,10 @@ MAX_TOKENS = 256
 """The longest text that is shown; a page grows with its square."""
 
 
+class UnsuitableText(ValueError):
+  """A text that has nothing to show, or too much."""
+
+
 class Opened(NamedTuple):
   """A run with what is needed to use its model.
 
@@ -211,11 +215,13 @@ def text_tokens(tokenizer: Tokenizer, ids: np.ndarray):
 
 
 def check_size(ids: Sequence[int] | np.ndarray, text: str) -> None:
-  """Raises ValueError if a text has nothing to show, or too much."""
+  """Raises UnsuitableText if a text has nothing to show, or too much."""
   if len(ids) <= 1:
-    raise ValueError(f"{text!r}: the text or its output is empty; give another text")
+    raise UnsuitableText(
+      f"{text!r}: the text or its output is empty; give another text"
+    )
   if len(ids) > MAX_TOKENS:
-    raise ValueError(
+    raise UnsuitableText(
       f"{text[:40]!r}…: expected at most {MAX_TOKENS} tokens, got {len(ids):,}; "
       "shorten the text"
     )
