@@ -194,7 +194,7 @@ def test_the_command_writes_every_format(kind, translation_run, tmp_path, capsys
   [
     ([TEXT, "--output", "x.gif"], "--output: expected a name that ends in .html"),
     ([TEXT, "--output", "no/x.html"], "no/x.html: cannot be written"),
-    (["", "--output", "x.html"], "the text or its output is empty"),
+    (["", "--output", "x.html"], "the text is empty"),
     (["a " * 300, "--output", "x.html"], "expected at most 256 tokens, got"),
     ([TEXT, "--output", "x.png", "--layer", "3"], "--layer: expected 1 to 2, got 3"),
     ([TEXT, "--output", "x.png", "--attention", "self"], "there are: decoder/self"),

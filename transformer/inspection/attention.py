@@ -1,6 +1,7 @@
 """The attention of a model on one input, as arrays."""
 
 import functools
+from pathlib import Path
 from typing import NamedTuple
 
 import jax
@@ -60,7 +61,7 @@ class Attention(NamedTuple):
   Attributes:
     run: the name of the run's directory.
     model: the name of the model.
-    text: the input; for an image, its file.
+    text: the input; for an image, the name of its file.
     output: the translation or the prediction; empty where there is none.
     maps: one for every attention of the model.
     image_yxc: the image as the model reads it; None for a text.
@@ -117,8 +118,9 @@ def attention_of(
   if isinstance(model, Stack):
     scale = model.score.scale(model.key_width)
   maps = [attention_map(name, each, inputs, scale) for name, each in found.items()]
+  shown = text if inputs.image_yxc is None else Path(text).name
   return Attention(
-    run.path.resolve().name, type(model).__name__, text, inputs.output,
+    run.path.resolve().name, type(model).__name__, shown, inputs.output,
     tuple(with_rollout({each.name: each for each in maps})), inputs.image_yxc,
   )  # fmt: skip
 

@@ -110,7 +110,7 @@ def _(task: Translation, opened, text, reference):
     target = output.token_bwt[0, : output.length_bw[0]]
   else:
     (target,) = tokenizer.encode([reference])
-  check_size(target, text if reference is None else reference)
+  check_longest(target, text if reference is None else reference)
   pair = [
     pad_tokens([ids], 1, SOURCE_LENGTHS.round_up(len(ids))) for ids in (source, target)
   ]
@@ -217,9 +217,12 @@ def text_tokens(tokenizer: Tokenizer, ids: np.ndarray):
 def check_size(ids: Sequence[int] | np.ndarray, text: str) -> None:
   """Raises UnsuitableText if a text has nothing to show, or too much."""
   if len(ids) <= 1:
-    raise UnsuitableText(
-      f"{text!r}: the text or its output is empty; give another text"
-    )
+    raise UnsuitableText(f"{text!r}: the text is empty; give another one")
+  check_longest(ids, text)
+
+
+def check_longest(ids: Sequence[int] | np.ndarray, text: str) -> None:
+  """Raises UnsuitableText if a text, or the output of one, has too much to show."""
   if len(ids) > MAX_TOKENS:
     raise UnsuitableText(
       f"{text[:40]!r}…: expected at most {MAX_TOKENS} tokens, got {len(ids):,}; "

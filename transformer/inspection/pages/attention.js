@@ -180,7 +180,7 @@ function markTokens() {
   if (data.image !== null) {
     const most = Math.max(...keys.map((_, s) => (s ? at(t, s) : 0)));
     [...byId("overlay").children].forEach((patch, i) => {
-      patch.style.background = `rgb(255 122 24 / ${0.9 * at(t, i + 1) / most})`;
+      patch.style.background = `color-mix(in srgb, ${shade((at(t, i + 1) / most) ** 2)} 78%, transparent)`;
       patch.title = `patch ${keys[i + 1]}: ${number(at(t, i + 1))}`;
     });
     byId("class-weight").textContent = `class token: ${number(at(t, 0))}`;
@@ -188,14 +188,14 @@ function markTokens() {
     [...byId("keys").children].forEach((row, s) => {
       const weight = at(t, s);
       row.style.setProperty("--fill", shade(weight));
-      row.style.setProperty("--text", weight > 0.18 ? "var(--paper)" : "var(--ink)");
+      row.style.setProperty("--text", weight > 0.21 ? "var(--paper)" : "var(--ink)");
       row.lastChild.textContent = weight >= 0.0005 ? number(weight) : "";
     });
     drawCurves(at, t);
   }
   const caption = data.image !== null
-    ? `${queryName(t)} attends to the patches; the brightest has `
-      + `${number(Math.max(...keys.map((_, s) => (s ? at(t, s) : 0))))}.`
+    ? `On the right, what ${queryName(t)} attends to, relative to the largest weight of a patch, `
+      + `${number(Math.max(...keys.map((_, s) => (s ? at(t, s) : 0))))}. Point at a patch, or move with the arrow keys.`
     : `What ${queryName(t)} attends to. Point at a token, or move with the arrow keys.`;
   byId("lines-caption").textContent = caption;
 }
