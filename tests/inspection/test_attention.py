@@ -27,6 +27,7 @@ from transformer.models.resnet import ResNet
 from transformer.models.rnn_search import RNNSearch
 from transformer.models.transformer_xl import TransformerXL
 from transformer.models.vit import VisionTransformer
+from transformer.runs.prepare import prepare
 from transformer.runs.run import Run
 from transformer.runs.translator import Translator
 from transformer.tasks.image_classification import ImageClassification
@@ -141,13 +142,12 @@ def test_every_task_shows_its_own_input(kind, image, tmp_path, tiny_tokenizer):
     model = dataclasses.replace(model, position=changed)
   source = SOURCES.get(kind, TINY.data)
   config = dataclasses.replace(TINY, model=model, task=task, data=source)
-  vocabulary = tiny_tokenizer
-  if kind in SOURCES:
-    vocabulary = task.vocabulary(task.make_vocabulary(source, TINY.tokenizer))
   story = Stories(sentences=4).open("train")[0]
   if kind is MemoryNetwork:
     text = " ".join((*story.sentences, story.question))
-  run = Run(tmp_path, config, vocabulary)
+  run = Run(tmp_path, config, tiny_tokenizer)
+  if kind in SOURCES:
+    run = prepare(config, tmp_path / "run")
   shapes = nn.unbox(run.boxed_params())
   rng = np.random.default_rng(0)
   params = jax.tree.map(
