@@ -110,6 +110,38 @@ def test_text_stays_text_in_both_schemes_and_on_a_phone(opened):
   assert opened.messages() == []
 
 
+def test_attention_is_laid_over_an_image(browser, tmp_path):
+  rng = np.random.default_rng(0)
+  weights_lhts = rng.dirichlet(np.ones(5), (1, 2, 5)).astype(np.float32)
+  tokens = ("[class]", "1,1", "1,2", "2,1", "2,2")
+  each = AttentionMap(
+    "encoder/self_attention", tokens, tokens, weights_lhts, weights_lhts.mean(axis=1)
+  )
+  image_yxc = rng.integers(0, 255, (4, 4, 3), np.uint8)
+  found = Attention("run", "VisionTransformer", "x.png", "7", (each,), image_yxc)
+  file = tmp_path / "page.html"
+  file.write_text(page(found), encoding="utf-8")
+  browser.view()
+  browser.open(file)
+  browser.wait()
+  for selector in ("#picture", "#overlay"):
+    size = browser.find(selector).size
+    assert size["width"] == pytest.approx(size["height"], abs=1) and size["width"] > 100
+  browser.find("#heads button[data-view='1']").click()
+  browser.hover(browser.find("#queries button[data-t='3']"))
+  titles = [each.get_attribute("title") for each in browser.find_all("#overlay span")]
+  wanted = [
+    f"patch {token}: {weight:.3f}"
+    for token, weight in zip(tokens[1:], weights_lhts[0, 1, 3, 1:], strict=True)
+  ]
+  assert titles == wanted
+  assert browser.find("#class-weight").text == (
+    f"class token: {weights_lhts[0, 1, 3, 0]:.3f}"
+  )
+  assert not browser.find("#inside").is_displayed()  # it needs queries and keys
+  assert browser.messages() == [] and browser.requests() == []
+
+
 def test_a_large_model_is_under_two_megabytes():
   rng = np.random.default_rng(0)
   maps = []
