@@ -100,6 +100,16 @@ def finished(name: str, tmp_path_factory) -> Path:
 
 
 @pytest.fixture(scope="session")
+def browser():
+  """The one headless browser of the session, a `tests.browser.Browser`; the test is
+  skipped where there is none."""
+  from tests.browser import chromium
+
+  with chromium() as opened:
+    yield opened
+
+
+@pytest.fixture(scope="session")
 def eight_devices():
   """Calls functions of test files in one process with eight virtual devices:
   `eight_devices(function, *arguments)`; both and the result go there by pickle."""

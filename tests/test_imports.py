@@ -19,7 +19,7 @@ FLOORS = [
   {"experiment"},
   {"runs"},
   {"analysis"},
-  {"interop"},
+  {"interop", "inspection"},
   {"studies"},
   {"cli"},
   {"__init__", "__main__"},

@@ -11,7 +11,9 @@ import sys
 from transformer import config as configs
 from transformer.cli import (
   ablate,
+  attend,
   average,
+  beam,
   classify,
   compare,
   convert,
@@ -20,6 +22,7 @@ from transformer.cli import (
   fill,
   flags,
   generate,
+  heads,
   info,
   plan,
   score,
@@ -31,7 +34,7 @@ from transformer.data.text import check_text
 
 VERBS = (
   *(translate, generate, fill, score, classify, evaluate, compare, average, export),
-  *(convert, info, plan, ablate, settings),
+  *(convert, info, attend, beam, heads, plan, ablate, settings),
 )
 """In the order of `--help`. None of these modules imports JAX before `run`."""
 

@@ -50,7 +50,7 @@ def run(arguments) -> None:
     raise ValueError(f"{arguments.output}: already exists")
   run = Run.open(arguments.run_path)
   search = flags.search_from(arguments, arguments.n_best)
-  sources = run.tokenizer.encode(sample_texts(arguments, run))
+  sources = run.tokenizer.encode_sources(sample_texts(arguments, run))
   if not sources:
     raise ValueError("there is no text to check the file on; give --input")
   params = run.params(arguments.step, arguments.weights == "int8")

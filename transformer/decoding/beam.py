@@ -22,7 +22,7 @@ from transformer.decoding.state import (
 )
 
 
-class _Live(NamedTuple):
+class Live(NamedTuple):
   """Hypotheses not finished; log-probability -inf where one does not exist."""
 
   token_bwt: jax.Array  # ids so far, then PAD
@@ -30,14 +30,37 @@ class _Live(NamedTuple):
   logprob_bw: jax.Array  # sums of those
 
 
-class _Loop(NamedTuple):
+class BeamState(NamedTuple):
+  """The search after `t` steps."""
+
   t: jax.Array  # tokens that every live hypothesis has
-  live: _Live
+  live: Live
   finished: Output  # the best finished hypotheses so far, best first
   greedy_b: jax.Array  # live hypothesis 0 is that of greedy search
   done_b: jax.Array  # no later step can change the sentence's `n_best`
   cache: Any
   coverage_bws: Any
+
+
+class Expansion(NamedTuple):
+  """What a step made of the live hypotheses; `n` are its candidates, best first."""
+
+  logits_bwv: jax.Array  # of the next token of every live hypothesis
+  parent_bn: jax.Array  # live hypothesis that a candidate continues
+  id_bn: jax.Array
+  token_logprob_bn: jax.Array
+  logprob_bn: jax.Array  # -inf where a candidate does not exist
+  score_bn: jax.Array  # of those that end, else -inf
+  stay_bw: jax.Array  # the candidates that stay live
+
+
+class BeamLoop(NamedTuple):
+  """Beam search as a loop: `advance(s) -> (s, Expansion)` from `start`, while
+  `condition(s)`."""
+
+  condition: Callable
+  advance: Callable
+  start: BeamState
 
 
 def beam_search(
@@ -89,15 +112,35 @@ def beam_search(
     of their hypothesis, then by the lower id; between finished hypotheses by the step
     at which they ended.
   """
+  loop = beam_loop(
+    step, state, constraint, capacity, beam, penalty, n_best, start_id, given
+  )
+  end = grow_while(loop.condition, lambda s: loop.advance(s)[0], loop.start, capacity)
+  return end.finished
+
+
+def beam_loop(
+  step: Callable,
+  state: DecodeState,
+  constraint: Constraint,
+  capacity: int,
+  beam: int,
+  penalty: LengthPenalty = GNMT(),
+  n_best: int = 1,
+  start_id: int = BOS,
+  given: int = 0,
+) -> BeamLoop:
+  """The loop of `beam_search`, whose arguments it takes; also for looking at a search
+  step by step (`inspection.search_tree`)."""
   if not 1 <= n_best <= beam:
     raise ValueError(f"n_best: expected 1 to the beam's {beam}, got {n_best}")
   constraint = constraint.within(capacity)
   b, w = constraint.max_length_b.shape[0], beam
 
-  def condition(s: _Loop):
+  def condition(s: BeamState):
     return (s.t < capacity) & ~jnp.all(s.done_b)
 
-  def advance(s: _Loop) -> _Loop:
+  def advance(s: BeamState) -> tuple[BeamState, Expansion]:
     last_bw = last_token(s.live.token_bwt, s.t, start_id)
     now = DecodeState(s.cache, state.encoded, state.index + s.t, s.coverage_bws)
     logits_bwv, (cache, _, _, coverage_bws) = step(last_bw, now)
@@ -115,7 +158,7 @@ def beam_search(
     token_bnt, token_logprob_bnt = reorder(
       (s.live.token_bwt, s.live.token_logprob_bwt), parent_bn
     )
-    grown = _Live(
+    grown = Live(
       write_token(token_bnt, id_bn, s.t),
       write_token(token_logprob_bnt, token_logprob_bn, s.t),
       sum_bn,
@@ -139,20 +182,25 @@ def beam_search(
     settled_b = finished.score_bw[:, n_best - 1] >= jnp.max(reach_bw, axis=1)
     greedy_b = s.greedy_b & ~ends_bn[:, 0]
     done_b = s.done_b | settled_b
-    return _Loop(s.t + 1, live, finished, greedy_b, done_b, cache, coverage_bws)
+    return (
+      BeamState(s.t + 1, live, finished, greedy_b, done_b, cache, coverage_bws),
+      Expansion(
+        logits_bwv, parent_bn, id_bn, token_logprob_bn, sum_bn, ended.score_bw, stay_bw
+      ),
+    )
 
   finished = nothing(b, w, capacity)
   one_bw = finished.logprob_bw.at[:, 0].set(0.0)
-  start = _Loop(
+  start = BeamState(
     t=jnp.zeros((), jnp.int32),
-    live=_Live(finished.token_bwt, finished.token_logprob_bwt, one_bw),
+    live=Live(finished.token_bwt, finished.token_logprob_bwt, one_bw),
     finished=finished,
     greedy_b=jnp.ones((b,), bool),
     done_b=constraint.max_length_b <= 0,
     cache=repeat(state.cache, w),
     coverage_bws=repeat(state.coverage_bws, w),
   )
-  return grow_while(condition, advance, start, capacity).finished
+  return BeamLoop(condition, advance, start)
 
 
 def _normalizer(allowed_bwv, logits_bwv, t, given: int):
@@ -166,7 +214,7 @@ def _normalizer(allowed_bwv, logits_bwv, t, given: int):
   )
 
 
-def _finish(grown: _Live, ends_bn, n, coverage_bns, penalty: LengthPenalty) -> Output:
+def _finish(grown: Live, ends_bn, n, coverage_bns, penalty: LengthPenalty) -> Output:
   """Candidates of `n` tokens as outputs; those that do not end score -inf."""
   score_bn = penalty.normalise(grown.logprob_bw, n, coverage_bns)
   score_bn = jnp.where(ends_bn, score_bn, -jnp.inf)

@@ -45,6 +45,24 @@ class TokenContext(NamedTuple):
     return None if self.q_seg_bt is None else self.q_seg_bt != 0
 
 
+class AttentionIntermediates(NamedTuple):
+  """What multi-head attention computes on its way from queries to values.
+
+  Stacked over layers, each array has an axis `l` before the others.
+
+  Attributes:
+    weights_bhts: the attention weights, before dropout; None where a fused kernel ran.
+    q_bthk, k_bshk: queries and keys as the score compares them, rotated if the position
+      recipe rotates; None where the score is of another kind (`Score.scale`).
+    bias_bhts: position bias, added to the scores; None for no bias.
+  """
+
+  weights_bhts: Any
+  q_bthk: Any = None
+  k_bshk: Any = None
+  bias_bhts: Any = None
+
+
 def self_context(pos_bt, seg_bt, bias_bhts, is_causal: bool) -> TokenContext:
   """The context of self-attention within one sequence."""
   mask_bts = same_segment(seg_bt, seg_bt)
@@ -99,8 +117,7 @@ class Attention(nn.Module):
 
   @nn.compact
   def __call__(self, x_btd, k_bshk, v_bshk, tokens: TokenContext, train: bool = False):
-    """The output `[b, t, d]`, and the attention weights `[b, h, t, s]`, which are None
-    where a fused kernel ran.
+    """The output `[b, t, d]`, and `AttentionIntermediates`.
 
     Args:
       x_btd: the tokens that become queries.
@@ -141,7 +158,9 @@ class Attention(nn.Module):
       y_bthk, weights_bhts = fused(), None
     d = x_btd.shape[-1]
     y_btd = project(self, "o", "bthk,hkd->btd", y_bthk, bias=self.biases, d=d)
-    return y_btd, weights_bhts
+    is_product = self.score.scale(self.d_k) is not None
+    q, k = (q_bthk, k_bshk) if is_product else (None, None)
+    return y_btd, AttentionIntermediates(weights_bhts, q, k, inputs.bias_bhts)
 
   def plain(self, inputs: AttentionInputs, train: bool):
     """Attention as the paper writes it: `[b, t, h, k]`, and the weights before

@@ -2,7 +2,7 @@
 
 import abc
 import dataclasses
-from typing import Any, ClassVar
+from typing import Any, ClassVar, Protocol, runtime_checkable
 
 import jax
 import jax.numpy as jnp
@@ -12,6 +12,7 @@ from flax import linen as nn
 from transformer.batch import BOS, Pairs, Tokens
 from transformer.config import check_at_least
 from transformer.decoding.state import DecodeState
+from transformer.layers.attention import AttentionIntermediates
 
 
 @dataclasses.dataclass(frozen=True)
@@ -28,6 +29,7 @@ class Model(abc.ABC):
   and one that generates has, besides its call on a batch,
 
     unstack(params)                   the parameters as decoding reads them
+    restack(unstacked)                the parameters again
     start(unstacked, source, steps)   a `DecodeState` with one hypothesis a sentence
     step(unstacked, token_bw, state)  logits `[b, w, v]` and the state after the token
 
@@ -75,6 +77,23 @@ def check_settings(
       )
 
 
+Attentions = dict[str, AttentionIntermediates]
+"""What each attention of a model computes, stacked over its layers, by the names of its
+modules: `encoder/self_attention`, `decoder/source_attention`."""
+
+
+@runtime_checkable
+class Attends(Protocol):
+  """A module that shows what it attends to, by plain XLA and without dropout.
+
+  Attention without heads has one; attention that reads a memory several times has a
+  layer each time.
+  """
+
+  def attention(self, batch: Any) -> Attentions:
+    """What its attention computes on a batch."""
+
+
 class EncoderDecoder(nn.Module):
   """Logits of every target token given its source and the target tokens before it.
 
@@ -116,6 +135,10 @@ class DecodesLayerByLayer:
     """Parameters for decoding: `layers`, the decoder's one by one, and `rest`."""
     return unstacked(params, self.decoder_layers)
 
+  def restack(self, params) -> Any:
+    """The parameters of which `params` are the `unstack`ed ones."""
+    return restacked(params, self.decoder_layers)
+
   def step(self, params, token_bw, state: DecodeState):
     """Feeds one token to every hypothesis: logits `[b, w, v]` of the next, and the
     state after it. The first token is the model's `start_id`. `params` are from
@@ -137,6 +160,16 @@ def unstacked(params, path: tuple[str, ...]) -> dict[str, Any]:
   count = jax.tree.leaves(stacked)[0].shape[0]
   layers = tuple(jax.tree.map(lambda leaf, i=i: leaf[i], stacked) for i in range(count))
   return {"rest": rest, "layers": layers}
+
+
+def restacked(params: dict[str, Any], path: tuple[str, ...]) -> Any:
+  """The inverse of `unstacked`."""
+  name, *further = path
+  rest = dict(params["rest"])
+  if further:
+    inner = {"rest": rest[name], "layers": params["layers"]}
+    return {**rest, name: restacked(inner, tuple(further))}
+  return {**rest, name: jax.tree.map(lambda *x: jnp.stack(x), *params["layers"])}
 
 
 def shift_right(target: Tokens, start_id: int = BOS):

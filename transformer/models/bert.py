@@ -13,6 +13,7 @@ from transformer.layers.embedding import Tying
 from transformer.layers.feedforward import GELU, FeedForward
 from transformer.layers.linear import project, weight
 from transformer.layers.positions import Learned, Position
+from transformer.models.base import Attentions
 from transformer.models.blocks import Stack
 from transformer.models.stack import Encoder
 from transformer.models.transformer import Transformer
@@ -119,9 +120,18 @@ class BertModule(nn.Module):
 
   def hidden(self, batch: Tokens, train: bool = False):
     """The output of encoder and head for every token, `[b, t, d]`."""
-    x_btd = self.embedding(batch.id_bt, self.dtype)
-    x_btd, _ = self.encoder(x_btd, batch.pos_bt, batch.seg_bt, train)
+    x_btd, _ = self.encode(batch, train)
     return self.masked_head(x_btd, batch.seg_bt != 0, train)
+
+  def encode(self, tokens: Tokens, train: bool = False, keep_weights: bool = False):
+    """See `Encoder`."""
+    id_bt, pos_bt, seg_bt = tokens
+    x_btd = self.embedding(id_bt, self.dtype)
+    return self.encoder(x_btd, pos_bt, seg_bt, train, keep_weights)
+
+  def attention(self, batch: Tokens) -> Attentions:
+    """See `models.base.Attends`."""
+    return {"encoder/self_attention": self.encode(batch, keep_weights=True)[1]}
 
 
 class BertClassifierModule(nn.Module):
@@ -146,6 +156,14 @@ class BertClassifierModule(nn.Module):
 
   def hidden(self, batch: Labelled, train: bool = False):
     """The output of the encoder for every token, `[b, t, d]`."""
-    id_bt, pos_bt, seg_bt = batch.tokens
+    return self.encode(batch.tokens, train)[0]
+
+  def encode(self, tokens: Tokens, train: bool = False, keep_weights: bool = False):
+    """See `Encoder`."""
+    id_bt, pos_bt, seg_bt = tokens
     x_btd = self.embedding(id_bt, self.dtype)
-    return self.encoder(x_btd, pos_bt, seg_bt, train)[0]
+    return self.encoder(x_btd, pos_bt, seg_bt, train, keep_weights)
+
+  def attention(self, batch: Labelled) -> Attentions:
+    """See `models.base.Attends`."""
+    return {"encoder/self_attention": self.encode(batch.tokens, keep_weights=True)[1]}

@@ -218,7 +218,7 @@ class SelfAttentionLayer(nn.Module):
     return self.c.feed_forward.sublayer(residual, self.feed_forward, x_btd, train)
 
   def attend(self, x_btd, tokens: TokenContext, train: bool):
-    """The self-attention sublayer: `[b, t, d]`, and the attention weights."""
+    """The self-attention sublayer: `[b, t, d]`, and `AttentionIntermediates`."""
 
     def self_attention(x_btd):
       k_bshk, v_bshk = self.keys_and_values(x_btd, tokens.k_pos_bs)
@@ -229,11 +229,11 @@ class SelfAttentionLayer(nn.Module):
   def __call__(
     self, x_btd, tokens: TokenContext, train: bool = False, keep_weights: bool = False
   ):
-    """One layer over `[b, t, d]`, and with `keep_weights` its attention weights
-    `[b, h, t, s]`, else None: `nn.scan` would stack them for all layers."""
-    x_btd, weights_bhts = self.attend(x_btd, tokens, train)
+    """One layer over `[b, t, d]`, and with `keep_weights` its `AttentionIntermediates`,
+    else None: `nn.scan` would stack them for all layers."""
+    x_btd, intermediates = self.attend(x_btd, tokens, train)
     x_btd = self.feed_forward_block(x_btd, train, tokens.real_bt)
-    return constrain_sharding("btd", x_btd), weights_bhts if keep_weights else None
+    return constrain_sharding("btd", x_btd), intermediates if keep_weights else None
 
 
 class EncoderLayer(SelfAttentionLayer):
@@ -261,20 +261,21 @@ class DecoderLayer(SelfAttentionLayer):
     keep_weights: bool = False,
   ):
     """One layer over whole targets `[b, t, d]` and encoded sources `[b, s, d]`, and
-    with `keep_weights` its weights of attention to the source, `[b, h, t, s]`, else
-    None."""
-    x_btd, _ = self.attend(x_btd, tokens, train)
-    x_btd, weights_bhts = self.attend_to_source(
+    with `keep_weights` the `AttentionIntermediates` of self-attention and of attention
+    to the source, else None."""
+    x_btd, to_target = self.attend(x_btd, tokens, train)
+    x_btd, to_source = self.attend_to_source(
       x_btd, self.source_key_value(y_bsd), source, train
     )
     x_btd = self.feed_forward_block(x_btd, train, tokens.real_bt)
-    return constrain_sharding("btd", x_btd), weights_bhts if keep_weights else None
+    kept = (to_target, to_source) if keep_weights else None
+    return constrain_sharding("btd", x_btd), kept
 
   def attend_to_source(
     self, x_btd, key_value_bshk, source: TokenContext, train: bool = False
   ):
-    """The sublayer of attention to keys and values of the source: `[b, t, d]`, and the
-    attention weights."""
+    """The sublayer of attention to keys and values of the source: `[b, t, d]`, and
+    `AttentionIntermediates`."""
 
     def source_attention(x_btd):
       k_bshk, v_bshk = key_value_bshk
@@ -319,5 +320,5 @@ class DecoderLayer(SelfAttentionLayer):
       return y_bwd, written
 
     x_bwd, written = self.self_sublayer(x_bwd, self_attention)
-    x_bwd, weights_bhws = self.attend_to_source(x_bwd, split_heads(*key_value), source)
-    return self.feed_forward_block(x_bwd), written, weights_bhws
+    x_bwd, to_source = self.attend_to_source(x_bwd, split_heads(*key_value), source)
+    return self.feed_forward_block(x_bwd), written, to_source.weights_bhts

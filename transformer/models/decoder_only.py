@@ -14,7 +14,7 @@ from transformer.batch import Tokens
 from transformer.decoding.state import DecodeState
 from transformer.layers.attention import TokenContext, self_context
 from transformer.layers.masks import causal
-from transformer.models.base import DecodesLayerByLayer, shift_right
+from transformer.models.base import Attentions, DecodesLayerByLayer, shift_right
 from transformer.models.blocks import (
   FinalNorm,
   PositionBias,
@@ -112,14 +112,25 @@ class DecoderOnlyModule(DecodesLayerByLayer, nn.Module):
 
   def hidden(self, batch: Any, train: bool = False):
     """The output of the layers for every token, `[b, t, d]`."""
+    return self.decode(batch, train)[0]
+
+  def attention(self, batch: Any) -> Attentions:
+    """See `models.base.Attends`."""
+    return {"self_attention": self.decode(batch, keep_weights=True)[1]}
+
+  def decode(self, batch: Tokens, train: bool = False, keep_weights: bool = False):
+    """The output of the layers for every token, `[b, t, d]`, and with `keep_weights`
+    the `AttentionIntermediates` of all layers, stacked, else None."""
     pos_bt, seg_bt = batch.pos_bt, batch.seg_bt
     x_btd = self.embedding(shift_right(batch, self.c.start_id), self.dtype)
     x_btd = self.position_encoding(x_btd, pos_bt, train, seg_bt != 0)
     tokens = self_context(
       pos_bt, seg_bt, self.position_bias(pos_bt, pos_bt), is_causal=True
     )
-    x_btd, _ = self.layers(constrain_sharding("btd", x_btd), tokens, train)
-    return self.final_norm(x_btd, tokens.real_bt, train)
+    x_btd, intermediates = self.layers(
+      constrain_sharding("btd", x_btd), tokens, train, keep_weights
+    )
+    return self.final_norm(x_btd, tokens.real_bt, train), intermediates
 
   def advance(self, layers, token_bw, state: DecodeState):
     """One decoding step inside `apply`; see `step`."""

@@ -119,6 +119,10 @@ class RNNSeq2SeqModule(EncoderDecoder):
     """Parameters for decoding: the same."""
     return params
 
+  def restack(self, params):
+    """The same again."""
+    return params
+
   @nn.nowrap
   def start(self, params, source: Tokens, capacity: int) -> DecodeState:
     """Reads the sources, `[b, s]`, one unpacked example a row.

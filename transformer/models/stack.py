@@ -61,15 +61,15 @@ class Encoder(nn.Module):
   def __call__(
     self, x_btd, pos_bt, seg_bt, train: bool = False, keep_weights: bool = False
   ):
-    """The encoded tokens `[b, t, d]`, and with `keep_weights` the attention weights of
-    every layer, `[l, b, h, t, s]`, else None."""
+    """The encoded tokens `[b, t, d]`, and with `keep_weights` the
+    `AttentionIntermediates` of all layers, stacked, else None."""
     x_btd = self.position_encoding(x_btd, pos_bt, train, seg_bt != 0)
     x_btd = constrain_sharding("btd", x_btd)
     tokens = self_context(
       pos_bt, seg_bt, self.position_bias(pos_bt, pos_bt), is_causal=False
     )
-    x_btd, weights_lbhts = self.layers(x_btd, tokens, train, keep_weights)
-    return self.final_norm(x_btd, tokens.real_bt, train), weights_lbhts
+    x_btd, intermediates = self.layers(x_btd, tokens, train, keep_weights)
+    return self.final_norm(x_btd, tokens.real_bt, train), intermediates
 
 
 class Decoder(nn.Module):
@@ -88,18 +88,19 @@ class Decoder(nn.Module):
     self, x_btd, pos_bt, seg_bt, y_bsd, source_seg_bs, train: bool = False,
     keep_weights: bool = False,
   ):  # fmt: skip
-    """The decoded tokens `[b, t, d]`, and with `keep_weights` the weights of every
-    layer's attention to the source, `[l, b, h, t, s]`, else None."""
+    """The decoded tokens `[b, t, d]`, and with `keep_weights` the
+    `AttentionIntermediates` of self-attention and of attention to the source, each
+    stacked over the layers, else None."""
     x_btd = self.position_encoding(x_btd, pos_bt, train, seg_bt != 0)
     x_btd = constrain_sharding("btd", x_btd)
     tokens = self_context(
       pos_bt, seg_bt, self.position_bias(pos_bt, pos_bt), is_causal=True
     )
     source = source_context(seg_bt, source_seg_bs)
-    x_btd, weights_lbhts = self.layers(
+    x_btd, intermediates = self.layers(
       x_btd, y_bsd, tokens, source, train, keep_weights
     )
-    return self.final_norm(x_btd, tokens.real_bt, train), weights_lbhts
+    return self.final_norm(x_btd, tokens.real_bt, train), intermediates
 
   def step(self, layers, x_bwd, caches, sources, index, origin_bws, source_seg_bs):
     """One token through all layers, whose parameters come one by one in `layers`, so

@@ -10,7 +10,12 @@ from transformer.batch import BOS, Pairs, Tokens
 from transformer.config import check_at_least
 from transformer.decoding.state import DecodeState, KVCache, written_slots
 from transformer.layers.embedding import Embedding, Tying
-from transformer.models.base import DecodesLayerByLayer, EncoderDecoder, shift_right
+from transformer.models.base import (
+  Attentions,
+  DecodesLayerByLayer,
+  EncoderDecoder,
+  shift_right,
+)
 from transformer.models.blocks import DecoderLayer, Stack
 from transformer.models.stack import Decoder, Encoder
 
@@ -84,17 +89,22 @@ class TransformerModule(DecodesLayerByLayer, EncoderDecoder):
 
   def hidden(self, batch: Pairs, train: bool = False):
     """The decoder's output for every token of `batch.target`, `[b, t, d]`."""
-    return self.decode(batch, train)[0]
-
-  def source_weights(self, batch: Pairs):
-    """The weights of attention to the source of every layer and head when the target is
-    read as a whole, `[l, b, h, t, s]`."""
-    return self.decode(batch, keep_weights=True)[1]
-
-  def decode(self, batch: Pairs, train: bool = False, keep_weights: bool = False):
-    """See `Decoder`."""
-    target = batch.target
     y_bsd = self.encode(batch.source, train)
+    return self.decode(batch, y_bsd, train)[0]
+
+  def attention(self, batch: Pairs) -> Attentions:
+    """See `models.base.Attends`; the target is read as a whole."""
+    y_bsd, of_encoder = self.encoded(batch.source, keep_weights=True)
+    _, (to_target, to_source) = self.decode(batch, y_bsd, keep_weights=True)
+    return {
+      "encoder/self_attention": of_encoder,
+      "decoder/self_attention": to_target,
+      "decoder/source_attention": to_source,
+    }
+
+  def decode(self, batch: Pairs, y_bsd, train=False, keep_weights=False):
+    """See `Decoder`; `y_bsd` is the encoded source."""
+    target = batch.target
     x_btd = self.embedding(shift_right(target, self.c.start_id), self.dtype)
     return self.decoder(
       x_btd, target.pos_bt, target.seg_bt, y_bsd, batch.source.seg_bt, train,
@@ -103,8 +113,12 @@ class TransformerModule(DecodesLayerByLayer, EncoderDecoder):
 
   def encode(self, source: Tokens, train: bool = False):
     """The encoded source, `[b, s, d]`."""
+    return self.encoded(source, train)[0]
+
+  def encoded(self, source: Tokens, train: bool = False, keep_weights: bool = False):
+    """See `Encoder`."""
     x_bsd = self.embedding.source(source.id_bt, self.dtype)
-    return self.encoder(x_bsd, source.pos_bt, source.seg_bt, train)[0]
+    return self.encoder(x_bsd, source.pos_bt, source.seg_bt, train, keep_weights)
 
   def advance(self, layers, token_bw, state: DecodeState):
     """One decoding step inside `apply`; see `step`."""

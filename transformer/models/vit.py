@@ -13,7 +13,7 @@ from transformer.layers.feedforward import GELU, FeedForward
 from transformer.layers.images import ClassLogits, ClassToken, Patches, normalise_pixels
 from transformer.layers.positions import Learned, Position
 from transformer.layers.residual import PreNorm, Residual
-from transformer.models.base import check_settings
+from transformer.models.base import Attentions, check_settings
 from transformer.models.blocks import Stack
 from transformer.models.stack import Encoder
 
@@ -68,9 +68,17 @@ class VisionTransformerModule(nn.Module):
 
     With `train`, draws from the stream `dropout`.
     """
+    y_btd, _ = self.encode(batch, train)
+    return self.head(y_btd[:, 0])
+
+  def encode(self, batch: Images, train: bool = False, keep_weights: bool = False):
+    """See `Encoder`; the class token, then the patches row by row."""
     x_byxc = normalise_pixels(batch.image_byxc, self.c.channels, self.dtype)
     x_btd = self.token(self.patches(x_byxc))
     pos_bt = jnp.broadcast_to(jnp.arange(x_btd.shape[1]), x_btd.shape[:2])
     seg_bt = jnp.broadcast_to(batch.real_b[:, None], x_btd.shape[:2])
-    y_btd, _ = self.encoder(x_btd, pos_bt, seg_bt, train)
-    return self.head(y_btd[:, 0])
+    return self.encoder(x_btd, pos_bt, seg_bt, train, keep_weights)
+
+  def attention(self, batch: Images) -> Attentions:
+    """See `models.base.Attends`."""
+    return {"encoder/self_attention": self.encode(batch, keep_weights=True)[1]}
