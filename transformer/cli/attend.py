@@ -31,6 +31,7 @@ def add_arguments(parser: flags.VerbParser) -> None:
     help="png: the head, from 1 (default: the mean over heads)",
   )  # fmt: skip
   flags.add_search(parser)
+  flags.add_languages(parser)
   flags.add_step(parser)
 
 
@@ -49,7 +50,7 @@ def run(arguments) -> None:
   from transformer.runs.run import Run
 
   output, kind = flags.output_format_from(arguments, FORMATS, "attention")
-  run = Run.open(arguments.run_path)
+  run = flags.with_languages(arguments, Run.open(arguments.run_path))
   search = flags.search_from(arguments)
   opened = Opened.with_search(run, run.params(arguments.step), search)
   found = attention_of(opened, arguments.text, arguments.reference)

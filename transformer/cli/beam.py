@@ -11,6 +11,7 @@ def add_arguments(parser: flags.VerbParser) -> None:
   parser.add_argument("text", metavar="TEXT", help="the text to translate")
   flags.add_output_format(parser, FORMATS, "beam")
   flags.add_search(parser)
+  flags.add_languages(parser)
   flags.add_step(parser)
 
 
@@ -27,7 +28,7 @@ def run(arguments) -> None:
   from transformer.runs.run import Run
 
   output, kind = flags.output_format_from(arguments, FORMATS, "beam")
-  run = Run.open(arguments.run_path)
+  run = flags.with_languages(arguments, Run.open(arguments.run_path))
   search = flags.search_from(arguments)
   found = beam_of(
     Opened.with_search(run, run.params(arguments.step), search), arguments.text

@@ -51,6 +51,7 @@ def add_arguments(parser: flags.VerbParser) -> None:
   flags.add_batch_size(parser)
   flags.add_weights(parser)
   flags.add_mesh(parser)
+  flags.add_languages(parser)
   flags.add_step(parser)
   flags.add_json(parser)
 
@@ -247,6 +248,7 @@ def evaluate_translation(arguments, run, data, split: str):
   from transformer.tasks.translation import corpus_of
 
   pairs = list(data.open(split))
+  run = flags.with_languages(arguments, run)
   search = flags.search_from(arguments)
   tokenize = flags.tokenize_from(arguments) or run.config.task.tokenize
   translator = flags.translator_from(arguments, search)
@@ -269,15 +271,17 @@ def evaluate_translation(arguments, run, data, split: str):
     record["search_errors"] = count_search_errors(results, scored_references)
   if int8:
     float32 = Translator.open(
-      run.path, search, arguments.step, arguments.batch_size, devices=devices
-    )
+      run.path, search, arguments.step, arguments.batch_size, devices=devices,
+      source_language=arguments.source_language,
+      target_language=arguments.target_language,
+    )  # fmt: skip
     texts = float32.translate(sources, seed=arguments.seed, by_mbr=bool(arguments.mbr))
     outputs_float32 = [text.replace("\n", " ") for text in texts]
     scores = text_scores(outputs_float32, references, tokenize)
     record["bleu_float32"] = scores["bleu"]
     record["bleu_change"] = record["bleu"] - record["bleu_float32"]
   record |= {
-    "search": configs.dump(search),
+    "search": configs.dump(translator.searcher.search),
     "mbr": arguments.mbr,
     "seed": arguments.seed if search.draws else None,
   }

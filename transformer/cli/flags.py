@@ -246,6 +246,21 @@ def write_output(output: Path, data: bytes) -> None:
   print(output)
 
 
+def add_languages(parser: argparse.ArgumentParser) -> None:
+  """The languages of a model that has several."""
+  for side, what in (("source", "sources"), ("target", "translations")):
+    parser.add_argument(
+      f"--{side}-language", metavar="CODE",
+      help=f"language of {what}, for a model of several languages: its own code, such "
+      "as deu_Latn, or a short one, such as de",
+    )  # fmt: skip
+
+
+def with_languages(arguments, run):
+  """A run with the languages that the flags of `add_languages` name."""
+  return run.with_languages(arguments.source_language, arguments.target_language)
+
+
 def penalty_from(arguments):
   """The length penalty that the flags of `add_penalty` describe."""
   from transformer.decoding.penalty import GNMT, LengthPenalty
@@ -360,4 +375,6 @@ def translator_from(arguments, search):
     arguments.batch_size,
     arguments.weights == "int8",
     devices_from(arguments),
+    arguments.source_language,
+    arguments.target_language,
   )

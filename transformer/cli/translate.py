@@ -56,6 +56,7 @@ def add_arguments(parser: flags.VerbParser) -> None:
   flags.add_batch_size(parser)
   flags.add_weights(parser)
   flags.add_mesh(parser)
+  flags.add_languages(parser)
   flags.add_step(parser)
 
 
