@@ -5,7 +5,6 @@ of its tokenizer.
 Command: hf download facebook/nllb-200-distilled-600M --local-dir nllb-200
   transformer convert nllb-200 runs/nllb-200
   python train.py --config configs/nllb.py --config.data="ParallelText('en', 'de')"
-  transformer translate runs/nllb "A small house." --target-language deu_Latn
 Cost: 615 million parameters, of which 262 million are the matrix of the vocabulary; it
 and the encoder are not trained here. Memory: 2.5 GB of parameters in float32, and twice
 that for the optimizer's averages of those that are trained.
@@ -20,6 +19,7 @@ from pathlib import Path
 
 from transformer import experiment
 from transformer.data.sources.parallel_text import ParallelText
+from transformer.data.tokenizers.multilingual import NllbTokenizer
 from transformer.experiment import Config
 
 
@@ -30,6 +30,7 @@ def get_config() -> Config:
     base,
     data=ParallelText("train.source", "train.target"),
     batching=dataclasses.replace(base.batching, tokens=2048),
+    tokenizer=NllbTokenizer(source_language="eng_Latn", target_language="deu_Latn"),
     init="runs/nllb-200",
     freeze=("encoder", "embedding"),
   )

@@ -77,4 +77,4 @@ def write_marian(path: Path) -> None:
 
 def write_nllb(path: Path) -> None:
   """A small directory of NLLB with its tokenizer."""
-  write_directory(path, "m2m", "nllb", vocab_size=700)
+  write_directory(path, "m2m", "nllb_saved", vocab_size=700)
