@@ -1,7 +1,6 @@
 """`transformer average`: the mean of several checkpoints as a run of its own."""
 
 import os
-import shutil
 from pathlib import Path
 
 from transformer.cli import flags
@@ -27,8 +26,9 @@ def add_arguments(parser: flags.VerbParser) -> None:
 def run(arguments) -> None:
   """Average the parameters of several checkpoints into a new run (§6.1)."""
   from transformer import tree
+  from transformer.runs.derived import write_derived
+  from transformer.runs.directory import whole
   from transformer.runs.run import Run
-  from transformer.training.checkpoint import Checkpoints
 
   run = Run.open(arguments.run_path)
   steps = sorted(checkpoints_to_average(arguments, run))
@@ -37,21 +37,9 @@ def run(arguments) -> None:
   output = arguments.output or path.with_name(path.name + "-averaged")
   if os.path.lexists(output):
     raise ValueError(f"{output}: already exists; give another --output")
-  scratch = output.with_name(f".{output.name}.{os.getpid()}")
-  try:
-    scratch.mkdir(parents=True)
-  except OSError as error:
-    raise OSError(f"{output}: cannot be written ({error.strerror})") from None
-  try:
+  with whole(output) as scratch:
     params = tree.average([run.params(step) for step in steps])
-    for name in ("config.json", run.config.task.vocabulary_file):
-      shutil.copy(run.path / name, scratch / name)
-    with Checkpoints(scratch / "checkpoints") as checkpoints:
-      note = {"tokenizer_sha256": run.vocabulary.sha256, "averaged": steps}
-      checkpoints.save_params(steps[-1], params, note)
-    os.replace(scratch, output)
-  finally:
-    shutil.rmtree(scratch, ignore_errors=True)
+    write_derived(run, scratch, params, steps[-1], {"averaged": steps})
   print(f"{output}: the average of steps {', '.join(map(str, steps))}")
 
 

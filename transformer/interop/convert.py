@@ -8,12 +8,10 @@ need, so that it can be written back:
   huggingface/constants.safetensors   tensors that are no parameters, if there are any
 """
 
-import contextlib
 import dataclasses
 import json
-import os
 import shutil
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -31,7 +29,7 @@ from transformer.interop.hf_directory import HFDirectory, TensorInfo, read_json
 from transformer.interop.proof import can_compare, largest_difference
 from transformer.interop.tokenizers import open_tokenizer
 from transformer.interop.weights import export_tensors, import_params, origin_of
-from transformer.runs.directory import check_inside
+from transformer.runs.directory import check_inside, whole
 from transformer.runs.run import HUGGINGFACE, Run
 from transformer.training.checkpoint import Checkpoints
 
@@ -194,16 +192,3 @@ def order_of(run: Run, origin: Origin) -> IdOrder:
   if isinstance(run.vocabulary, OpenedTokenizer):
     return run.vocabulary.order
   return family_of(origin.config).order(origin)
-
-
-@contextlib.contextmanager
-def whole(path: Path) -> Iterator[Path]:
-  """A directory beside `path` that takes its name when the context ends well, and is
-  removed when it does not."""
-  scratch = path.with_name(f".{path.name}.{os.getpid()}")
-  try:
-    scratch.mkdir(parents=True)
-    yield scratch
-    os.replace(scratch, path)
-  finally:
-    shutil.rmtree(scratch, ignore_errors=True)
