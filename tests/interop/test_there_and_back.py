@@ -1,19 +1,25 @@
 """Runs made of Hugging Face directories, and directories made of these runs."""
 
+import dataclasses
 import json
 import shutil
 from pathlib import Path
 
+import jax
 import ml_dtypes
 import numpy as np
 import pytest
-from safetensors.numpy import save_file
+from safetensors.numpy import load_file, save_file
 
 from tests.interop.fixtures import Fixture, write_marian
+from transformer import experiment
 from transformer.cli import main
+from transformer.data.sources.parallel_text import ParallelText
 from transformer.interop.convert import export_run, import_run
 from transformer.interop.hf_directory import HFDirectory
 from transformer.interop.weights import export_tensors, import_params
+from transformer.models.parent import ParentModel
+from transformer.runs.prepare import inherit_model, prepare
 from transformer.runs.run import Run
 
 NAMES = ("marian", "marian_target_tied", "m2m", "bart", "mbart")
@@ -99,3 +105,36 @@ def test_a_run_that_was_trained_here_is_of_no_class(language_run, tmp_path):
   with pytest.raises(ValueError, match="not made by transformer convert"):
     export_run(Run.open(language_run), tmp_path / "back")
   assert not any(tmp_path.iterdir())
+
+
+def test_what_is_trained_from_an_imported_run_goes_back_too(run_path, tmp_path):
+  """The model is the parent's; its dropout may differ, its layers may not."""
+  config = experiment.Config(
+    ParallelText("a", "b"), model=ParentModel(), init=str(run_path)
+  )
+  config = inherit_model(config, tmp_path / "run")
+  parent = Run.open(run_path)
+  assert config.model == parent.config.model
+  for name, change, allowed in (
+    ("dropout", {"dropout": 0.3}, True),
+    ("layers", {"decoder_layers": 1}, False),
+  ):
+    model = dataclasses.replace(config.model, **change)
+    run = prepare(dataclasses.replace(config, model=model), tmp_path / name)
+    with run.checkpoints() as checkpoints:
+      params = parent.params() if allowed else run.abstract_params()
+      params = jax.tree.map(lambda leaf: np.ones(leaf.shape, np.float32), params)
+      checkpoints.save_params(1, params, {"tokenizer_sha256": run.vocabulary.sha256})
+    if allowed:
+      assert export_run(run, tmp_path / "back") == 112
+      found = load_file(tmp_path / "back" / "model.safetensors")
+      assert all((values == 1.0).all() for values in found.values())
+    else:
+      with pytest.raises(ValueError, match=r"config\.model is no longer that of"):
+        export_run(run, tmp_path / "other")
+
+
+def test_the_parents_model_needs_a_parent(tmp_path):
+  config = experiment.Config(ParallelText("a", "b"), model=ParentModel())
+  with pytest.raises(ValueError, match=r"give that run as --config\.init=RUN"):
+    inherit_model(config, tmp_path)
