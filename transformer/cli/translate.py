@@ -1,16 +1,25 @@
 """`transformer translate`: texts in, lines out, in order."""
 
 import contextlib
+import itertools
+import sys
 from pathlib import Path
 
 from transformer.cli import flags
 from transformer.cli.lines import (
   Output,
   as_json,
+  chunks,
   count_lines,
   input_chunks,
+  input_items,
   progress_bar,
+  text_of,
 )
+from transformer.cli.shards import Shard, ShardOutput
+
+SHARD_LINES = 1024
+"""Lines of a part between two writes: what a stopped job loses at most."""
 
 
 def add_arguments(parser: flags.VerbParser) -> None:
@@ -51,6 +60,12 @@ def add_arguments(parser: flags.VerbParser) -> None:
   parser.add_argument(
     "--prefix", default="", metavar="TEXT", help="force translations to begin with this"
   )
+  parser.add_argument(
+    "--shard", metavar="I/N",
+    help="translate part I of N of --input, for the jobs of an array, into "
+    "OUTPUT.I-of-N; the same command goes on with a part that was stopped, and all "
+    "parts one after another are the whole",
+  )  # fmt: skip
   flags.add_search(parser)
   flags.add_sampling(parser)
   flags.add_batch_size(parser)
@@ -70,12 +85,15 @@ def run(arguments) -> None:
       "with --n-best, --mbr, --scores or --json"
     )
   search = flags.search_from(arguments, arguments.n_best, arguments.stream)
+  if arguments.shard is not None:
+    translate_shard(arguments, search)
+    return
   with contextlib.ExitStack() as stack:
-    chunks = input_chunks(stack, arguments.texts, arguments.input, arguments.stream)
+    parts = input_chunks(stack, arguments.texts, arguments.input, arguments.stream)
     output = stack.enter_context(Output(arguments.output))
     translator = flags.translator_from(arguments, search)
     if arguments.stream:
-      for texts in chunks:
+      for texts in parts:
         for text in texts:
           for piece in translator.stream(text, arguments.prefix, arguments.seed):
             output.write_text(piece.replace("\n", " "))
@@ -85,18 +103,64 @@ def run(arguments) -> None:
     quiet = output.is_terminal or bool(arguments.texts)
     bar = stack.enter_context(progress_bar(count_lines(arguments.input), quiet))
     number = 1
-    for texts in chunks:
-      results = translator.hypotheses(
-        texts,
-        bar.update,
-        prefixes=[arguments.prefix] * len(texts) if arguments.prefix else None,
-        seed=arguments.seed,
-      )
-      for text, hypotheses in zip(texts, results, strict=True):
-        output.write_lines(format_result(arguments, number, text, hypotheses))
-        number += 1
-      # Each batch shape is compiled on its own.
-      bar.set_postfix_str(f"{translator.searcher.compilations} programs compiled")
+    for texts in parts:
+      output.write_lines(translate_chunk(arguments, translator, number, texts, bar))
+      number += len(texts)
+
+
+def translate_chunk(arguments, translator, number: int, texts, bar) -> list[str]:
+  """The output lines of texts, the first of which has this number."""
+  results = translator.hypotheses(
+    texts,
+    bar.update,
+    prefixes=[arguments.prefix] * len(texts) if arguments.prefix else None,
+    seed=arguments.seed,
+  )
+  # Each batch shape is compiled on its own.
+  bar.set_postfix_str(f"{translator.searcher.compilations} programs compiled")
+  return [
+    line
+    for i, (text, hypotheses) in enumerate(zip(texts, results, strict=True))
+    for line in format_result(arguments, number + i, text, hypotheses)
+  ]
+
+
+def translate_shard(arguments, search) -> None:
+  """Translates a part of a file, or what is left of it."""
+  from transformer import config as configs
+  from transformer.data.sources.parallel_text import digest
+
+  shard = Shard.parse(arguments.shard)
+  if arguments.input is None or arguments.output is None or arguments.n_best:
+    raise ValueError("--shard: give --input and --output, and no --n-best")
+  total = count_lines(arguments.input)
+  if total is None:
+    raise ValueError(f"--shard: {arguments.input} is not a file that can be read twice")
+  translator = flags.translator_from(arguments, search)
+  run, lines = translator.run, shard.lines(total)
+  command = {
+    "config": configs.digest(run.config),
+    "tokenizer": run.vocabulary.sha256,
+    "step": arguments.step or run.steps()[-1],
+    "input": digest(arguments.input),
+    "search": configs.dump(translator.searcher.search),
+    **{name: getattr(arguments, name)
+       for name in ("shard", "weights", "seed", "prefix", "mbr", "scores", "json")},
+  }  # fmt: skip
+  output = ShardOutput(shard.path(arguments.output), command)
+  if output.is_complete:
+    print(f"{output.path}: complete already; delete it to begin again", file=sys.stderr)
+    return
+  with contextlib.ExitStack() as stack:
+    texts = map(text_of, input_items(stack, [], arguments.input))
+    stack.enter_context(output)
+    bar = stack.enter_context(progress_bar(len(lines)))
+    bar.update(output.done)
+    rest = itertools.islice(texts, lines.start + output.done, lines.stop)
+    number = lines.start + output.done + 1
+    for part in chunks(rest, SHARD_LINES):
+      output.write_lines(translate_chunk(arguments, translator, number, part, bar))
+      number += len(part)
 
 
 def format_result(arguments, number: int, source: str, hypotheses: list) -> list[str]:

@@ -1,0 +1,115 @@
+"""`transformer translate --shard`: parts of a file, stopped and finished."""
+
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+from tests.cli.conftest import dates
+from transformer.cli import translate
+from transformer.cli.shards import Shard
+
+ROOT = Path(__file__).resolve().parents[2]
+SEARCH = ("--beam", 2, "--extra", 2)
+
+
+def test_parts_are_every_line_once_in_order():
+  for total in (0, 1, 4, 5, 23):
+    for count in (1, 3, 12):
+      shards = [Shard(number, count) for number in range(1, count + 1)]
+      assert [i for shard in shards for i in shard.lines(total)] == [*range(total)]
+  names = [Shard.parse(f"{i}/12").path(Path("d/out")).name for i in (1, 2, 11)]
+  assert names == ["out.01-of-12", "out.02-of-12", "out.11-of-12"]
+
+
+@pytest.mark.parametrize("text", ["0/5", "6/5", "1", "a/b", "1/0", "-1/3", "1/2/3"])
+def test_what_is_no_part_is_refused(text):
+  with pytest.raises(ValueError, match="--shard: expected I/N"):
+    Shard.parse(text)
+
+
+@pytest.fixture
+def source(tmp_path):
+  texts = dates(7, 43)[0]
+  texts[5] = ""
+  (tmp_path / "source").write_text("".join(f"{text}\n" for text in texts))
+  return tmp_path / "source"
+
+
+def test_parts_together_are_the_whole_though_one_is_stopped(
+  run, source, call, tmp_path, monkeypatch
+):
+  monkeypatch.setattr(translate, "SHARD_LINES", 3)
+  words = "translate", run, *SEARCH, "--input", source, "--output"
+  assert call(*words, tmp_path / "whole")[0] == 0
+  parts = [tmp_path / f"out.{i}-of-5" for i in range(1, 6)]
+  for i in (1, 2, 4, 5):
+    assert call(*words, tmp_path / "out", "--shard", f"{i}/5")[0] == 0
+  # The third is stopped after a chunk, and within the next line that it writes.
+  seen = []
+  translated = translate.translate_chunk
+
+  def stops(arguments, translator, number, texts, bar):
+    if seen:
+      raise KeyboardInterrupt
+    seen.append(number)
+    return translated(arguments, translator, number, texts, bar)
+
+  with monkeypatch.context() as patch:
+    patch.setattr(translate, "translate_chunk", stops)
+    assert call(*words, tmp_path / "out", "--shard", "3/5")[0] == 130
+  left = tmp_path / "out.3-of-5.part"
+  assert left.read_text().count("\n") == 3 and not parts[2].exists()
+  with left.open("a") as file:
+    file.write("half a li")
+  assert call(*words, tmp_path / "out", "--shard", "3/5", "--seed", 1)[0] == 1
+  status, _, err = call(*words, tmp_path / "out", "--shard", "3/5")
+  assert status == 0, err
+  assert "".join(part.read_text() for part in parts) == (tmp_path / "whole").read_text()
+  names = {path.name for path in tmp_path.iterdir()}
+  assert names == {"source", "whole", *(part.name for part in parts)}
+  before = parts[2].stat().st_mtime_ns
+  status, _, err = call(*words, tmp_path / "out", "--shard", "3/5")
+  assert status == 0 and "complete already" in err
+  assert parts[2].stat().st_mtime_ns == before
+
+
+def test_a_part_of_another_command_is_not_continued(run, source, call, tmp_path):
+  (tmp_path / "out.1-of-2.part").write_text("mine\n")
+  words = "translate", run, *SEARCH, "--input", source, "--output", tmp_path / "out"
+  status, _, err = call(*words, "--shard", "1/2")
+  assert status == 1 and "out.1-of-2.part: of another command" in err
+  assert (tmp_path / "out.1-of-2.part").read_text() == "mine\n"
+
+
+@pytest.mark.slow
+def test_a_killed_part_is_finished_by_the_same_command(run, source, call, tmp_path):
+  source.write_text("".join(f"{text}\n" for text in dates(8, 3000)[0]))
+  words = ["translate", run, *SEARCH, "--input", source, "--output", tmp_path / "out"]
+  command = [
+    sys.executable,
+    "-m",
+    "transformer.cli",
+    *map(str, words),
+    "--shard",
+    "2/2",
+  ]
+  process = subprocess.Popen(command, cwd=ROOT, env={**os.environ})
+  left = tmp_path / "out.2-of-2.part"
+  stop = time.monotonic() + 240
+  while not (left.exists() and left.stat().st_size):
+    assert time.monotonic() < stop and process.poll() is None
+    time.sleep(0.02)
+  process.send_signal(signal.SIGKILL)
+  process.wait()
+  done = left.read_bytes().count(b"\n")
+  assert 0 < done < 1500
+  for number in (1, 2):
+    assert call(*words, "--shard", f"{number}/2")[0] == 0
+  assert call(*words[:-1], tmp_path / "whole")[0] == 0
+  parts = [(tmp_path / f"out.{i}-of-2").read_text() for i in (1, 2)]
+  assert "".join(parts) == (tmp_path / "whole").read_text()

@@ -1,0 +1,107 @@
+"""Parts of a file for the jobs of an array, each finished by the command that began
+it."""
+
+import dataclasses
+import json
+import os
+import re
+from pathlib import Path
+from typing import Any, BinaryIO
+
+
+@dataclasses.dataclass(frozen=True)
+class Shard:
+  """One of several parts of a file: lines that follow each other, so that the outputs
+  of all parts one after another are that of the whole."""
+
+  number: int
+  count: int
+
+  @classmethod
+  def parse(cls, text: str) -> "Shard":
+    """Reads `2/5`.
+
+    Raises:
+      ValueError: it is something else.
+    """
+    found = re.fullmatch(r"(\d{1,6})/(\d{1,6})", text)
+    shard = cls(int(found[1]), int(found[2])) if found else cls(0, 0)
+    if not 1 <= shard.number <= shard.count:
+      raise ValueError(f"--shard: expected I/N with I from 1 to N, as 2/5, got {text}")
+    return shard
+
+  def lines(self, total: int) -> range:
+    """The numbers of the part's lines, from 0, of a file of `total`."""
+    start, stop = (total * i // self.count for i in (self.number - 1, self.number))
+    return range(start, stop)
+
+  def path(self, output: Path) -> Path:
+    """The file of the part: `out.2-of-5`, in which order `out.*-of-5` names them."""
+    number = str(self.number).zfill(len(str(self.count)))
+    return output.with_name(f"{output.name}.{number}-of-{self.count}")
+
+
+class ShardOutput:
+  """The file of a part; a context manager.
+
+  Until it is complete its lines are in `NAME.part`, and `NAME.part.json` says what
+  command makes it. After an interruption, however it came, the same command goes on
+  after the last whole line.
+
+  Attributes:
+    done: lines that an earlier call has written.
+  """
+
+  def __init__(self, path: Path, command: dict[str, Any]):
+    """Raises ValueError if what is there comes from another command."""
+    self.path = path
+    self._scratch, self._note = (
+      path.with_name(f"{path.name}.{end}") for end in ("part", "part.json")
+    )
+    self._command = json.dumps(command, sort_keys=True)
+    if not path.parent.is_dir():
+      raise FileNotFoundError(f"{path}: cannot be written (no folder {path.parent})")
+    if self._scratch.exists() and self._read_note() != self._command:
+      raise ValueError(
+        f"{self._scratch}: of another command (run, checkpoint, input or flags); "
+        "delete it to begin again"
+      )
+    self.done = 0
+
+  def _read_note(self) -> str:
+    try:
+      return self._note.read_text(encoding="utf-8")
+    except FileNotFoundError:
+      return ""
+
+  @property
+  def is_complete(self) -> bool:
+    """Whether the part is there already."""
+    return self.path.exists()
+
+  def __enter__(self) -> "ShardOutput":
+    if not self._scratch.exists():
+      self._note.write_text(self._command, encoding="utf-8")
+    self._file: BinaryIO = self._scratch.open("a+b")
+    self._file.seek(0)
+    whole = 0
+    for line in self._file:
+      if not line.endswith(b"\n"):
+        break
+      whole, self.done = whole + len(line), self.done + 1
+    # The process may have been killed within a line.
+    self._file.truncate(whole)
+    self._file.seek(whole)
+    return self
+
+  def __exit__(self, kind, *_) -> None:
+    self._file.close()
+    if kind is None:
+      os.replace(self._scratch, self.path)
+      self._note.unlink()
+
+  def write_lines(self, texts: list[str]) -> None:
+    """Writes each text as a line; line feeds in it become spaces."""
+    lines = [text.replace("\n", " ") + "\n" for text in texts]
+    self._file.write("".join(lines).encode(errors="surrogateescape"))
+    self._file.flush()
