@@ -277,6 +277,8 @@ def test_planned_memory_is_what_a_real_step_takes(name):
 
 def test_every_shape_of_a_batching_is_declared():
   """Rows that do not divide are found before the first batch."""
-  config = dataclasses.replace(SMALL, batching=Grouped(tokens=240, lengths=(8, 24)))
-  with pytest.raises(ValueError, match="30 rows of 8 slots does not divide over 4"):
+  config = dataclasses.replace(SMALL, batching=Grouped(240, (8, 24), row_multiple=1))
+  with pytest.raises(
+    ValueError, match="30 rows padded to 8 tokens do not divide over 4"
+  ):
     plans.plan(config, 4, "cpu", Mesh(data=4))

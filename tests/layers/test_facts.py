@@ -63,7 +63,9 @@ def test_masked_weights_are_zero_and_rows_sum_to_one():
   }
   y, returned = layer.apply({"params": params}, x, keys, units, TokenContext(mask))
   weights = y.reshape(b, t, h, s)
-  np.testing.assert_allclose(returned.transpose(0, 2, 1, 3), weights, atol=1e-6)
+  np.testing.assert_allclose(
+    returned.weights_bhts.transpose(0, 2, 1, 3), weights, atol=1e-6
+  )
   np.testing.assert_allclose(weights.sum(axis=-1), 1.0, atol=1e-6)
   seen = np.broadcast_to(mask[:, :, None], weights.shape)
   assert np.all(weights[~seen] == 0.0)

@@ -72,8 +72,8 @@ def test_attention_is_the_papers():
   own = nn.unbox(
     attend.init(jax.random.key(1), x_btd, keys, values, TokenContext(mask_bts))
   )
-  found, weights_bhts = attend.apply(own, x_btd, keys, values, TokenContext(mask_bts))
-  np.testing.assert_allclose(weights_bhts.sum(axis=-1), 1.0, atol=1e-6)
+  found, made = attend.apply(own, x_btd, keys, values, TokenContext(mask_bts))
+  np.testing.assert_allclose(made.weights_bhts.sum(axis=-1), 1.0, atol=1e-6)
   weights = {**source["params"], **own["params"]}
   weights = {name: np.asarray(w, np.float64) for name, w in weights.items()}
   for i in range(b):

@@ -255,7 +255,7 @@ def test_texts(case):
   case.sees("a training file is not UTF-8", case.train(data("a", "latin")))
   case.sees("a training file is empty", case.train(data("empty", "empty")))
   assert not (case.folder / "run").exists()
-  answer = case.train("--config.batching=Packed(tokens=64, length=4)")
+  answer = case.train("--config.batching=Packed(tokens=64, length=2)")
   case.sees("no example fits into a batch", answer)
   case.write("one", "one\n" * 60)
   files = {

@@ -242,7 +242,7 @@ def test_changed_training_text_is_refused(tmp_path):
 
 def test_a_row_that_changes_what_is_no_setting_is_refused():
   for changes, message in (
-    ({"model.layer": 3}, r"row 'x': model.layer: no such field; did you mean model.la"),
+    ({"model.layer": 3}, r"row 'x': model.layer: no such field; did you mean layers"),
     ({"model.layers": "3"}, r"row 'x': model.layers: expected an integer, got '3'"),
     ({"model.heads": 3}, r"row 'x': model.d_model: expected a multiple of model.heads"),
     ({"steps.x": 3}, r"row 'x': steps.x: steps is 4, without fields"),

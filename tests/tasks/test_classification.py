@@ -255,7 +255,7 @@ def test_batches_for_texts_are_refused(folder, tmp_path):
 )
 def test_training_sees_a_pure_function_of_seed_and_step(folder, view):
   task = ImageClassification(size=6, augmentation=view)
-  names = task.vocabulary(task.make_vocabulary(ImageFolder(str(folder)), None))
+  names = task.vocabulary(task.make_vocabulary(ImageFolder(str(folder)), None), None)
 
   def batch(member_b, step, seed=3):
     squares = task.examples(ImageFolder(str(folder)), "train", names, seed)

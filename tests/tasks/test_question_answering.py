@@ -86,7 +86,7 @@ def test_impossible_stories_are_refused():
 
 def test_a_batch_is_the_end_of_a_story():
   task = TINY.task
-  names = task.vocabulary(task.make_vocabulary(TINY.data, None))
+  names = task.vocabulary(task.make_vocabulary(TINY.data, None), None)
   told = task.examples(TINY.data, "train", names)
   batch, story = told.batch(np.array([7, -1])), TINY.data.open("train")[7]
   words = [names.words[i] for i in batch.id_bst[0, 0] if i >= 0]

@@ -225,7 +225,7 @@ def test_weights_that_do_not_divide_are_refused_with_sizes_that_would(
       dict(data=6),
       1,
       r"2,128 rows padded to 12 tokens .* over 6 devices .*: use "
-      r"--config.batching.row_multiple=24, or .* from 1, 2, 4, 8$",
+      r"--config.batching.row_multiple=24, or .* from 1, 2, 4, 8, 16$",
     ),
     (
       dict(data=32, fsdp=2),

@@ -68,6 +68,11 @@ def _prepare(config: Config, workdir: Path) -> Run:
     run.config = config
     write_atomic(path / "config.json", configs.dumps(config).encode())
     return run
+  if len(config.data.open("train")) and not len(config.data.open("val")):
+    raise ValueError(
+      f"--config.data: the val split of {configs.written(config.data)} has no "
+      "examples, so the run could not be evaluated"
+    )
   task, parent = config.task, open_parent(config) if config.init else None
   if parent is None:
     model = task.make_vocabulary(config.data, config.tokenizer)
