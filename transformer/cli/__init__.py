@@ -22,12 +22,13 @@ from transformer.cli import (
   info,
   plan,
   score,
+  serve,
   translate,
 )
 
 VERBS = (
   *(translate, generate, fill, score, classify, evaluate, compare, average, export),
-  *(info, plan, ablate),
+  *(serve, info, plan, ablate),
 )
 """In the order of `--help`. None of these modules imports JAX before `run`."""
 

@@ -65,6 +65,10 @@ class Translator:
     run, _ = open_run(path, Translation)
     return cls(run, Searcher(run.module(), run.params(step, int8), search, tokens))
 
+  def with_search(self, search: Search) -> "Translator":
+    """The same run, with its parameters in memory once, and another search."""
+    return type(self)(self.run, self.searcher.with_search(search))
+
   def translate(
     self,
     texts: Sequence[str],
