@@ -50,7 +50,8 @@ class Client:
       async with httpx.AsyncClient(
         transport=transport, base_url="http://127.0.0.1", timeout=60
       ) as client:
-        return await asyncio.gather(*(client.request(**each) for each in requests))
+        sent = asyncio.gather(*(client.request(**each) for each in requests))
+        return await asyncio.wait_for(sent, 60)
 
     return asyncio.run(send_all())
 
@@ -118,15 +119,16 @@ def test_requests_that_come_together_share_batches(client):
 
 
 def test_a_stream_is_the_translation(client):
-  answer = client.post("/translate", text=TEXTS[0], stream=True)
+  answer = client.post("/translate", text=TEXTS[0], stream=True, prefix="a b")
   assert answer.headers["content-type"].startswith("text/event-stream")
   events = [event.split("\n") for event in answer.text.strip().split("\n\n")]
   data = [json.loads(lines[1].removeprefix("data: ")) for lines in events]
   assert [lines[0] for lines in events] == ["event: token"] * (len(data) - 1) + [
     "event: end"
   ]
-  expected = client.post("/translate", text=TEXTS[0], beam=1).json()
+  expected = client.post("/translate", text=TEXTS[0], beam=1, prefix="a b").json()
   expected = expected["results"][0]["hypotheses"][0]["text"]
+  assert len(data) > 2
   assert data[-1]["text"] == "".join(d["text"] for d in data[:-1]) == expected
 
 
