@@ -21,6 +21,7 @@ FLOORS = [
   {"analysis"},
   {"interop", "inspection"},
   {"studies"},
+  {"server"},
   {"cli"},
   {"__init__", "__main__"},
 ]

@@ -197,7 +197,10 @@ def test_samples_continue_the_prompt_and_stop_at_eos(run):
   (ids,) = generator.encode(["the cat"])
   padded = generator.pad([ids], 1, generator.capacity(ids))
   module, params = generator.module, generator.params
-  output = sample_batch(module, recipe, params, *padded, generator.capacity(ids))
+  capacity, key = generator.capacity(ids), jax.random.key(recipe.seed)
+  output = sample_batch(
+    module, recipe.sampler, recipe.samples, params, *padded, capacity, key
+  )
   token_wt = np.asarray(output.token_bwt)[0]
   sizes = [token_t.tolist().index(EOS) for token_t in token_wt]
   # Some samples end before the limit, where EOS is forced.

@@ -26,6 +26,7 @@ from transformer.cli import (
   info,
   plan,
   score,
+  serve,
   settings,
   streams,
   translate,
@@ -34,7 +35,7 @@ from transformer.data.text import check_text
 
 VERBS = (
   *(translate, generate, fill, score, classify, evaluate, compare, average, export),
-  *(convert, info, attend, beam, heads, plan, ablate, settings),
+  *(convert, serve, info, attend, beam, heads, plan, ablate, settings),
 )
 """In the order of `--help`. None of these modules imports JAX before `run`."""
 

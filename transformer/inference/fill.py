@@ -83,6 +83,10 @@ class MaskPredictor:
       results.append(Filled(text, tuple(of_masks)))
     return results
 
+  def compile(self, length: int, top: int) -> None:
+    """Compiles the program of a declared length, by a batch of padding."""
+    best(self.module, self.params, pad_tokens([], ROWS, length), top)
+
   def encode(self, text: str) -> np.ndarray:
     """The tokens of a text between `BOS` and `EOS`, `MASK` for every `[MASK]`; a blank
     text has none but these two.

@@ -4,6 +4,7 @@ Prompts are padded to declared lengths, so few programs are compiled, and the
 continuation of a prompt does not depend on the batch that it is in (batch invariance).
 """
 
+import copy
 import dataclasses
 import functools
 from collections.abc import Iterator, Sequence
@@ -58,44 +59,47 @@ class Generation:
       raise ValueError(f"seed: expected 0 to 2**32 - 1, got {self.seed}")
 
 
-@functools.partial(jax.jit, static_argnames=("module", "recipe", "capacity", "devices"))
+@functools.partial(
+  jax.jit, static_argnames=("module", "sampler", "samples", "capacity", "devices")
+)
 def sample_batch(
   module,
-  recipe: Generation,
+  sampler: Sampler,
+  samples: int,
   params,
   prompt_bt,
   limit_b,
   capacity: int,
+  key,
   devices: Devices = Devices(),
 ):
   """Continuations of one batch of prompts, as `generate` returns them; each of
   `devices` samples those of its own rows."""
 
-  def sample_rows(params, rows):
+  def sample_rows(shared, rows):
+    params, key = shared
     prompt_bt, limit_b = rows
     state = module.start(params, prompt_bt.shape[0], capacity)
     step = functools.partial(module.step, params)
     constraint = Constraint(limit_b, prefix_bt=prompt_bt)
-    key = jax.random.key(recipe.seed)
     return generate(
-      step, state, recipe.sampler, constraint, capacity, key, samples=recipe.samples,
+      step, state, sampler, constraint, capacity, key, samples=samples,
       start_id=module.c.start_id,
     )  # fmt: skip
 
-  return devices.split_rows(sample_rows)(params, (prompt_bt, limit_b))
+  return devices.split_rows(sample_rows)((params, key), (prompt_bt, limit_b))
 
 
-@functools.partial(jax.jit, static_argnames=("module", "recipe"))
+@functools.partial(jax.jit, static_argnames=("module", "sampler"))
 def sample_token(
-  module, recipe: Generation, params, prompt_bt, limit_b, t, last_bw, cache
+  module, sampler: Sampler, params, prompt_bt, limit_b, t, last_bw, cache, key
 ):
   """The token that `sample_batch` gives position `t` after `last_bw`, and the cache."""
   logits_bwv, state = module.step(params, last_bw, DecodeState(cache, None, t))
   choice_bwv = Constraint(limit_b, prefix_bt=prompt_bt).restrict(logits_bwv, t)
-  key = jax.random.key(recipe.seed)
   for number in (0, 0, t):  # the seed of the text, the sample, the position
     key = jax.random.fold_in(key, number)
-  return recipe.sampler(key[None], choice_bwv[:, 0])[:, None], state.cache
+  return sampler(key[None], choice_bwv[:, 0])[:, None], state.cache
 
 
 class TextGenerator:
@@ -116,6 +120,26 @@ class TextGenerator:
     self.context, self.devices = context, devices
     self.params = jax.jit(module.unstack)(params)
 
+  def with_recipe(self, recipe: Generation) -> "TextGenerator":
+    """The same model and parameters with another recipe."""
+    other = copy.copy(self)
+    other.recipe = recipe
+    return other
+
+  def compile(self, capacity: int, rows: int) -> None:
+    """Compiles the program of a declared shape, by a batch of padding."""
+    prompt_bt, limit_b = self.pad([], rows, capacity)
+    self._sample(prompt_bt, limit_b, capacity)
+
+  def compile_stream(self, capacity: int) -> None:
+    """Compiles the program of `stream` for texts padded to `capacity`."""
+    prompt_bt, limit_b = self.pad([], 1, capacity)
+    sample_token(
+      self.module, self.recipe.sampler, self.params, prompt_bt, limit_b, jnp.int32(0),
+      jnp.full((1, 1), self.module.c.start_id, jnp.int32),
+      self.module.start(self.params, 1, capacity).cache, jax.random.key(0),
+    )  # fmt: skip
+
   def texts(self, prompts: Sequence[str]) -> list[list[str]]:
     """`samples` texts for every prompt, in order, each with its prompt.
 
@@ -127,31 +151,36 @@ class TextGenerator:
     capacities = [self.capacity(ids) for ids in sources]
     row_counts = [rows * self.devices.count for rows in ROWS]
     for capacity, rows, indices in group(capacities, lambda _: row_counts):
-      prompt_bt, limit_b = self.devices.put(
-        self.pad([sources[i] for i in indices], rows, capacity)
-      )
-      output = sample_batch(
-        self.module, self.recipe, self.params, prompt_bt, limit_b, capacity,
-        self.devices,
-      )  # fmt: skip
-      token_bwt = self.devices.fetch(output.token_bwt)
+      prompt_bt, limit_b = self.pad([sources[i] for i in indices], rows, capacity)
+      token_bwt = self._sample(prompt_bt, limit_b, capacity).token_bwt
       for row, i in enumerate(indices):
         texts[i] = self.tokenizer.decode(token_bwt[row])
     return texts
+
+  def _sample(self, prompt_bt, limit_b, capacity: int):
+    """`sample_batch` of one batch."""
+    recipe = self.recipe
+    prompt_bt, limit_b = self.devices.put((prompt_bt, limit_b))
+    output = sample_batch(
+      self.module, recipe.sampler, recipe.samples, self.params, prompt_bt, limit_b,
+      capacity, jax.random.key(recipe.seed), self.devices,
+    )  # fmt: skip
+    return self.devices.fetch(output)
 
   def stream(self, prompt: str) -> Iterator[str]:
     """The text of a prompt's first sample as it is decoded, the prompt first; joined,
     the parts are the first of `texts`."""
     (ids,) = self.encode([prompt])
-    prompt_bt, limit_b = self.pad([ids], 1, self.capacity(ids))
-    cache = self.module.start(self.params, 1, self.capacity(ids)).cache
+    capacity, key = self.capacity(ids), jax.random.key(self.recipe.seed)
+    prompt_bt, limit_b = self.pad([ids], 1, capacity)
+    cache = self.module.start(self.params, 1, capacity).cache
     last_bw = jnp.full((1, 1), self.module.c.start_id, jnp.int32)
     ids_so_far: list[int] = []
     shown = ""
     while not ids_so_far or ids_so_far[-1] != EOS:
       last_bw, cache = sample_token(
-        self.module, self.recipe, self.params, prompt_bt, limit_b,
-        jnp.int32(len(ids_so_far)), last_bw, cache,
+        self.module, self.recipe.sampler, self.params, prompt_bt, limit_b,
+        jnp.int32(len(ids_so_far)), last_bw, cache, key,
       )  # fmt: skip
       ids_so_far.append(int(last_bw[0, 0]))
       (text,) = self.tokenizer.decode([np.array(ids_so_far)])
@@ -188,6 +217,11 @@ class TextGenerator:
         f"prompt, or give --max-length {room} or less"
       )
     return min(DEFAULT_MAX_LENGTH, room) if wanted is None else wanted
+
+  def capacities(self, longest: int) -> tuple[int, ...]:
+    """The padded lengths of prompts of up to `longest` tokens."""
+    new = self.recipe.max_length or DEFAULT_MAX_LENGTH
+    return LENGTHS.up_to(min(longest + new, self.context) + 1)
 
   def capacity(self, ids: np.ndarray) -> int:
     """The padded length of a prompt, its continuation and `EOS`."""

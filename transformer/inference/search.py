@@ -5,6 +5,7 @@ few times. The output of a text does not depend on the batch that it is in (batc
 invariance): limits are per sentence, and padding is masked.
 """
 
+import copy
 import dataclasses
 import functools
 import zlib
@@ -208,6 +209,18 @@ class Searcher:
     self.params = jax.jit(module.unstack)(params)
     self.compilations = 0
 
+  def with_search(self, search: Search) -> "Searcher":
+    """The same model and parameters with another search."""
+    other = copy.copy(self)
+    other.search, other.compilations = search, 0
+    return other
+
+  def compile(self, length: int, rows: int) -> None:
+    """Compiles the program of a declared shape, without prefixes, by a search of which
+    no output may have a token."""
+    source, constraint, seed_b = self.batch([], [], rows, length)
+    self._find(source, constraint, length, 0, seed_b)
+
   def outputs(self, sources: Sequence[np.ndarray]) -> Iterator[tuple[int, np.ndarray]]:
     """Searches for every source; yields `(index, its best token ids)` batch by batch,
     not in order.
@@ -242,17 +255,20 @@ class Searcher:
       source, constraint, seed_b = self.batch(
         [sources[i] for i in indices], batch_prefixes, rows, length
       )
-      capacity = self.search.limit(length) + 1
-      before = compilations()
-      source, constraint, seed_b = self.devices.put((source, constraint, seed_b))
-      output = find(
-        self.module, self.search, self.params, source, constraint, capacity,
-        jax.random.key(seed), seed_b, self.devices,
-      )  # fmt: skip
-      self.compilations += compilations() - before
-      output = self.devices.fetch(output)
+      output = self._find(source, constraint, length, seed, seed_b)
       for row, i in enumerate(indices):
         yield i, Output(*(array[row] for array in output))
+
+  def _find(self, source: Tokens, constraint: Constraint, length: int, seed, seed_b):
+    """`find` of one batch, as NumPy arrays."""
+    before = compilations()
+    source, constraint, seed_b = self.devices.put((source, constraint, seed_b))
+    output = find(
+      self.module, self.search, self.params, source, constraint,
+      self.search.limit(length) + 1, jax.random.key(seed), seed_b, self.devices,
+    )  # fmt: skip
+    self.compilations += compilations() - before
+    return self.devices.fetch(output)
 
   def groups(self, lengths: Sequence[int]) -> Iterator[Group[int]]:
     """Batches of sources of these lengths in tokens, `EOS` counted, without the empty

@@ -7,7 +7,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from transformer.batch import EOS, Tokens
+from transformer.batch import EOS, UNK, Tokens
 from transformer.decoding.state import DecodeState
 from transformer.inference.search import SOURCE_LENGTHS, Searcher
 
@@ -60,3 +60,9 @@ def stream(
     if token == EOS:
       return
     yield token
+
+
+def compile_stream(searcher: Searcher, length: int) -> None:
+  """Compiles the programs of a declared length of sources, by one token of one."""
+  source = np.append(np.full(length - 1, UNK, np.int32), np.int32(EOS))
+  next(stream(searcher, source, np.zeros(0, np.int32)), None)

@@ -81,6 +81,10 @@ class Translator:
     params = run.params(step, int8, devices)
     return cls(run, Searcher(run.module(), params, search, tokens, devices))
 
+  def with_search(self, search: Search) -> "Translator":
+    """The same run, with its parameters in memory once, and another search."""
+    return type(self)(self.run, self.searcher.with_search(search))
+
   def translate(
     self,
     texts: Sequence[str],

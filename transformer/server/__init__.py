@@ -1,0 +1,1 @@
+"""An HTTP server of runs: JSON in and out, requests in shared batches."""
