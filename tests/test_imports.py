@@ -140,7 +140,7 @@ def test_imports_point_strictly_downwards():
     ),
     (
       {"models/stack.py": "from transformer import VERSION"},
-      ["models.stack (floor 2) imports __init__ (floor 11)"],
+      ["models.stack (floor 2) imports __init__ (floor 12)"],
     ),
     ({"drawer.py": ""}, ["drawer is on no floor"]),
     (
