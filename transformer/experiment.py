@@ -28,7 +28,7 @@ from transformer.data.sources.tfds_images import TfdsImages
 from transformer.data.sources.topics import Topics
 from transformer.data.tokenizer import SentencePiece
 from transformer.models.base import Model
-from transformer.models.bert import Bert, BertClassifier
+from transformer.models.bert import Bert, BertClassifier, BertEncoder
 from transformer.models.conv_seq2seq import ConvSeq2Seq
 from transformer.models.decoder_only import DecoderOnly
 from transformer.models.memory_network import MemoryNetwork
@@ -37,7 +37,7 @@ from transformer.models.rnn import RNNSeq2Seq
 from transformer.models.rnn_search import RNNSearch
 from transformer.models.transformer import Transformer
 from transformer.models.transformer_xl import TransformerXL
-from transformer.models.vit import VisionTransformer
+from transformer.models.vit import DistilledVisionTransformer, VisionTransformer
 from transformer.tasks.base import Task
 from transformer.tasks.image_classification import ImageClassification
 from transformer.tasks.language_modelling import LanguageModelling
@@ -57,8 +57,9 @@ SOURCES = (
   *(TfdsText, Topics, Digits, ImageFolder, Stories, TfdsImages),
 )
 MODELS = (
-  *(Bert, BertClassifier, ConvSeq2Seq, DecoderOnly, MemoryNetwork, RNNSeq2Seq),
-  *(RNNSearch, ResNet, TransformerXL, Transformer, VisionTransformer),
+  *(Bert, BertClassifier, BertEncoder, ConvSeq2Seq, DecoderOnly),
+  *(DistilledVisionTransformer, MemoryNetwork, RNNSeq2Seq, RNNSearch, ResNet),
+  *(TransformerXL, Transformer, VisionTransformer),
 )
 TASKS = (
   *(ImageClassification, LanguageModelling, MaskedLanguageModelling),

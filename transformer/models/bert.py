@@ -24,7 +24,9 @@ class Bert(Transformer):
   BERT base (Devlin et al. 2019, §3).
 
   Texts begin with `BOS`, the paper's [CLS], and end in `EOS`, its [SEP]. Recipes and
-  sizes are the Transformer's.
+  sizes are the Transformer's. With `token_types`, the embedding of type 0, the first
+  sentence of a pair, is added to every token (§3, input representations); the other
+  types are parameters that single texts do not use.
   """
 
   layers: int = 12
@@ -34,6 +36,12 @@ class Bert(Transformer):
   position: Position = Learned(512)
   feed_forward: FeedForward = GELU()
   tying: Tying = Tying(scaled=False)
+  token_types: int = 0
+
+  def __post_init__(self):
+    super().__post_init__()
+    if self.token_types < 0:
+      raise ValueError(f"model.token_types: expected 0 or more, got {self.token_types}")
 
   def module(self, vocabulary: int, dtype=jnp.float32) -> Any:
     return BertModule(self, vocabulary, dtype)
@@ -61,6 +69,17 @@ class BertClassifier(Bert):
     return Labelled(super().example(), np.ones((1, 2), np.int32))
 
 
+@dataclasses.dataclass(frozen=True)
+class BertEncoder(Bert):
+  """BERT without a head, for vectors of texts; with `pooler`, the dense layer with tanh
+  that a classifier has before its classes (§3.2 there) is one of its parameters."""
+
+  pooler: bool = False
+
+  def module(self, vocabulary: int, dtype=jnp.float32) -> Any:
+    return BertEncoderModule(self, vocabulary, dtype)
+
+
 class MaskedHead(nn.Module):
   """A dense layer, the feed-forward recipe's activation and norm, before the logits."""
 
@@ -75,30 +94,71 @@ class MaskedHead(nn.Module):
     return self.c.norm(self, y_btd, real_bt=real_bt, train=train)
 
 
-class ClassHead(nn.Module):
-  """A dense layer with tanh, the paper's pooler, and a linear map to the classes."""
+class Pooler(nn.Module):
+  """A dense layer with tanh (the code of Devlin et al. 2019)."""
 
-  c: BertClassifier
+  @nn.compact
+  def __call__(self, x_btd):
+    """`[b, t, d]` to the same."""
+    d = x_btd.shape[-1]
+    return nn.tanh(project(self, "pool", "btd,de->bte", x_btd, e=d, bias=True))
+
+
+class ClassHead(Pooler):
+  """The pooler, and a linear map to the classes."""
+
+  classes: int
 
   @nn.compact
   def __call__(self, x_btd):
     """`[b, t, d]` to logits `[b, t, c]` in float32."""
-    d, c = x_btd.shape[-1], self.c.classes
-    y_btd = nn.tanh(project(self, "pool", "btd,de->bte", x_btd, e=d, bias=True))
+    y_btd, c = super().__call__(x_btd), self.classes
     y_btc = project(self, "w", "btd,dc->btc", y_btd, c=c, bias=True, hidden=False)
     return y_btc.astype(jnp.float32)
 
 
-class BertModule(nn.Module):
-  """Logits of every token of a text, given all of them, some of which are masked."""
+class TextEncoder(nn.Module):
+  """Embeddings and encoder, which every form of BERT has."""
 
-  c: Bert
+  c: Any  # a `Bert`
   vocabulary: int
   dtype: Any = jnp.float32
 
   def setup(self):
     self.embedding = Embedding(self.vocabulary, self.c.d_model, self.c.tying)
     self.encoder = Encoder(self.c)
+    if self.c.token_types:
+      shape, init = (self.c.token_types, self.c.d_model), nn.initializers.normal(0.02)
+      self.token_type_cd = weight(self, "token_type", "cd", shape, init)
+
+  def encode(self, batch: Tokens, train: bool = False):
+    """The output of the encoder for every token, `[b, t, d]`."""
+    x_btd = self.embedding(batch.id_bt, self.dtype)
+    if self.c.token_types:
+      x_btd = x_btd + self.token_type_cd[None, :1].astype(self.dtype)
+    return self.encoder(x_btd, batch.pos_bt, batch.seg_bt, train)[0]
+
+
+class BertEncoderModule(TextEncoder):
+  """Vectors of every token of a text."""
+
+  def setup(self):
+    super().setup()
+    if self.c.pooler:
+      self.class_head = Pooler()
+
+  def __call__(self, batch: Tokens, train: bool = False):
+    """The output of the encoder, and of the pooler where there is one, `[b, t, d]`.
+    With `train`, draws from the stream `dropout`."""
+    y_btd = self.encode(batch, train)
+    return self.class_head(y_btd) if self.c.pooler else y_btd
+
+
+class BertModule(TextEncoder):
+  """Logits of every token of a text, given all of them, some of which are masked."""
+
+  def setup(self):
+    super().setup()
     self.masked_head = MaskedHead(self.c)
     zeros = nn.initializers.zeros
     self.bias_v = weight(self, "bias", "v", (self.vocabulary,), zeros)
@@ -113,22 +173,15 @@ class BertModule(nn.Module):
 
   def hidden(self, batch: Tokens, train: bool = False):
     """The output of encoder and head for every token, `[b, t, d]`."""
-    x_btd = self.embedding(batch.id_bt, self.dtype)
-    x_btd, _ = self.encoder(x_btd, batch.pos_bt, batch.seg_bt, train)
-    return self.masked_head(x_btd, batch.seg_bt != 0, train)
+    return self.masked_head(self.encode(batch, train), batch.seg_bt != 0, train)
 
 
-class BertClassifierModule(nn.Module):
+class BertClassifierModule(TextEncoder):
   """Logits of the classes of every example, meaningful at its first token only."""
 
-  c: BertClassifier
-  vocabulary: int
-  dtype: Any = jnp.float32
-
   def setup(self):
-    self.embedding = Embedding(self.vocabulary, self.c.d_model, self.c.tying)
-    self.encoder = Encoder(self.c)
-    self.class_head = ClassHead(self.c)
+    super().setup()
+    self.class_head = ClassHead(self.c.classes)
 
   def __call__(self, batch: Labelled, train: bool = False):
     """Logits `[b, t, c]` in float32. With `train`, draws from the stream `dropout`."""
@@ -140,6 +193,4 @@ class BertClassifierModule(nn.Module):
 
   def hidden(self, batch: Labelled, train: bool = False):
     """The output of the encoder for every token, `[b, t, d]`."""
-    id_bt, pos_bt, seg_bt = batch.tokens
-    x_btd = self.embedding(id_bt, self.dtype)
-    return self.encoder(x_btd, pos_bt, seg_bt, train)[0]
+    return self.encode(batch.tokens, train)

@@ -10,7 +10,7 @@ from flax import linen as nn
 
 from transformer.batch import Images
 from transformer.layers.feedforward import GELU, FeedForward
-from transformer.layers.images import ClassLogits, ClassToken, Patches, normalise_pixels
+from transformer.layers.images import ClassLogits, ClassToken, Patches, PixelNorm
 from transformer.layers.positions import Learned, Position
 from transformer.layers.residual import PreNorm, Residual
 from transformer.models.base import check_settings
@@ -32,6 +32,7 @@ class VisionTransformer(Stack):
   feed_forward: FeedForward = GELU(dropout=0.1)
   patch: int = 16
   channels: int = 3
+  pixels: PixelNorm = PixelNorm()
 
   def __post_init__(self):
     super().__post_init__()
@@ -43,6 +44,22 @@ class VisionTransformer(Stack):
   def example(self) -> Images:
     image_byxc = np.zeros((1, self.patch, 2 * self.patch, self.channels), np.uint8)
     return Images(image_byxc, np.zeros(1, np.int32), np.ones(1, np.int32))
+
+
+@dataclasses.dataclass(frozen=True)
+class DistilledVisionTransformer(VisionTransformer):
+  """DeiT: a distillation token after the class token (Touvron et al. 2021, §4).
+
+  With `distillation_head`, the logits are the mean of those of two heads, one for each
+  of the two tokens; else those of the class token alone. Training here is without a
+  teacher, so both heads learn the labels.
+  """
+
+  position: Position = Learned(length=198)
+  distillation_head: bool = True
+
+  def module(self, vocabulary: int, dtype=jnp.float32) -> "VisionTransformerModule":
+    return DistilledVisionTransformerModule(self, vocabulary, dtype)
 
 
 class VisionTransformerModule(nn.Module):
@@ -63,9 +80,39 @@ class VisionTransformerModule(nn.Module):
 
     With `train`, draws from the stream `dropout`.
     """
-    x_byxc = normalise_pixels(batch.image_byxc, self.c.channels, self.dtype)
-    x_btd = self.token(self.patches(x_byxc))
+    x_byxc = self.c.pixels(batch.image_byxc, self.c.channels, self.dtype)
+    x_btd = self.tokens(self.patches(x_byxc))
     pos_bt = jnp.broadcast_to(jnp.arange(x_btd.shape[1]), x_btd.shape[:2])
     seg_bt = jnp.broadcast_to(batch.real_b[:, None], x_btd.shape[:2])
     y_btd, _ = self.encoder(x_btd, pos_bt, seg_bt, train)
+    return self.logits(y_btd)
+
+  def tokens(self, x_btd):
+    """The class token, then the patches, `[b, 1 + t, d]`."""
+    return self.token(x_btd)
+
+  def logits(self, y_btd):
+    """The logits `[b, v]` of encoded tokens."""
     return self.head(y_btd[:, 0])
+
+
+class DistilledVisionTransformerModule(VisionTransformerModule):
+  """Logits of the classes of images, with a distillation token."""
+
+  c: DistilledVisionTransformer
+
+  def setup(self):
+    super().setup()
+    self.distillation_token = ClassToken()
+    if self.c.distillation_head:
+      self.distillation_head = ClassLogits(self.vocabulary)
+
+  def tokens(self, x_btd):
+    """The class token, the distillation token, the patches, `[b, 2 + t, d]`."""
+    return self.token(self.distillation_token(x_btd))
+
+  def logits(self, y_btd):
+    logits_bv = self.head(y_btd[:, 0])
+    if not self.c.distillation_head:
+      return logits_bv
+    return (logits_bv + self.distillation_head(y_btd[:, 1])) / 2
