@@ -44,6 +44,7 @@ from transformer.tasks.language_modelling import LanguageModelling
 from transformer.tasks.masked_language_modelling import MaskedLanguageModelling
 from transformer.tasks.question_answering import QuestionAnswering
 from transformer.tasks.segment_language_modelling import SegmentLanguageModelling
+from transformer.tasks.sentence_embedding import SentenceEmbedding
 from transformer.tasks.text_classification import TextClassification
 from transformer.tasks.translation import Translation
 from transformer.training.keep import Keep
@@ -63,7 +64,8 @@ MODELS = (
 )
 TASKS = (
   *(ImageClassification, LanguageModelling, MaskedLanguageModelling),
-  *(QuestionAnswering, SegmentLanguageModelling, TextClassification, Translation),
+  *(QuestionAnswering, SegmentLanguageModelling, SentenceEmbedding),
+  *(TextClassification, Translation),
 )
 """Imported so that the command line and stored configs can name them."""
 

@@ -15,7 +15,7 @@ from tests.models.test_transformer import V, example, tokens
 from tests.oracles import transformer as oracle
 from tests.oracles.attention import multi_head_attention
 from transformer import tree
-from transformer.batch import BOS, EOS, Labelled
+from transformer.batch import BOS, EOS, Labelled, Sentences
 from transformer.layers.residual import PreNorm
 from transformer.models.bert import Bert, BertClassifier, BertEncoder
 
@@ -37,6 +37,8 @@ def read(model, batch):
   """Tokens as the model reads them."""
   if isinstance(model, BertClassifier):
     return Labelled(batch, np.zeros_like(batch.id_bt))
+  if isinstance(model, BertEncoder):
+    return Sentences(batch)
   return batch
 
 
@@ -127,7 +129,7 @@ def test_a_pooler_is_the_first_layer_of_the_classifier():
   np.testing.assert_allclose(logits(model, batch)[0], expected, atol=3e-5)
   bare = {"params": {k: v for k, v in variables(model)["params"].items()
                      if k != "class_head"}}  # fmt: skip
-  found = small(BertEncoder).module(V).apply(bare, batch)
+  found = small(BertEncoder).module(V).apply(bare, Sentences(batch))
   np.testing.assert_allclose(found[0], encoded_td, atol=3e-5)
 
 

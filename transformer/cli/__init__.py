@@ -14,6 +14,7 @@ from transformer.cli import (
   average,
   classify,
   compare,
+  embed,
   evaluate,
   export,
   fill,
@@ -26,7 +27,8 @@ from transformer.cli import (
 )
 
 VERBS = (
-  *(translate, generate, fill, score, classify, evaluate, compare, average, export),
+  *(translate, generate, fill, score, classify, embed, evaluate, compare),
+  *(average, export),
   *(info, plan, ablate),
 )
 """In the order of `--help`. None of these modules imports JAX before `run`."""

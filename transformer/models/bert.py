@@ -8,7 +8,7 @@ import jax.numpy as jnp
 import numpy as np
 from flax import linen as nn
 
-from transformer.batch import Labelled, Tokens
+from transformer.batch import Labelled, Sentences, Tokens
 from transformer.layers.embedding import Embedding, Tying
 from transformer.layers.feedforward import GELU, FeedForward
 from transformer.layers.linear import project, weight
@@ -79,6 +79,9 @@ class BertEncoder(Bert):
   def module(self, vocabulary: int, dtype=jnp.float32) -> Any:
     return BertEncoderModule(self, vocabulary, dtype)
 
+  def example(self) -> Any:
+    return Sentences(super().example())
+
 
 class MaskedHead(nn.Module):
   """A dense layer, the feed-forward recipe's activation and norm, before the logits."""
@@ -147,10 +150,10 @@ class BertEncoderModule(TextEncoder):
     if self.c.pooler:
       self.class_head = Pooler()
 
-  def __call__(self, batch: Tokens, train: bool = False):
+  def __call__(self, batch: Sentences, train: bool = False):
     """The output of the encoder, and of the pooler where there is one, `[b, t, d]`.
     With `train`, draws from the stream `dropout`."""
-    y_btd = self.encode(batch, train)
+    y_btd = self.encode(batch.tokens, train)
     return self.class_head(y_btd) if self.c.pooler else y_btd
 
 
