@@ -15,14 +15,17 @@ CANDIDATES := $(or $(PYTHON),python3 python3.13 python3.12 python3.11)
 BROKEN := $(shell $(BIN)/python -c 'import sys; sys.exit(sys.version_info < (3, 11))' \
   >/dev/null 2>&1 || echo broken)
 
-.PHONY: help train test slow check bench-decode format lock hooks clean broken
+PEERS := benchmarks/.venv-peers
+
+.PHONY: help train test slow check bench-decode peers format lock hooks clean broken
 
 help:
 	@echo "make train    train configs/dates.py into runs/dates (ARGS= for train.py)"
 	@echo "make test     the tests, without the slow ones (ARGS= for pytest)"
 	@echo "make slow     the tests that train for longer"
 	@echo "make check    formatting, lint and types"
-	@echo "make bench-decode   decoding beside Hugging Face and CTranslate2 (installs them)"
+	@echo "make bench-decode   decoding beside Hugging Face and CTranslate2"
+	@echo "make peers    install PyTorch, Hugging Face and CTranslate2, to compare with"
 	@echo "make format   put formatting and lint right where that can be done by itself"
 	@echo "make hooks    run make check before every commit"
 	@echo "make lock     remake requirements.lock from pyproject.toml (needs uv)"
@@ -45,8 +48,21 @@ check: $(STAMP)
 	@$(BIN)/python -m ruff check .
 	@$(BIN)/python -m mypy
 
-bench-decode: $(STAMP)
+bench-decode: $(STAMP) $(PEERS)/installed
 	@$(BIN)/python benchmarks/decode.py $(ARGS)
+
+# Tests and benchmarks run them in processes of their own; the project never does.
+peers: $(PEERS)/installed
+
+$(PEERS)/installed: benchmarks/requirements.txt | $(STAMP)
+	@echo "Installing benchmarks/requirements.txt into $(PEERS)"
+	@if command -v uv >/dev/null; then \
+	  uv venv --quiet --clear --python $(BIN)/python $(PEERS) && \
+	  uv pip install --quiet --python $(PEERS)/bin/python -r $<; \
+	else \
+	  $(BIN)/python -m venv --clear $(PEERS) && \
+	  $(PEERS)/bin/python -m pip install --quiet -r $<; \
+	fi && touch $@
 
 format: $(STAMP)
 	@$(BIN)/python -m ruff check --fix .

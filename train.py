@@ -1,10 +1,12 @@
 """Trains an experiment: `python train.py --config configs/x.py --workdir runs/x`.
 
-Every field of the config can be set: `--config.steps=2000 --config.model.layers=3`.
-Without arguments, trains configs/dates.py into runs/dates. `--import FILE` first runs a
-Python file, whose recipes the settings may then name. Several processes train one run
-with `--distributed` on a cluster, or with `--coordinator`, `--processes` and
-`--process`.
+Every field of the config can be set: `--config.steps=2000 --config.model.layers=3`;
+`--config.help` lists them all.
+Without arguments, trains configs/dates.py into runs/dates; with the `--workdir` of a
+run and no `--config`, resumes it with the settings that it has stored. `--import FILE`
+first runs a Python file, whose recipes the settings may then name. Several processes
+train one run with `--distributed` on a cluster, or with `--coordinator`, `--processes`
+and `--process`.
 """
 
 import sys
@@ -29,13 +31,18 @@ flags.DEFINE_integer("processes", None, "Number of processes of the run.")
 flags.DEFINE_integer("process", None, "Number of this process, from 0.")
 
 
+HELP = ("--help", "-help", "-h")
+
+
 def main(argv: list[str], overrides: list[tuple[str, str | None]]) -> int:
-  """Reads the config, applies the overrides and trains."""
+  """Reads the config, applies the overrides and trains, or lists all settings."""
   from transformer import experiment
   from transformer.runs import processes, trainer
   from transformer.runs.compilation_cache import enable_compilation_cache
+  from transformer.runs.run import Run
 
   values = flags.FLAGS
+  listing = configs.help_asked(overrides)
   if len(argv) > 1:
     raise ValueError(f"{argv[1]}: not a flag; write settings as --config.name=value")
   explicit = (values.coordinator, values.processes, values.process)
@@ -49,10 +56,24 @@ def main(argv: list[str], overrides: list[tuple[str, str | None]]) -> int:
   for file in values["import"].value:
     experiment.import_file(file)
   path = Path(values.config)
-  config = experiment.read_config(path)
+  workdir = Path(values.workdir or f"runs/{path.stem}")
+  # Without --config, a run goes on with the settings that it has stored.
+  if values.workdir and not values["config"].present and has_config(workdir):
+    path, config = workdir, Run.open(workdir).config
+  else:
+    config = experiment.read_config(path)
   for name, text in overrides:
     config = configs.override(config, name, text)
-  return trainer.train(config, Path(values.workdir or f"runs/{path.stem}"))
+  if listing:
+    print(f"Settings of {path}, to be given as --config.NAME=VALUE:\n")
+    print(configs.format_settings(config))
+    return 0
+  return trainer.train(config, workdir)
+
+
+def has_config(workdir: Path) -> bool:
+  """Whether a directory is a run that may be resumed from what it has stored."""
+  return (workdir / "config.json").is_file()
 
 
 def entry() -> None:
@@ -62,6 +83,11 @@ def entry() -> None:
   status = 1
   try:
     overrides, argv = configs.split_flags(sys.argv)
+    if {*HELP} & {*argv}:
+      # By itself absl would end here, with status 1 and without the settings.
+      argv = [word for word in argv if word not in HELP]
+      overrides.append(("help", None))
+      app.usage(shorthelp=True, writeto_stdout=True)
     app.run(lambda rest: main(rest, overrides), argv)
   except SystemExit as end:
     status = end.code if isinstance(end.code, int) else 0

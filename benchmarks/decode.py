@@ -10,7 +10,8 @@ load on the machine affects all alike. A ratio is taken within a round: the seco
 decoder over those of ours in float32, above 1 where ours is faster. Compilation and
 loading are not counted.
 
-The peers are installed from the package registry into `benchmarks/.venv-peers`.
+The peers have an environment of their own, `benchmarks/.venv-peers`, which `make peers`
+installs.
 """
 
 import argparse
@@ -18,15 +19,13 @@ import json
 import os
 import platform
 import re
-import shutil
 import statistics
 import subprocess
 import sys
 from pathlib import Path
 
 HERE = Path(__file__).resolve().parent
-ENVIRONMENT = HERE / ".venv-peers"
-REQUIREMENTS = HERE / "requirements.txt"
+PEERS_PYTHON = HERE / ".venv-peers" / "bin" / "python"
 
 
 def case(sentences: int, output: int, beam: int) -> dict[str, int]:
@@ -47,23 +46,6 @@ PEERS = {
   "CTranslate2 int8": "int8",
 }
 OURS, OURS_INT8 = "ours float32", "ours int8"
-
-
-def install() -> Path:
-  """The Python of the peers' environment, made where it is absent or out of date."""
-  python, stamp = ENVIRONMENT / "bin" / "python", ENVIRONMENT / "requirements.txt"
-  if not stamp.exists() or stamp.read_bytes() != REQUIREMENTS.read_bytes():
-    print(f"Installing {REQUIREMENTS.name} into {ENVIRONMENT}", file=sys.stderr)
-    if uv := shutil.which("uv"):
-      make = [uv, "venv", "--quiet", "--clear", "--python", sys.executable]
-      pip = [uv, "pip", "install", "--quiet", "--python", str(python)]
-    else:
-      make = [sys.executable, "-m", "venv", "--clear"]
-      pip = [str(python), "-m", "pip", "install", "--quiet"]
-    subprocess.run([*make, str(ENVIRONMENT)], check=True)
-    subprocess.run([*pip, "-r", str(REQUIREMENTS)], check=True)
-    shutil.copy(REQUIREMENTS, stamp)
-  return python
 
 
 class Worker:
@@ -173,12 +155,13 @@ def main():
     )
   if arguments.rounds < 1:
     parser.error(f"--rounds: expected 1 or more, got {arguments.rounds}")
-  python = str(install())
+  if not PEERS_PYTHON.exists():
+    parser.error(f"{PEERS_PYTHON}: no such file; install the peers with make peers")
   ours = sys.executable, str(HERE / "ours.py")
   workers = {OURS: Worker(*ours, "float32"), OURS_INT8: Worker(*ours, "int8")}
   for decoder, kind in PEERS.items():
     workers[decoder] = Worker(
-      python, str(HERE / "peers.py"), str(HERE / ".cache"), kind
+      str(PEERS_PYTHON), str(HERE / "peers.py"), str(HERE / ".cache"), kind
     )
   seconds = measure(workers, cases, arguments.rounds)
   versions = {decoder: worker.versions for decoder, worker in workers.items()}

@@ -1,4 +1,5 @@
-"""Our decoder: the paper's base geometry, random weights: `ours.py float32|int8`.
+"""Our decoder: the paper's base geometry, random weights: `ours.py float32|int8`; or
+with the parameters of a run: `ours.py float32|int8 RUN`.
 
 Speaks the protocol of `decode.py`'s `Worker`.
 """
@@ -17,6 +18,7 @@ from transformer.decoding.penalty import GNMT
 from transformer.inference.search import Search, find
 from transformer.layers.int8 import quantise
 from transformer.models.transformer import Transformer
+from transformer.runs.run import Run
 
 VOCABULARY = 32_000
 
@@ -26,7 +28,14 @@ class Ours:
 
   versions = f"jax {jax.__version__}"
 
-  def __init__(self, kind: str):
+  def __init__(self, kind: str, run_path: str | None = None):
+    self.programs: dict = {}
+    self.vocabulary = VOCABULARY
+    if run_path is not None:
+      run = Run.open(run_path)
+      self.module, self.vocabulary = run.module(), run.vocabulary.size
+      self.params = jax.jit(self.module.unstack)(run.params(int8=kind == "int8"))
+      return
     self.module = Transformer().module(VOCABULARY)
     one = Tokens(*(np.ones((1, 2), np.int32),) * 3)
 
@@ -39,11 +48,10 @@ class Ours:
       return self.module.unstack(params)
 
     self.params = init(jax.random.key(0))
-    self.programs: dict = {}
 
   def compiled(self, sentences: int, source: int, output: int, beam: int):
     """A compiled search and its arguments."""
-    id_bt = np.random.default_rng(1).integers(4, VOCABULARY, (sentences, source))
+    id_bt = np.random.default_rng(1).integers(4, self.vocabulary, (sentences, source))
     id_bt[:, -1] = EOS
     pos_bt = np.broadcast_to(np.arange(source), id_bt.shape)
     tokens = Tokens(*(array.astype(np.int32) for array in (id_bt, pos_bt, id_bt > 0)))
@@ -67,7 +75,7 @@ class Ours:
 
 
 def main():
-  decoder = Ours(sys.argv[1])
+  decoder = Ours(*sys.argv[1:])
   print(json.dumps({"versions": decoder.versions}), flush=True)
   for line in sys.stdin:
     seconds, tokens = decoder.decode(json.loads(line))

@@ -38,7 +38,7 @@ def get_config() -> Config:
     task=MaskedLanguageModelling(context=64),
     tokenizer=SentencePiece(vocabulary=1500),
     batching=Packed(tokens=1024, length=64),
-    schedule=Cosine(rate=1e-3, warmup=200, steps=4000),
+    schedule=Cosine(rate=1e-3, warmup=200),
     steps=4000,
     eval_every=1000,
     save_every=1000,

@@ -40,7 +40,7 @@ def get_config() -> Config:
     data=DisplayNames(examples=1000, several=1),
     model=BertClassifier(**encoder, dropout=0.1, classes=len(LOCALES)),
     task=TextClassification(labels=LOCALES, context=64),
-    schedule=dataclasses.replace(base.schedule, warmup=20, steps=200),
+    schedule=dataclasses.replace(base.schedule, warmup=20),
     steps=200,
     eval_every=200,
     save_every=200,

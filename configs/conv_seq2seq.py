@@ -22,7 +22,6 @@ def get_config() -> Config:
     base,
     model=ConvSeq2Seq(layers=3, d_model=128, d_hidden=128, dropout=0.0),
     optimizer=Adam(clip=1.0),
-    schedule=dataclasses.replace(base.schedule, steps=500),
     steps=500,
     eval_every=250,
     save_every=250,

@@ -23,7 +23,7 @@ def get_config() -> Config:
     task=Translation(smoothing=0.0),
     tokenizer=SentencePiece(vocabulary=1000, split_digits=True),
     batching=Grouped(tokens=2048, lengths=(12, 16, 24, 48)),
-    schedule=Cosine(rate=3e-3, warmup=200, steps=1300),
+    schedule=Cosine(rate=3e-3, warmup=200),
     steps=1300,
     eval_every=650,
     save_every=650,

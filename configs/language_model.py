@@ -32,7 +32,7 @@ def get_config() -> Config:
     task=LanguageModelling(context=128),
     tokenizer=SentencePiece(vocabulary=1000, whitespace=True),
     batching=Packed(tokens=2048, length=128),
-    schedule=Cosine(rate=2e-3, warmup=100, steps=400),
+    schedule=Cosine(rate=2e-3, warmup=100),
     steps=400,
     eval_every=200,
     save_every=200,

@@ -31,7 +31,7 @@ def get_config() -> Config:
     task=QuestionAnswering(sentences=8, words=5),
     batching=Rows(64),
     optimizer=Adam(clip=40.0),
-    schedule=Cosine(rate=1e-2, warmup=100, steps=3000),
+    schedule=Cosine(rate=1e-2, warmup=100),
     steps=3000,
     eval_every=1000,
     save_every=1000,

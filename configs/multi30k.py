@@ -30,7 +30,7 @@ def get_config() -> Config:
     task=Translation(smoothing=0.1),
     tokenizer=SentencePiece(vocabulary=4000),
     batching=Grouped(tokens=1024, lengths=(12, 16, 20, 24, 32, 64)),
-    schedule=Cosine(rate=1e-3, warmup=300, steps=7200),
+    schedule=Cosine(rate=1e-3, warmup=300),
     steps=7200,
     eval_every=900,
     save_every=180,

@@ -28,7 +28,7 @@ def get_config() -> Config:
     model=ResNet(
       stages=(1, 1, 1), base_channels=16, block=Block(), stem=Stem(), channels=1
     ),
-    schedule=dataclasses.replace(base.schedule, rate=3e-3, warmup=50, steps=400),
+    schedule=dataclasses.replace(base.schedule, rate=3e-3, warmup=50),
     steps=400,
     eval_every=100,
     save_every=100,

@@ -26,7 +26,6 @@ def get_config() -> Config:
     base,
     model=RNNSeq2Seq(layers=1, d_model=256),
     optimizer=Adam(clip=1.0),
-    schedule=dataclasses.replace(base.schedule, steps=1000),
     steps=1000,
     eval_every=500,
     save_every=500,

@@ -24,7 +24,6 @@ def get_config() -> Config:
     base,
     model=RNNSearch(d_model=128, d_state=128, d_alignment=64, d_output=128),
     optimizer=Adam(clip=1.0),
-    schedule=dataclasses.replace(base.schedule, steps=500),
     steps=500,
     eval_every=250,
     save_every=250,

@@ -45,7 +45,7 @@ def get_config() -> Config:
       generation=Generation(max_length=24),
     ),
     batching=dataclasses.replace(base.batching, tokens=1024, length=64),
-    schedule=dataclasses.replace(base.schedule, warmup=60, steps=600),
+    schedule=dataclasses.replace(base.schedule, warmup=60),
     steps=600,
     eval_every=300,
     save_every=300,

@@ -48,7 +48,7 @@ def get_config() -> Config:
     ),
     batching=Rows(64),
     optimizer=AdamW(decay=0.1),
-    schedule=Cosine(rate=2e-3, warmup=100, steps=2000),
+    schedule=Cosine(rate=2e-3, warmup=100),
     steps=2000,
     eval_every=500,
     save_every=500,

@@ -83,9 +83,9 @@ def language_run_copy(language_run, tmp_path) -> Path:
 def tiny_tokenizer(tmp_path_factory):
   """The tokenizer of `tests.tiny.TINY`."""
   from tests.tiny import TINY
-  from transformer.data.tokenizer import Tokenizer
+  from transformer.data.tokenizer import SentencePieceTokenizer
 
-  return Tokenizer(TINY.task.make_vocabulary(TINY.data, TINY.tokenizer))
+  return SentencePieceTokenizer(TINY.task.make_vocabulary(TINY.data, TINY.tokenizer))
 
 
 def finished(name: str, tmp_path_factory) -> Path:
@@ -97,6 +97,16 @@ def finished(name: str, tmp_path_factory) -> Path:
   config = tiny.TINY if name == "translation" else tiny.language_config(folder)
   assert trainer.train(config, folder / "run") == 0
   return folder / "run"
+
+
+@pytest.fixture(scope="session")
+def browser():
+  """The one headless browser of the session, a `tests.browser.Browser`; the test is
+  skipped where there is none."""
+  from tests.browser import chromium
+
+  with chromium() as opened:
+    yield opened
 
 
 @pytest.fixture(scope="session")

@@ -187,9 +187,9 @@ FAULTS = (
   Fault(
     "drop-longest",
     "Examples that fill the longest shape are dropped.",
-    "transformer/data/batching.py",
-    "(longest <= max_length)",
-    "(longest < max_length)",
+    "transformer/data/left_out.py",
+    "lengths_n2.max(axis=1) > limit",
+    "lengths_n2.max(axis=1) >= limit",
     ("tests/data/test_data.py::test_what_does_not_fit_is_left_out_and_counted",),
   ),
   Fault(

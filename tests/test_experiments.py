@@ -18,7 +18,7 @@ def shortened(name, steps, tmp_path):
   """The scores of a shipped experiment after fewer updates."""
   config = experiment.read_config(CONFIGS / f"{name}.py")
   warmup = min(config.schedule.warmup, steps // 5)
-  schedule = dataclasses.replace(config.schedule, steps=steps, warmup=warmup)
+  schedule = dataclasses.replace(config.schedule, warmup=warmup)
   config = dataclasses.replace(
     config, steps=steps, schedule=schedule, eval_every=steps, save_every=steps
   )
@@ -90,7 +90,6 @@ def test_dates_are_learnt_in_a_minute_or_two(tmp_path, capsys):
   config = dataclasses.replace(
     config,
     steps=400,
-    schedule=dataclasses.replace(config.schedule, steps=400),
     eval_every=400,
     save_every=400,
   )

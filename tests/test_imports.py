@@ -19,6 +19,7 @@ FLOORS = [
   {"experiment"},
   {"runs"},
   {"analysis"},
+  {"interop", "inspection"},
   {"studies"},
   {"cli"},
   {"__init__", "__main__"},
@@ -138,7 +139,7 @@ def test_imports_point_strictly_downwards():
     ),
     (
       {"models/stack.py": "from transformer import VERSION"},
-      ["models.stack (floor 2) imports __init__ (floor 10)"],
+      ["models.stack (floor 2) imports __init__ (floor 11)"],
     ),
     ({"drawer.py": ""}, ["drawer is on no floor"]),
     (

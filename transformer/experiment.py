@@ -26,12 +26,18 @@ from transformer.data.sources.stories import Stories
 from transformer.data.sources.tfds import Tfds, TfdsLabelled, TfdsText
 from transformer.data.sources.tfds_images import TfdsImages
 from transformer.data.sources.topics import Topics
-from transformer.data.tokenizer import SentencePiece
+from transformer.data.tokenizer import SentencePiece, TokenizerRecipe
+from transformer.data.tokenizers.byte_level import BartTokenizer, GPT2Tokenizer
+from transformer.data.tokenizers.multilingual import MBart50Tokenizer, NllbTokenizer
+from transformer.data.tokenizers.sentencepieces import M2M100Tokenizer, MarianTokenizer
+from transformer.data.tokenizers.t5 import T5Tokenizer
+from transformer.data.tokenizers.wordpiece import BertTokenizer
 from transformer.models.base import Model
 from transformer.models.bert import Bert, BertClassifier, BertEncoder
 from transformer.models.conv_seq2seq import ConvSeq2Seq
 from transformer.models.decoder_only import DecoderOnly
 from transformer.models.memory_network import MemoryNetwork
+from transformer.models.parent import ParentModel
 from transformer.models.resnet import ResNet
 from transformer.models.rnn import RNNSeq2Seq
 from transformer.models.rnn_search import RNNSearch
@@ -57,10 +63,14 @@ SOURCES = (
   *(Dates, DisplayNames, Multi30k, ParallelText, PlainText, Tfds, TfdsLabelled),
   *(TfdsText, Topics, Digits, ImageFolder, Stories, TfdsImages),
 )
+TOKENIZERS = (
+  *(BartTokenizer, BertTokenizer, GPT2Tokenizer, M2M100Tokenizer, MBart50Tokenizer),
+  *(MarianTokenizer, NllbTokenizer, SentencePiece, T5Tokenizer),
+)
 MODELS = (
   *(Bert, BertClassifier, BertEncoder, ConvSeq2Seq, DecoderOnly),
   *(DistilledVisionTransformer, MemoryNetwork, RNNSeq2Seq, RNNSearch, ResNet),
-  *(TransformerXL, Transformer, VisionTransformer),
+  *(TransformerXL, Transformer, VisionTransformer, ParentModel),
 )
 TASKS = (
   *(ImageClassification, LanguageModelling, MaskedLanguageModelling),
@@ -87,14 +97,17 @@ class Config:
     task: what it is trained for, and how it is evaluated.
     tokenizer: how text becomes tokens.
     batching: which examples share a batch.
-    optimizer, schedule: the update rule and its learning rate.
+    optimizer: the update rule.
+    schedule: the learning rate of every update.
     precision: the dtype of the computation.
     mesh: how devices are arranged.
     accumulate: the number of parts of a batch that are computed one after another, to
       save memory.
     steps: the number of updates.
-    seed: of parameters, data order and dropout.
-    log_every, eval_every, save_every: in steps.
+    seed: the random seed of parameters, data order and dropout.
+    log_every: steps between two rows of metrics.csv.
+    eval_every: steps between two evaluations on held-out data.
+    save_every: steps between two checkpoints.
     keep: which checkpoints are kept.
     metric: the held-out score by which checkpoints are ranked.
     patience: training stops after this many evaluations without a new best; 0 never
@@ -112,7 +125,7 @@ class Config:
   data: Source
   model: Model = Transformer()
   task: Task = Translation()
-  tokenizer: SentencePiece = SentencePiece()
+  tokenizer: TokenizerRecipe = SentencePiece()
   batching: Batching = Packed()
   optimizer: Optimizer = Adam()
   schedule: Schedule = Noam()
@@ -151,9 +164,13 @@ class Config:
     `weights` are those of `training.state.abstract_weights`.
     """
     rule = self.optimizer.transform(
-      lambda count: self.schedule(count + 1, self.model.width), weights
+      lambda count: self.learning_rate(count + 1), weights
     )
     return frozen(rule, self.freeze)
+
+  def learning_rate(self, step):
+    """The rate of update number `step`, counted from 1; it may be traced."""
+    return self.schedule(step, self.model.width, self.steps)
 
 
 RESUMABLE_CHANGES = frozenset(
@@ -174,6 +191,11 @@ def resume_conflicts(old: Config, new: Config) -> list[str]:
   """The settings that keep a run made with `old` from being resumed with `new`, one
   line per setting."""
   conflicts = []
+  # A schedule may follow the number of steps, which may change.
+  old, new = (
+    dataclasses.replace(each, schedule=each.schedule.resolved(each.steps))
+    for each in (old, new)
+  )
   for path, before, now in configs.differences(old, new):
     names = path.split(".")
     may_change = {path, names[0]} & RESUMABLE_CHANGES or SPEED_SETTINGS & set(names)

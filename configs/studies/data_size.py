@@ -32,7 +32,7 @@ def get_study() -> Study:
   """Two networks of as many parameters, five numbers of images, the same updates."""
   base = dataclasses.replace(
     experiment.read_config(Path(__file__).parents[1] / "vit.py"),
-    schedule=Cosine(rate=2e-3, warmup=50, steps=800),
+    schedule=Cosine(rate=2e-3, warmup=50),
     steps=800,
     eval_every=10_000,
     save_every=400,

@@ -61,7 +61,7 @@ def get_study() -> Study:
       tokenizer=SentencePiece(vocabulary=700, split_digits=True),
       batching=Packed(tokens=1024, length=96),
       optimizer=Adam(clip=1.0),
-      schedule=Cosine(rate=2e-3, warmup=60, steps=700),
+      schedule=Cosine(rate=2e-3, warmup=60),
       steps=700,
       eval_every=10_000,
       save_every=350,

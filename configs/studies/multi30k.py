@@ -51,7 +51,7 @@ def get_study() -> Study:
     base=dataclasses.replace(
       base,
       optimizer=Adam(clip=1.0),
-      schedule=Cosine(rate=1e-3, warmup=120, steps=1200),
+      schedule=Cosine(rate=1e-3, warmup=120),
       steps=1200,
       eval_every=10_000,
     ),

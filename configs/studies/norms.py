@@ -51,7 +51,7 @@ def get_study(over: Literal["batch", "length", "warmup"] = "batch") -> Study:
       task=Translation(smoothing=0.0),
       tokenizer=SentencePiece(vocabulary=700, split_digits=True),
       batching=Packed(tokens=512, length=128),
-      schedule=Cosine(rate=3e-3, warmup=100, steps=400),
+      schedule=Cosine(rate=3e-3, warmup=100),
       steps=400,
       eval_every=10_000,
       save_every=100,

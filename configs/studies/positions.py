@@ -60,7 +60,7 @@ def get_study() -> Study:
       task=Translation(smoothing=0.0),
       tokenizer=SentencePiece(vocabulary=700, split_digits=True),
       batching=Packed(tokens=512, length=64),
-      schedule=Cosine(rate=3e-3, warmup=100, steps=600),
+      schedule=Cosine(rate=3e-3, warmup=100),
       steps=600,
       eval_every=10_000,
       save_every=300,

@@ -64,7 +64,7 @@ def small() -> Scale:
     task=Translation(smoothing=0.1, search=Search(beam=1, max_length=12)),
     tokenizer=SentencePiece(vocabulary=700, split_digits=True),
     batching=Packed(tokens=512, length=32),
-    schedule=Cosine(rate=6e-3, warmup=50, steps=300),
+    schedule=Cosine(rate=6e-3, warmup=50),
     steps=300,
     log_every=50,
     # The end is scored whatever this says.
@@ -120,8 +120,6 @@ def scaled(changes: dict[str, Any], scale: Scale) -> dict[str, Any]:
       name, value = "position", Learned(length=value // scale.width)
     elif name == "steps":
       value = round(value / scale.updates)
-      if hasattr(scale.base.schedule, "steps"):
-        made["schedule.steps"] = value
     made[name if name == "steps" or "." in name else f"model.{name}"] = value
   return made
 

@@ -147,7 +147,10 @@ def test_a_mesh_that_does_not_divide_is_refused_if_asked_for_and_else_replaced()
 @pytest.mark.parametrize(
   "arguments, message",
   [
-    (["--device", "abacus"], "--device: abacus; there are h200, a100, v5p, cpu"),
+    (
+      ["--device", "abacus"],
+      "--device: abacus; there are h200, h100, b200, rtx4090, a100, v5p, cpu",
+    ),
     (["--devices", "0"], "--devices: expected 1 or more, got 0"),
     (["--mesh", "Mesh(rows=2)"], "rows"),
     (["--mesh", "Mesh(data=3)", "--devices", "4"], "does not fit 4 devices"),

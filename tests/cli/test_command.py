@@ -19,7 +19,7 @@ ROOT = Path(__file__).resolve().parents[2]
 
 
 def test_there_is_one_file_for_each_verb():
-  shared = {"__init__", "__main__", "flags", "lines"}
+  shared = {"__init__", "__main__", "flags", "lines", "streams"}
   files = {path.stem for path in Path(cli.__file__).parent.glob("*.py")} - shared
   assert {module.__name__.rpartition(".")[2] for module in cli.VERBS} == files
   for module in cli.VERBS:
@@ -58,7 +58,7 @@ def test_help_has_every_recipe_with_its_formula(capsys):
     (["translate", "{tmp}", "x"], "not a run"),
     (["translate", "{run}", "--beam", "0", "x"], "--beam: expected 1 or more, got 0"),
     (["translate", "{run}", "--max-length", "1", "--min-length", "2", "x"],
-     "--max-length: expected 2 or more, got 1"),
+     "--max-length 1 is below --min-length 2"),
     (["translate", "{run}", "--batch-size", "0", "x"],
      "--batch-size: expected 1 or more, got 0"),
     (["translate", "{run}", "--input", "{tmp}/none"], "none: cannot be read"),
@@ -71,18 +71,45 @@ def test_help_has_every_recipe_with_its_formula(capsys):
     (["translate", "{run}", "--penalty", "Coverage()", "--beam", "1", "x"],
      "a beam of 1"),
     (["translate", "{run}", "--sample", "TopK(2)", "--beam", "2", "x"],
-     "--beam 2: --sample needs a beam of 1"),
+     "--sample needs --beam 1, got 2"),
     (["translate", "{run}", "--stream", "--json", "x"], "cannot be combined"),
     (["translate", "{run}", "--n-best", "2", "--mbr", "2", "x"], "not both"),
-    (["translate", "{run}", "--n-best", "9", "x"],
-     "--n-best 9: expected at most the beam size, 4; give --beam 9"),
+    (["translate", "{run}", "--stream", "--beam", "2", "x"],
+     "--stream needs --beam 1, got 2"),
+    (["translate", "{run}", "--n-best", "9", "--beam", "4", "x"],
+     "--n-best 9 needs --beam 9 or more, got 4"),
+    (["translate", "{run}", "--mbr", "9", "--beam", "4", "x"],
+     "--mbr 9 needs --beam 9 or more, got 4"),
+    (["translate", "{run}", "--alpha", "nan", "x"],
+     "--alpha: expected a finite number, got nan"),
+    (["translate", "{run}", "--penalty", "GNMT(inf)", "x"],
+     "--penalty: GNMT.alpha: expected a finite number, got inf"),
+    (["translate", "{run}", "--penalty", "Coverage(nan)", "x"],
+     "--penalty: Coverage.beta: expected a finite number, got nan"),
+    (["translate", "{run}", "--sample", "TopP(nan)", "x"], "--sample: TopP"),
+    (["translate", "{run}", "--sample", "TopK(3, inf)", "x"], "--sample: TopK"),
     (["translate", "{run}", "--suppress", "QXQ", "x"], "--suppress: 'QXQ' is no piece"),
     (["translate", "{run}", "--output", "{tmp}/no/out", "x"], "cannot be written"),
+    (["translate", "{run}", "--seed", "-1", "x"],
+     "--seed: expected 0 to 2**32 - 1, got -1"),
+    (["translate", "{run}", "--seed", "99999999999999999999", "x"],
+     "--seed: expected 0 to 2**32 - 1"),
+    (["translate", "{run}", "--beam", "1000000", "x"],
+     "out of memory; lower --batch-size or --beam or --extra or --max-length"),
+    (["evaluate", "{run}", "--source", "{tmp}/no", "--reference", "{tmp}/no"],
+     "no: no such file; check --source and --reference"),
+    (["evaluate", "{run}", "--source", "/dev/null", "--reference", "/dev/null"],
+     "/dev/null: not a regular file"),
     (["evaluate", "{run}", "--name", "a/b"], "--name: expected a plain file name"),
     (["evaluate", "{run}", "--split", "dev"], "train, val, test"),
     (["evaluate", "{run}", "--source", "x"], "give both --source and --reference"),
     (["average", "{run}", "--last", "9"], "--last: expected 1 to 3, got 9"),
     (["average", "{run}", "--last", "2", "--output", "{tmp}"], "already exists"),
+    (["translate", "{run}", "--extra", "99999999999999999999", "x"],
+     "--extra: expected less than 2**31, got 99999999999999999999"),
+    (["info", "{tmp}/a\nb"], "/a\\nb: not a run"),
+    (["average", "{run}", "--last", "1", "--output", "/dev/null/x"],
+     "/dev/null/x: cannot be written (Not a directory)"),
     (["info", "{tmp}/none"], "not a run"),
     (["--import", "{tmp}/none.py", "info", "{run}"], "none.py: no such Python file"),
   ],
@@ -92,6 +119,14 @@ def test_mistakes_get_one_line(run, call, tmp_path, words, message):
   status, out, err = call(*words)
   assert status == 1 and out == ""
   assert err.startswith("error: ") and err.count("\n") == 1 and message in err
+
+
+@pytest.mark.parametrize("verb", ["translate", "generate", "fill", "classify"])
+def test_without_arguments_the_run_alone_is_asked_for(verb, capsys):
+  with pytest.raises(SystemExit) as end:
+    cli.main([verb])
+  assert end.value.code == 2
+  assert capsys.readouterr().err.endswith("arguments are required: RUN\n")
 
 
 OWN_PENALTY = '''

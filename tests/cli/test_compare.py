@@ -8,9 +8,9 @@ import pytest
 import sacrebleu
 
 from transformer import cli
-from transformer.cli.evaluate import count_search_errors, write_record
+from transformer.cli.evaluate import count_search_errors, record_files, write_files
 from transformer.runs.translator import Hypothesis
-from transformer.tasks.translation import text_scores
+from transformer.tasks.text_scores import text_scores
 
 WORDS = ["one", "two", "three", "four", "five", "six", "seven", "eight", "nine"]
 
@@ -36,7 +36,7 @@ def write(run, outputs, name="test", references=REFERENCES, **changes):
   folder = run / "evaluations"
   folder.mkdir(parents=True, exist_ok=True)
   record = {**text_scores(outputs, references), "data_sha256": "d" * 64, **changes}
-  write_record(folder, name, record, outputs, references)
+  write_files(folder, record_files(name, record, outputs, references))
   return run
 
 

@@ -1,11 +1,14 @@
 """`transformer evaluate`: a record of the scores, and all that they depend on."""
 
+import dataclasses
 import json
+import shutil
 from pathlib import Path
 
 import pytest
 
 from tests.cli.conftest import SEARCH
+from transformer import config as configs
 from transformer.runs.run import Run
 
 GREEDY = ("--beam", 1, "--extra", 2)
@@ -36,9 +39,49 @@ def test_a_record_has_scores_and_what_they_depend_on(run, files, call):
   # The same texts in files give the same scores.
   _, out, _ = call("evaluate", run, *SEARCH, "--json", *files)
   own = json.loads(out)
-  assert (folder / "files.json").exists()
+  assert "split" not in own and (own["source"], own["reference"]) == tuple(
+    str(files[i]) for i in (1, 3)
+  )
+  stem = f"{files[1].stem}-{own['data_sha256'][:8]}"
+  assert json.loads((folder / f"{stem}.json").read_text()) == own
   for name in ("loss", "bleu", "chrf", "exact_match", "sentences"):
     assert own[name] == record[name], name
+
+
+def test_another_record_of_the_name_is_kept(run, call, tmp_path):
+  words = "evaluate", run, "--split", "val", "--output", tmp_path, "--json"
+  first = json.loads(call(*words, *GREEDY)[1])
+  status, _, told = call(*words, *GREEDY)
+  assert status == 0 and "val-1" not in told
+  status, second, told = call(*words, *SEARCH)
+  assert status == 0 and told.endswith("it is now val-1.json\n")
+  records = [json.loads((tmp_path / f"{n}.json").read_text()) for n in ("val-1", "val")]
+  assert records == [first, json.loads(second)]
+  assert (tmp_path / "val-1.txt").exists() and (
+    tmp_path / "val-1.reference.txt"
+  ).exists()
+
+
+def test_the_text_that_is_scored_is_that_of_the_training(
+  run, call, tmp_path, monkeypatch
+):
+  copy = shutil.copytree(run, tmp_path / "run")
+  data = Run.open(run).config.data
+  names = [field.name for field in dataclasses.fields(data)]
+  for name in names:
+    shutil.copy(getattr(data, name), tmp_path / name)
+  config = json.loads((copy / "config.json").read_text())
+  config["data"] |= {name: name for name in names}
+  (copy / "config.json").write_text(json.dumps(config))
+  status, _, told = call("evaluate", copy, *GREEDY)
+  assert status == 1 and "say with --data where it is now" in told
+  monkeypatch.chdir(tmp_path)
+  assert call("evaluate", copy, *GREEDY)[0] == 0
+  moved = data.__class__(*(str(tmp_path / name) for name in names))
+  assert call("evaluate", copy, *GREEDY, "--data", configs.written(moved))[0] == 0
+  (tmp_path / "test_target").write_text("1\n" * 6)
+  status, _, told = call("evaluate", copy, *GREEDY)
+  assert status == 1 and "is not the one of" in told and "--data" in told
 
 
 def test_search_errors_are_references_that_score_better(run, files, call, tmp_path):
@@ -85,3 +128,26 @@ def test_int8_is_compared_with_float32(run, lines, call):
   _, out, _ = call("translate", run, *GREEDY, "--weights", "int8", *lines)
   assert len(set(out.splitlines())) > 1
   assert (run / "evaluations" / "int8.txt").read_text() == out
+
+
+def test_bleu_is_by_the_words_that_a_tokenizer_makes(run, files, call):
+  words = [*GREEDY, "--json", *files]
+  scores = {}
+  for tokenize in ("char", "none"):
+    flags = ("--tokenize", tokenize, "--name", tokenize)
+    status, out, err = call("evaluate", run, *words, *flags)
+    assert status == 0, err
+    scores[tokenize] = json.loads(out)
+    assert scores[tokenize]["bleu_tokenize"] == tokenize
+    assert f"tok:{tokenize}" in scores[tokenize]["bleu_signature"]
+  assert scores["char"]["bleu"] > scores["none"]["bleu"]
+  folder = run / "evaluations"
+  records = folder / "char.json", folder / "none.json"
+  status, _, err = call("compare", *records, "--resamples", 20)
+  assert status == 1 and "their sacreBLEU signatures differ" in err
+  assert "--tokenize NAME scores both anew" in err
+  same = call("compare", records[0], records[0], "--resamples", 20)
+  assert same[0] == 0 and "tok:char" in same[1]
+  anew = call("compare", *records, "--resamples", 20, "--tokenize", "char")
+  assert anew[0] == 0 and "tok:char" in anew[1], anew[2]
+  assert call("evaluate", run, *words, "--tokenize", "cjk")[0] == 1

@@ -146,6 +146,17 @@ def test_given_translations_are_scored_as_the_search_scores_them(
   assert "source: 3 lines" in err and "reference: 1" in err
 
 
+def test_columns_have_names(run, lines, call, tmp_path):
+  (tmp_path / "a").write_text(f"{lines[0]}\n")
+  words = ("score", run, "--source", tmp_path / "a", "--reference", tmp_path / "a")
+  status, out, err = call(*words, "--header")
+  assert status == 0, err
+  header, row = (line.split("\t") for line in out.splitlines())
+  assert header == ["score", "logprob", "tokens"] and len(row) == 3
+  assert out.splitlines()[1:] == call(*words)[1].splitlines()
+  assert call(*words, "--json", "--header")[0] == 1
+
+
 def test_a_text_longer_than_any_in_training_is_translated_whole(run, lines):
   opened = Run.open(run)
   searcher = Searcher(opened.module(), opened.params(), Search(beam=1, extra=2))

@@ -2,7 +2,6 @@
 
 import dataclasses
 import json
-import math
 from typing import Literal
 
 import pytest
@@ -56,7 +55,6 @@ class Picture:
     ("steps", "1e5", 100_000),
     ("rate", "3", 3.0),
     ("rate", "1e-4", 1e-4),
-    ("rate", "inf", math.inf),
     ("rate", "-2.5", -2.5),
     ("title", "a = 3, 'b'", "a = 3, 'b'"),
     ("title", "12", "12"),
@@ -103,6 +101,11 @@ def test_override_walks_the_dots_and_leaves_the_rest():
     ("steps", "True", "expected an integer"),
     ("steps", "9" * 30, "expected an integer smaller than"),
     ("rate", "fast", "expected a number"),
+    ("rate", "nan", "--config.rate: expected a finite number, got nan"),
+    ("rate", "-inf", "--config.rate: expected a finite number, got -inf"),
+    ("shape.radius", "1e999", "radius: expected a finite number, got inf"),
+    ("shape", "Group(left=Circle(nan))", "radius: expected a finite number, got nan"),
+    ("pair", "(1, inf)", "pair: expected a finite number, got inf"),
     ("loud", "2", "expected true or false"),
     ("sizes", "(1, 'a')", "expected a tuple"),
     ("pair", "(1, 2, 3)", "expected a tuple"),
@@ -179,7 +182,7 @@ def test_a_flag_without_a_value_is_true_where_that_can_be():
 
 
 FULL = Picture(
-  shape=Group(Named("x"), Circle(math.inf), ("a", "b")), rate=-math.inf, seed=4,
+  shape=Group(Named("x"), Circle(1e300), ("a", "b")), rate=-2.5, seed=4,
   sizes=(), title="é\n", mode="slow",
 )  # fmt: skip
 
@@ -215,6 +218,7 @@ def deep():
     ({"type": "Picture", "steps": "3"}, r"config\.steps: expected an integer"),
     ({"type": "Picture", "steps": 2**70}, r"config\.steps"),
     ({"type": "Picture", "steps": {"type": "float", "value": "nan"}}, r"config\.steps"),
+    ({"type": "Picture", "rate": 1e999}, "Infinity is not a JSON number"),
     ({"type": "Picture", "steps": True}, r"config\.steps"),
     ({"type": "Picture", "title": "x" * 70_000}, "at most 65536 characters, got 70000"),
     ({"type": "Picture", "shape": {"type": "os.system"}}, "os.system"),
@@ -247,6 +251,7 @@ def test_what_is_not_json_is_refused():
     (Picture(shape=Picture()), r"config\.shape: expected a Shape"),
     (Picture(shape=Circle(radius="x")), r"config\.shape\.radius"),
     (Picture(seed="x"), "expected an integer or none"),
+    (Picture(shape=Circle(float("nan"))), r"config\.shape\.radius: expected a finite"),
   ],
 )
 def test_check_finds_what_python_let_through(config, message):
@@ -256,7 +261,7 @@ def test_check_finds_what_python_let_through(config, message):
 
 
 def test_differences_have_dotted_paths():
-  other = dataclasses.replace(FULL, steps=3, shape=Group(Named("y"), Circle(math.inf)))
+  other = dataclasses.replace(FULL, steps=3, shape=Group(Named("y"), Circle(1e300)))
   assert configs.differences(FULL, other) == [
     ("shape.left.name", "x", "y"),
     ("shape.names", ("a", "b"), ()),

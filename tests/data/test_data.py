@@ -7,15 +7,16 @@ import itertools
 import numpy as np
 import pytest
 
+from transformer import config as configs
 from transformer.batch import BOS, EOS, PAD
-from transformer.data.batching import Grouped, Packed, pack
+from transformer.data.batching import Grouped, Packed, Rows, pack
 from transformer.data.corpus import Corpus
 from transformer.data.pipeline import batches, fill
 from transformer.data.sources.base import split_of
 from transformer.data.sources.dates import FORMS, LOCALES, Dates, write
 from transformer.data.sources.multi30k import Multi30k
 from transformer.data.sources.parallel_text import ParallelText
-from transformer.data.tokenizer import SentencePiece, Tokenizer
+from transformer.data.tokenizer import SentencePiece, SentencePieceTokenizer
 
 
 def test_no_written_date_stands_for_two_days():
@@ -63,18 +64,41 @@ def test_parallel_text_reads_plain_and_packed_lines_and_holds_some_out(tmp_path)
   source = put(tmp_path / "a.gz", "\n".join(lines).encode())
   target = put(tmp_path / "b", "".join(f"Zeile {i}\r\n" for i in range(100)).encode())
   data = ParallelText(source, target)
-  train, val = data.open("train"), data.open("val")
-  assert (len(train), len(val)) == (95, 5)
-  assert train[94] == (lines[94], "Zeile 94") and val[0] == (lines[95], "Zeile 95")
-  assert list(val) == list(data.open("test"))
+  train, val, test = (data.open(split) for split in ("train", "val", "test"))
+  assert (len(train), len(val), len(test)) == (90, 5, 5)
+  assert train[89] == (lines[89], "Zeile 89") and val[0] == (lines[90], "Zeile 90")
+  assert test[4] == (lines[99], "Zeile 99")
   with pytest.raises(IndexError):
-    train[95]
+    train[90]
+  assert data.notes() == [
+    f"{source}: train is lines 1 to 90, val is lines 91 to 95, test is lines 96 to 100"
+  ]
+  assert data.locate("test", 2) == "in line 98"
   own = ParallelText(source, target, val_source=source, val_target=target)
-  assert len(own.open("train")) == len(own.open("val")) == 100
-  assert own.fingerprint("train") != data.fingerprint("train")
+  sizes = [len(own.open(split)) for split in ("train", "val", "test")]
+  assert sizes == [95, 100, 5]
+  assert own.notes() == [
+    f"{source}: train is lines 1 to 95, val is {source}, test is lines 96 to 100"
+  ]
+  fingerprints = {
+    d.fingerprint(s) for d in (data, own) for s in ("train", "val", "test")
+  }
+  assert len(fingerprints) == 5  # both have the same test
   before = data.fingerprint("train")
   put(tmp_path / "b", b"x\n" * 100)
   assert data.fingerprint("train") != before
+
+
+@pytest.mark.parametrize(
+  "count, sizes", [(1, (1, 1, 1)), (2, (2, 2, 2)), (3, (1, 1, 1)), (10, (8, 1, 1))]
+)
+def test_few_pairs_hold_out_at_least_one_or_are_held_out_themselves(
+  tmp_path, count, sizes
+):
+  files = [put(tmp_path / name, b"x y\n" * count) for name in ("a", "b")]
+  data = ParallelText(*files)
+  assert tuple(len(data.open(split)) for split in ("train", "val", "test")) == sizes
+  assert ("the training text itself" in data.notes()[0]) == (count < 3)
 
 
 @pytest.mark.parametrize(
@@ -120,7 +144,9 @@ def test_multi30k_is_whole(multi30k):
 def tokenizer():
   data = Dates(examples=400).open("train")
   texts = [text for pair in data for text in pair]
-  return Tokenizer(SentencePiece(vocabulary=700, split_digits=True).train(texts))
+  return SentencePieceTokenizer(
+    SentencePiece(vocabulary=700, split_digits=True).train(texts)
+  )
 
 
 def test_text_comes_back_as_it_went_in(tokenizer):
@@ -141,13 +167,15 @@ def test_training_a_tokenizer_is_deterministic_and_its_size_is_checked(tokenizer
   data = Dates(examples=400).open("train")
   texts = [text for pair in data for text in pair]
   again = SentencePiece(vocabulary=700, split_digits=True).train(texts)
-  assert Tokenizer(again).sha256 == tokenizer.sha256 and tokenizer.size == 700
+  assert (
+    SentencePieceTokenizer(again).sha256 == tokenizer.sha256 and tokenizer.size == 700
+  )
   with pytest.raises(ValueError, match=r"vocabulary: 50,000 is more .* at most"):
     SentencePiece(vocabulary=50_000).train(texts)
   with pytest.raises(ValueError, match=r"vocabulary: 270 "):
     SentencePiece(vocabulary=270).train(texts)
   with pytest.raises(ValueError, match="damaged"):
-    Tokenizer(tokenizer.model[:100])
+    SentencePieceTokenizer(tokenizer.model[:100])
 
 
 @pytest.fixture(scope="module")
@@ -181,7 +209,7 @@ BATCHINGS = [
 @pytest.mark.parametrize("batching", BATCHINGS, ids=lambda b: type(b).__name__)
 def test_every_epoch_has_every_example_once_in_an_order_of_its_own(corpus, batching):
   plan = batching.plan(corpus.lengths_n2, seed=3)
-  assert plan.dropped == 0
+  assert len(plan.left_out) == 0
   orders = []
   for epoch in range(3):
     steps = range(epoch * plan.batches, (epoch + 1) * plan.batches)
@@ -234,10 +262,43 @@ def test_starting_later_gives_the_tail(corpus):
 
 def test_what_does_not_fit_is_left_out_and_counted():
   lengths = np.array([[3, 4], [1, 5], [5, 1], [20, 3], [4, 4], [16, 16]], np.int32)
-  assert Grouped(tokens=16, lengths=(8, 16)).plan(lengths, 0).dropped == 3
-  assert Packed(tokens=16, length=8).plan(lengths, 0).dropped == 4
-  with pytest.raises(ValueError, match=r"1 usable examples .*one batch of 2 rows"):
-    Grouped(tokens=16, lengths=(8,)).plan(lengths[:2], 0)
+  left_out = Grouped(tokens=16, lengths=(8, 16)).plan(lengths, 0).left_out
+  assert (left_out.short_n.tolist(), left_out.long_n.tolist()) == ([1, 2], [3])
+  left_out = Packed(tokens=16, length=8).plan(lengths, 0).left_out
+  assert (left_out.short_n.tolist(), left_out.long_n.tolist()) == ([1, 2], [3, 5])
+  assert left_out.notes("pairs", "one side is empty", lambda i: f"in line {i}") == [
+    "2 pairs left out: one side is empty, the first in line 1",
+    "2 pairs left out: longer than 8 tokens (batching.length), the first in line 3",
+  ]
+  message = r"none of the 3 .*: 2 are empty, 1 are longer than 16 tokens \(batching.l"
+  with pytest.raises(ValueError, match=message):
+    Grouped(tokens=16, lengths=(8, 16)).plan(lengths[1:4], 0)
+
+
+@pytest.mark.parametrize(
+  "batching, rows",
+  [
+    (Grouped(2048, (12, 16, 24, 48)), [168, 128, 80, 40]),
+    (Grouped(2048, (12, 16, 24, 48), row_multiple=1), [170, 128, 85, 42]),
+    (Grouped(600, (12, 100)), [48, 6]),
+    (Packed(4200, 64), [64]),
+    (Packed(192, 64), [3]),
+    (Rows(30), [30]),
+  ],
+)
+def test_rows_are_a_multiple_where_as_many_fit(batching, rows):
+  assert [shape.rows for shape in batching.shapes] == rows
+
+
+@pytest.mark.parametrize("count", [1, 2, 10])
+@pytest.mark.parametrize(
+  "batching", [Grouped(1024, (8, 16)), Packed(1024, 32), Rows(64)], ids=configs.written
+)
+def test_a_corpus_smaller_than_a_batch_is_filled_up_with_padding(batching, count):
+  plan = batching.plan(np.full((count, 2), 5), 0)
+  assert [plan.examples(step).tolist() for step in (0, 1)] == [[*range(count)]] * 2
+  with pytest.raises(ValueError, match=r"--config.data: none of the 0 training ex"):
+    batching.plan(np.zeros((0, 2), np.int32), 0)
 
 
 @pytest.mark.parametrize(
@@ -250,7 +311,7 @@ def test_what_does_not_fit_is_left_out_and_counted():
   ],
 )
 def test_batchings_that_cannot_be_are_refused(make):
-  with pytest.raises(ValueError, match=r"Grouped|Packed"):
+  with pytest.raises(ValueError, match=r"Grouped|batching\.tokens: 16"):
     make()
 
 

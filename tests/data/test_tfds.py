@@ -7,6 +7,7 @@ import numpy as np
 import PIL.Image
 import pytest
 
+from transformer.data.sources import tfds_images
 from transformer.data.sources.tfds import Tfds, TfdsLabelled, TfdsText
 from transformer.data.sources.tfds_images import TfdsImages
 
@@ -181,3 +182,21 @@ def test_labelled_images_are_read_with_random_access(tmp_path):
   with pytest.raises(ValueError, match="no labelled images under 'picture'"):
     TfdsImages("tiny_pictures", image="picture", directory=str(tmp_path)).open("train")
   assert "tensorflow" not in sys.modules
+
+
+class Deep(TinyPictures):
+  def _info(self):
+    features = tfds.features.FeaturesDict(
+      {
+        "image": tfds.features.Image(shape=(None, None, 1), dtype=np.uint16),
+        "label": tfds.features.ClassLabel(names=["left", "right"]),
+      }
+    )
+    return tfds.core.DatasetInfo(builder=self, description="-", features=features)
+
+
+def test_images_of_other_numbers_are_refused(tmp_path, monkeypatch):
+  builder = Deep(data_dir=str(tmp_path))
+  monkeypatch.setattr(tfds_images, "open_builder", lambda *_: builder)
+  with pytest.raises(ValueError, match=r"images of uint16 .*expected uint8 and 1 or 3"):
+    TfdsImages("deep").builder()

@@ -14,11 +14,18 @@ from transformer.batch import BOS, EOS, PAD
 from transformer.config import members
 from transformer.decoding.beam import beam_search
 from transformer.decoding.constraint import Constraint
-from transformer.decoding.penalty import GNMT, Average, Coverage, LengthPenalty
+from transformer.decoding.penalty import (
+  GNMT,
+  Average,
+  Coverage,
+  HeuristicLengthPower,
+  LengthPenalty,
+  LengthPower,
+)
 from transformer.decoding.sample import Sampler, generate
 from transformer.decoding.teacher_forcing import score
 
-PENALTIES = [kind() for kind in members(LengthPenalty).values()]
+PENALTIES = [kind() for kind in members(LengthPenalty).values() if kind.exact]
 PENALTIES += [GNMT(alpha=1.3), GNMT(alpha=-0.7), Coverage(2.0, LengthPenalty())]
 penalties = pytest.mark.parametrize("penalty", PENALTIES, ids=repr)
 
@@ -218,6 +225,27 @@ def test_divisors_are_those_of_the_papers():
     np.testing.assert_allclose(GNMT(alpha).divisor(n), expected, 1e-6)
   np.testing.assert_array_equal(Average().divisor(n), n)
   np.testing.assert_array_equal(LengthPenalty().divisor(n), 1)
+  np.testing.assert_allclose(LengthPower(0.7).divisor(n), n**0.7, 1e-6)
+
+
+def test_the_heuristic_bound_is_the_present_score():
+  penalty = HeuristicLengthPower(0.7)
+  assert not penalty.exact
+  assert float(penalty.bound(jnp.float32(-3.0), 5, 9)) == pytest.approx(-3.0 / 5**0.7)
+
+
+def test_given_tokens_cost_nothing():
+  """The first two are given, so the log-probability is that of the others."""
+  toy = Toy(vocabulary=7, seed=11, scale=1.0)
+  prefix_bt = jnp.full((3, 2), 5)
+  constraint = Constraint(jnp.full(3, 6), prefix_bt=prefix_bt)
+  state = toy.start(SENTENCES, 7)
+  for given in (0, 2):
+    output = beam_search(toy.step, state, constraint, 7, 3, LengthPower(), given=given)
+    assert (np.asarray(output.token_bwt)[:, 0, :2] == 5).all()
+    logprob_bt = np.asarray(output.token_logprob_bwt)[:, 0]
+    assert ((logprob_bt[:, :2] == 0) == (given == 2)).all()
+    np.testing.assert_allclose(output.logprob_bw[:, 0], logprob_bt.sum(1), 1e-5)
 
 
 def test_bound_is_reached_and_never_passed():

@@ -13,8 +13,10 @@ from flax import linen as nn
 
 from transformer.batch import EOS, Pairs, Tokens
 from transformer.inference import search as searching
+from transformer.inference.devices import Devices
 from transformer.inference.search import Search, Searcher, find
 from transformer.models.transformer import Transformer
+from transformer.training.mesh import Mesh
 
 V = 521
 EXTRA = 15
@@ -142,3 +144,27 @@ def test_no_beam_scores_below_greedy_and_search_errors_fall(sources, params):
   }
   print(f"search errors among 1,000 sentences by beam: {errors}")
   assert errors[1] > errors[4] > errors[12]
+
+
+def outputs(params, sources, beam, mesh):
+  """The outputs of all sources, on all devices or on one."""
+  devices = Devices() if mesh is None else Devices.local(mesh)
+  searcher = Searcher(
+    MODULE, jax.device_put(params, devices.shardings(params)),
+    Search(beam=beam, extra=EXTRA), devices=devices,
+  )  # fmt: skip
+  return {i: tuple(ids[ids > 0].tolist()) for i, ids in searcher.outputs(sources)}
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("beam", [1, 4])
+def test_real_sentences_are_the_same_on_any_devices(
+  eight_devices, sources, params, beam
+):
+  on_host = jax.tree.map(np.asarray, params)
+  one, data, both = (
+    eight_devices(outputs, on_host, sources, beam, mesh)
+    for mesh in (None, Mesh(), Mesh(data=4, fsdp=2))
+  )
+  assert len(one) == 1000 and len(set(one.values())) > 500
+  assert one == data == both

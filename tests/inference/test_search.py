@@ -17,7 +17,7 @@ from transformer.inference.search import (
   declared_shapes,
 )
 from transformer.models.transformer import Transformer
-from transformer.tasks.translation import text_scores
+from transformer.tasks.text_scores import text_scores
 
 MODEL = Transformer(layers=2, d_model=16, d_ff=24, heads=2)
 V = 37

@@ -13,12 +13,14 @@ from transformer.layers.attention import Attention, TokenContext
 from transformer.layers.positions import (
   Alibi,
   Axial,
+  ConcatenatedSinusoid,
   Learned,
   LearnedSinusoid,
   Rope,
   Shaw,
   Sinusoid,
   T5Bias,
+  Tensor2TensorSinusoid,
   TransformerXLPosition,
 )
 
@@ -43,6 +45,40 @@ def test_sinusoids_are_the_papers_at_any_position():
     np.testing.assert_allclose(found[i], expected, atol=1e-4)
   with pytest.raises(ValueError, match="odd"):
     embedded(Sinusoid(), pos_bt, 5)
+
+
+@pytest.mark.parametrize(
+  "position, expected",
+  [
+    (ConcatenatedSinusoid(), oracle.concatenated_sinusoid),
+    (Tensor2TensorSinusoid(), oracle.tensor2tensor_sinusoid),
+    (
+      Tensor2TensorSinusoid(offset=2),
+      lambda p, d: oracle.tensor2tensor_sinusoid(p + 2, d),
+    ),
+  ],
+)
+def test_other_sinusoids_are_their_authors(position, expected):
+  pos_bt = np.array([[0, 1, 2, 3, 4], [7, 3, 0, 511, 2]])
+  found, params = embedded(position, pos_bt, 16)
+  assert not params
+  for b, t in np.ndindex(pos_bt.shape):
+    np.testing.assert_allclose(found[b, t], expected(pos_bt[b, t], 16), atol=1e-4)
+  with pytest.raises(ValueError, match="odd"):
+    embedded(position, pos_bt, 5)
+
+
+@pytest.mark.parametrize(
+  "position", [Learned(6, offset=2), LearnedSinusoid(6, offset=2)]
+)
+def test_the_first_rows_of_a_table_with_an_offset_are_not_read(position):
+  found, params = embedded(position, KEYS, 16)
+  table = np.asarray(params["position"])
+  assert table.shape == (8, 16)
+  for b, t in np.ndindex(B, S):
+    np.testing.assert_array_equal(found[b, t], table[2 + min(KEYS[b, t], 5)])
+  if isinstance(position, LearnedSinusoid):
+    np.testing.assert_allclose(table[2:], oracle.sinusoids(range(6), 16), atol=1e-5)
 
 
 def test_a_learned_table_has_one_vector_a_place_and_its_last_beyond():
@@ -183,6 +219,7 @@ def test_transformer_xl_scores_content_and_distance():
   "wrong",
   [
     lambda: Learned(length=0),
+    lambda: Learned(offset=-1),
     lambda: Axial(rows=0),
     lambda: Shaw(clip=0),
     lambda: T5Bias(buckets=10),

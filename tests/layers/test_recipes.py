@@ -26,6 +26,7 @@ from transformer.layers.feedforward import (
   GLU,
   FeedForward,
   NoFeedForward,
+  SiLU,
   SwiGLU,
 )
 from transformer.layers.norms import BatchNorm, LayerNorm, Norm, RMSNorm
@@ -178,12 +179,13 @@ def test_residuals_are_the_papers(residual, oracle):
       feedforward_oracle.gelu_tanh_network,
       ["w1", "w1_bias", "w2", "w2_bias"],
     ),
+    (SiLU(), feedforward_oracle.silu_network, ["w1", "w1_bias", "w2", "w2_bias"]),
     (GLU(), feedforward_oracle.glu_network, ["w1", "v", "w2"]),
     (GEGLU(), feedforward_oracle.geglu_network, ["w1", "v", "w2"]),
     (GEGLU(approximate=True), feedforward_oracle.geglu_tanh_network, ["w1", "v", "w2"]),
     (SwiGLU(), feedforward_oracle.swiglu_network, ["w1", "v", "w2"]),
   ],
-  ids=["relu", "t5", "gelu", "gpt2", "glu", "geglu", "t5_v1_1", "swiglu"],
+  ids=["relu", "t5", "gelu", "gpt2", "silu", "glu", "geglu", "t5_v1_1", "swiglu"],
 )
 def test_feed_forward_networks_are_their_papers(network, oracle, names):
   x = random(8, B, T, D)

@@ -73,11 +73,13 @@ def test_a_hop_is_the_oracles_and_reads_nothing_of_nothing():
     rng.normal(size=size).astype(np.float32) for size in ((2, 6), (2, 5, 6), (2, 5, 6))
   )
   real_bs = np.array([[True, True, False, True, False], [False] * 5])
-  found = hop(u_bd, memory_bsd, output_bsd, real_bs)
+  found, weight_bs = hop(u_bd, memory_bsd, output_bsd, real_bs)
   chosen = real_bs[0]
   wanted = oracle.hop(u_bd[0], memory_bsd[0][chosen], output_bsd[0][chosen])
   np.testing.assert_allclose(found[0], wanted, rtol=1e-5)
   np.testing.assert_array_equal(found[1], u_bd[1])
+  np.testing.assert_allclose(weight_bs.sum(axis=1), [1.0, 0.0], rtol=1e-5)
+  assert (np.asarray(weight_bs)[~real_bs] == 0).all()
 
 
 @pytest.mark.parametrize(

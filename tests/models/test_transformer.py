@@ -18,10 +18,11 @@ from tests.oracles import table3
 from tests.oracles import transformer as oracle
 from transformer import config as configs
 from transformer import tree
-from transformer.batch import BOS, EOS, Pairs, Tokens
+from transformer.batch import BOS, EOS, PAD, Pairs, Tokens
 from transformer.decoding.beam import beam_search
 from transformer.decoding.constraint import Constraint
 from transformer.decoding.state import FIRST_STEPS
+from transformer.layers.norms import LayerNorm
 from transformer.layers.positions import (
   Alibi,
   Learned,
@@ -116,7 +117,15 @@ def oracle_weights(params):
     return [block(layer, kinds) for layer in each]
 
   inner = ("self", "self_attention")
+  more = {
+    f"{stack}_embedding_norm": params[stack]["position_encoding"]["norm"]
+    for stack in ("encoder", "decoder")
+    if "position_encoding" in params[stack]
+  }
+  if "logits_bias" in params["embedding"]:
+    more["logits_bias"] = params["embedding"]["logits_bias"]
   return {
+    **more,
     "embedding": params["embedding"]["table"],
     "encoder": stack(params["encoder"]["layers"], [inner]),
     "decoder": stack(
@@ -125,13 +134,23 @@ def oracle_weights(params):
   }
 
 
-def test_the_whole_model_is_the_oracle():
+@pytest.mark.parametrize(
+  "changes",
+  [
+    {},
+    dict(biases=True, logits_bias=True),
+    dict(embedding_norm=LayerNorm(), decoder_layers=2, start_id=PAD),
+  ],
+)
+def test_the_whole_model_is_the_oracle(changes):
+  model = dataclasses.replace(SMALL, **changes)
   rng = np.random.default_rng(0)
   sources, targets = ([example(rng, n) for n in sizes] for sizes in ((7, 4), (5, 3)))
-  found = logits(SMALL, tokens([[s] for s in sources]), tokens([[t] for t in targets]))
-  weights = oracle_weights(variables(SMALL)["params"])
+  found = logits(model, tokens([[s] for s in sources]), tokens([[t] for t in targets]))
+  weights = oracle_weights(variables(model)["params"])
+  assert len(weights["decoder"]) == model.decoder_depth
   for row, (source, target) in enumerate(zip(sources, targets, strict=True)):
-    expected = oracle.forward(weights, source, [BOS, *target[:-1]])
+    expected = oracle.forward(weights, source, [model.start_id, *target[:-1]])
     np.testing.assert_allclose(found[row, : len(target)], expected, atol=2e-5)
 
 

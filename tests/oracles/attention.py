@@ -35,19 +35,22 @@ def multi_head_attention(x_td, memory_sd, weights, allowed_ts=None):
   """MultiHead(Q, K, V) = Concat(head_1, ..., head_h) W^O, §3.2.2; `[t, d]`.
 
   head_i = Attention(Q W_i^Q, K W_i^K, V W_i^V). `weights` holds `q` and `k`
-  `[d, h, k]`, `v` `[d, h, u]` and `o` `[h, u, d]`; no biases. Queries come from `x_td`,
+  `[d, h, k]`, `v` `[d, h, u]` and `o` `[h, u, d]`; with biases, as in other people's
+  models, also `q_bias` and so on. Queries come from `x_td`,
   keys and values from `memory_sd` (§3.2.3). Rows of W^O stand in the order of the
   concatenation: head by head.
   """
   _, heads, _ = weights["q"].shape
+  biased = "q_bias" in weights
   head = []
   for i in range(heads):
-    q_tk = x_td @ weights["q"][:, i]
-    k_sk = memory_sd @ weights["k"][:, i]
-    v_su = memory_sd @ weights["v"][:, i]
+    q_tk, k_sk, v_su = (
+      input_d @ weights[name][:, i] + (weights[f"{name}_bias"][i] if biased else 0.0)
+      for name, input_d in (("q", x_td), ("k", memory_sd), ("v", memory_sd))
+    )
     head.append(scaled_dot_product_attention(q_tk, k_sk, v_su, allowed_ts))
   w_o = np.concatenate([weights["o"][i] for i in range(heads)], axis=0)
-  return np.concatenate(head, axis=-1) @ w_o
+  return np.concatenate(head, axis=-1) @ w_o + (weights["o_bias"] if biased else 0.0)
 
 
 def causal(length):

@@ -49,6 +49,12 @@ def gelu_tanh(x):
   return 0.5 * x * (1 + math.tanh(math.sqrt(2 / math.pi) * (x + 0.044715 * x**3)))
 
 
+def silu_network(x_d, w1, b1, w2, b2):
+  """The same with Swish_1(x) = x sigmoid(x) (Ramachandran et al. 2017)."""
+  hidden_f = np.array([x / (1 + math.exp(-x)) for x in x_d @ w1 + b1])
+  return hidden_f @ w2 + b2
+
+
 def swiglu_network(x_d, w, v, w2):
   """(Swish_1(x W) ⊗ x V) W_2, Swish_1(x) = x sigmoid(x) (Shazeer 2020, equation 6)."""
   gate_f = np.array([x / (1 + math.exp(-x)) for x in x_d @ w])

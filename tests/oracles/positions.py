@@ -22,6 +22,21 @@ def sinusoids(positions, d_model):
   return np.stack([sinusoid(position, d_model) for position in positions])
 
 
+def concatenated_sinusoid(position, d_model):
+  """`sinusoid` with its even channels before its odd ones (Marian); `[d]`."""
+  encoding_d = sinusoid(position, d_model)
+  return np.concatenate([encoding_d[0::2], encoding_d[1::2]])
+
+
+def tensor2tensor_sinusoid(position, d_model):
+  """`get_timing_signal_1d` of tensor2tensor: n = d_model / 2 wavelengths in geometric
+  progression from 2π to 10000 · 2π, both included; sines, then cosines; `[d]`."""
+  n = d_model // 2
+  increment = np.log(10000.0) / (n - 1)
+  angle_i = [position * np.exp(-i * increment) for i in range(n)]
+  return np.concatenate([np.sin(angle_i), np.cos(angle_i)])
+
+
 def axial(position, row_rd, column_cd):
   """[row of the grid, column of the grid] of a place (Kitaev et al. 2020); `[d]`.
 

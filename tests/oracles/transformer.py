@@ -11,6 +11,12 @@ Weights are nested dicts and lists of float64 arrays:
   decoder              list over layers of
     self_attention, norm1, cross_attention, norm2, feed_forward, norm3
 
+and, in models that came after the paper,
+
+  encoder_embedding_norm, decoder_embedding_norm   as norm1, on embedded tokens
+  logits_bias          [v]
+  q_bias … o_bias      beside the matrices of attention
+
 A norm stands behind the sub-layer that it is listed after. There is no dropout: this
 is the function that the trained model computes.
 """
@@ -59,9 +65,17 @@ def add_and_norm(x_td, sublayer_td, norm, epsilon):
   return layer_norm(x_td + sublayer_td, norm["scale"], norm["bias"], epsilon)
 
 
+def norm_if_any(x_td, norm, epsilon):
+  """LayerNorm(x), and `x` itself where there are no weights of a norm."""
+  return (
+    x_td if norm is None else layer_norm(x_td, norm["scale"], norm["bias"], epsilon)
+  )
+
+
 def encode(weights, source_ids, epsilon=EPSILON):
   """The encoder stack of §3.1; `[s, d]`."""
   x = embed(weights["embedding"], source_ids)
+  x = norm_if_any(x, weights.get("encoder_embedding_norm"), epsilon)
   for layer in weights["encoder"]:
     attended = multi_head_attention(x, x, layer["self_attention"])
     x = add_and_norm(x, attended, layer["norm1"], epsilon)
@@ -72,6 +86,7 @@ def encode(weights, source_ids, epsilon=EPSILON):
 def decode(weights, memory_sd, target_in_ids, epsilon=EPSILON):
   """The decoder stack of §3.1 and the logits of §3.4, x E^T without bias; `[t, v]`."""
   x = embed(weights["embedding"], target_in_ids)
+  x = norm_if_any(x, weights.get("decoder_embedding_norm"), epsilon)
   allowed_tt = causal(len(target_in_ids))
   for layer in weights["decoder"]:
     attended = multi_head_attention(x, x, layer["self_attention"], allowed_tt)
@@ -79,7 +94,7 @@ def decode(weights, memory_sd, target_in_ids, epsilon=EPSILON):
     attended = multi_head_attention(x, memory_sd, layer["cross_attention"])
     x = add_and_norm(x, attended, layer["norm2"], epsilon)
     x = add_and_norm(x, feed_forward(x, layer["feed_forward"]), layer["norm3"], epsilon)
-  return x @ weights["embedding"].T
+  return x @ weights["embedding"].T + weights.get("logits_bias", 0.0)
 
 
 def forward(weights, source_ids, target_in_ids, epsilon=EPSILON):

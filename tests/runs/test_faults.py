@@ -16,6 +16,8 @@ import subprocess
 import sys
 from pathlib import Path
 
+import numpy as np
+import PIL.Image
 import pytest
 from absl import flags
 
@@ -28,6 +30,7 @@ from transformer.data.pipeline import all_rows
 from transformer.data.sources.parallel_text import ParallelText
 from transformer.runs import trainer
 from transformer.runs.run import Run
+from transformer.tasks import text_scores
 from transformer.training import step as training
 
 DOCUMENT = ROOT / "docs" / "faults.md"
@@ -132,6 +135,42 @@ class Case:
     assert "Traceback" not in text, text
 
 
+IMAGES = {
+  "a file is no image": b"not an image",
+  "an image has no fixed white": [np.ones((9, 9), np.float32)],
+  "an image has several frames": [np.zeros((9, 9), np.uint8)] * 2,
+}
+
+
+def test_early_stopping(case):
+  settings = ("--config.patience=1", "--config.eval_every=1")
+  learned = "--config.model.position=Learned(40)"
+  answer = case.train(*settings, learned, "--config.schedule=Schedule(rate=0.0)")
+  case.sees("no evaluation is better any more", answer, status=0)
+  case.sees("the table of positions is shorter than the texts", answer, status=0)
+
+
+@pytest.mark.parametrize("name", IMAGES)
+def test_images(case, name):
+  content = IMAGES[name]
+  for folder in ("cat", "dog"):
+    (case.folder / "pictures" / folder).mkdir(parents=True)
+    for i in range(60):
+      file = case.folder / "pictures" / folder / f"{i}.tif"
+      if isinstance(content, bytes):
+        file.write_bytes(content)
+      else:
+        first, *rest = map(
+          PIL.Image.fromarray, content if isinstance(content, list) else [content]
+        )
+        first.save(file, save_all=True, append_images=rest)
+  settings = (
+    f"--config.data=ImageFolder({str(case.folder / 'pictures')!r})",
+    "--config.model.layers=1",
+  )
+  case.sees(name, case.train(*settings, config=ROOT / "configs" / "vit.py"))
+
+
 @pytest.fixture
 def case(tmp_path, translation_run, capsys, monkeypatch):
   return Case(tmp_path, translation_run, capsys, monkeypatch)
@@ -140,6 +179,12 @@ def case(tmp_path, translation_run, capsys, monkeypatch):
 SETTINGS = [
   ("a setting is misspelt", "--config.stepps=3"),
   ("a setting inside a recipe is misspelt", "--config.model.layer=3"),
+  ("a setting is called as in another toolkit", "--config.learning_rate=1e-3"),
+  (
+    "a recipe's setting is called as in another toolkit",
+    "--config.optimizer=Adam(lr=1)",
+  ),
+  ("a setting is one of a part", "--config.position=Rope()"),
   ("a value is of the wrong kind", "--config.steps=many"),
   ("a value is out of range", "--config.steps=0"),
   ("a recipe is unknown", "--config.model.position=Sinusoids()"),
@@ -148,6 +193,9 @@ SETTINGS = [
   ("the mesh does not fit the devices", "--config.mesh=Mesh(data=3)"),
   ("the score to go by is unknown", "--config.metric=belu"),
   ("a decay is out of range", "--config.ema=1"),
+  ("BLEU's tokenizer is unknown", "--config.task.tokenize=cjk"),
+  ("BLEU's tokenizer is not installed", "--config.task.tokenize=ja-mecab"),
+  ("a setting is not finite", "--config.ema=nan"),
   ("nothing would be kept", "--config.keep.latest=0"),
   ("a batch cannot hold one row", "--config.batching.tokens=32"),
   (
@@ -160,7 +208,8 @@ SETTINGS = [
 
 
 @pytest.mark.parametrize("name, flag", SETTINGS)
-def test_settings(case, name, flag):
+def test_settings(case, name, flag, monkeypatch):
+  monkeypatch.setitem(sys.modules, "MeCab", None)
   case.sees(name, case.train(flag))
   assert not (case.folder / "run").exists()
 
@@ -197,13 +246,55 @@ def test_texts(case):
   case.write("b", "eins\n")
   case.write("latin", "Übung\nzwei\n".encode("latin-1"))
   case.write("empty", "")
+  case.write("a.gz", "one\ntwo\n")
+  case.sees("a training file is gzip by name alone", case.train(data("a.gz", "b")))
   case.sees("a training file is missing", case.train(data("none", "b")))
-  case.sees("the two sides differ in length", case.train(data("a", "b")))
+  answer = case.train(data("a", "b"))
+  case.sees("the two sides differ in length", answer)
+  assert "made from the training data" not in answer[1]
   case.sees("a training file is not UTF-8", case.train(data("a", "latin")))
   case.sees("a training file is empty", case.train(data("empty", "empty")))
   assert not (case.folder / "run").exists()
-  answer = case.train("--config.batching=Grouped(tokens=60000)")
-  case.sees("the corpus is smaller than a batch", answer)
+  answer = case.train("--config.batching=Packed(tokens=64, length=4)")
+  case.sees("no example fits into a batch", answer)
+  case.write("one", "one\n" * 60)
+  files = {
+    "source": "one",
+    "target": "one",
+    "val_source": "empty",
+    "val_target": "empty",
+  }
+  recipe = ParallelText(**{k: str(case.folder / name) for k, name in files.items()})
+  settings = [f"--config.data={recipe}", "--config.tokenizer.vocabulary=270"]
+  answer = case.train(*settings, run="other")
+  case.sees("there is nothing to evaluate on", answer)
+
+
+def test_a_schedule_that_follows_the_steps(case):
+  cosine = "--config.schedule=Cosine(warmup=1)"
+  assert case.train(cosine)[0] == 0
+  answer = case.train(cosine, "--config.steps=9")
+  case.sees("the schedule would change when a run goes on", answer)
+  assert case.train(cosine, "--config.steps=9", "--config.schedule.steps=6")[0] == 0
+
+
+def test_a_run_is_resumed_from_its_directory_alone(case, monkeypatch, capsys):
+  assert case.train("--config.schedule=Cosine(warmup=1, steps=20)")[0] == 0
+
+  def resume(*settings):
+    for flag in flags.FLAGS.get_flags_for_module(command):
+      flag.unparse()
+    words = ["train.py", "--workdir", str(case.folder / "run"), *settings]
+    with monkeypatch.context() as patch:
+      patch.setattr(sys, "argv", words)
+      with pytest.raises(SystemExit) as end:
+        command.entry()
+    return end.value.code, capsys.readouterr().err
+
+  assert resume("--config.steps=8")[0] == 0
+  assert Run.open(case.folder / "run").steps()[-1] == 8
+  status, told = resume("--config.model.layers=3")
+  assert status == 1 and "model.layers: 2 in the run, 3 now" in told
 
 
 def test_a_directory_of_something_else(case):
@@ -420,6 +511,15 @@ def test_verbs(case):
   case.sees("the beam is empty", call("translate", path, "a", "--beam", 0))
   case.sees("the batch is empty", call("translate", path, "a", "--batch-size", 0))
   case.sees("the split is unknown", call("evaluate", path, "--split", "tset"))
+  answer = call("evaluate", path, "--tokenize", "cjk")
+  case.sees("scores are asked for by an unknown tokenizer", answer)
+  case.write("chinese", "他在看书\n")
+  texts = ("--source", folder / "one", "--reference", folder / "chinese")
+  text_scores.print_once.cache_clear()
+  answer = call("evaluate", path, "--max-length", 3, *texts)
+  case.sees("13a is used on text without spaces", answer, status=0)
+  answer = call("translate", path, "--max-length", 3, "12 March 1950 " * 60)
+  case.sees("a text is far longer than in training", answer, status=0)
   answer = call("evaluate", path, "--source", folder / "one")
   case.sees("a reference is missing", answer)
   answer = call("evaluate", path, "--source", folder / "one",
@@ -433,6 +533,37 @@ def test_verbs(case):
   assert call("average", path, "--last", 2)[0] == 0
   answer = case.train("--config.steps=9", run="run-averaged")
   case.sees("an average is to be trained on", answer)
+
+
+def test_numbers_and_texts_of_verbs(case, monkeypatch):
+  path, call, folder = case.run(), case.call, case.folder
+  (folder / "folder").mkdir()
+  case.write("one", "1 May 2000\n")
+  for name, words in {
+    "the output is a directory": ("--output", folder / "folder"),
+    "a text of the command line is not UTF-8": ("M\udce4rz",),
+    "the value of a flag is not UTF-8": ("--prefix", "\udce4"),
+    "more outputs are asked for than the beam has": ("--n-best", 5, "--beam", 4),
+    "a beam is to be streamed": ("--stream", "--beam", 4),
+    "the longest output is shorter than the shortest":
+      ("--max-length", 3, "--min-length", 30),
+    "a number is not finite": ("--alpha", "nan"),
+    "a recipe's number is not finite": ("--penalty", "GNMT(inf)"),
+    "the seed is out of range": ("--seed", -1),
+    "the memory does not suffice for a search": ("--beam", 1_000_000),
+  }.items():  # fmt: skip
+    case.sees(name, call("translate", path, "1 May 2000", *words))
+  for name, file in {
+    "a file to evaluate is missing": folder / "none",
+    "a file to evaluate can be read once only": "/dev/null",
+  }.items():
+    case.sees(name, call("evaluate", path, "--source", file, "--reference", file))
+  answer = call("evaluate", path, "--output", folder / "one")
+  case.sees("the place of the scores cannot be written", answer)
+  monkeypatch.setattr(sys, "stdin", None)
+  case.sees("standard input is closed", call("translate", path))
+  monkeypatch.setattr(sys, "stdout", None)
+  case.sees("standard output is closed", call("translate", path, "1 May 2000"))
 
 
 def test_every_row_of_the_document_is_seen_here():

@@ -16,6 +16,7 @@ from tests.runs.test_run import losses
 from transformer.data.assemble import members, pack_tokens
 from transformer.data.batching import Grouped, Packed
 from transformer.data.pipeline import batches
+from transformer.runs.metrics import Metrics
 from transformer.runs.run import Run
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -66,6 +67,15 @@ def train(folder, name, *flags, devices=1):
   return done.stderr
 
 
+def held_out(path):
+  """The scores of a run's evaluations by step and name, without rates."""
+  return {
+    (step, name): value
+    for step, name, value in Metrics.read(path)
+    if name.startswith("val/") and "per_second" not in name
+  }
+
+
 def apart(one, other):
   one, other = dict(losses(one)), dict(losses(other))
   assert one.keys() == other.keys() and len(one) > 10
@@ -82,8 +92,8 @@ def test_killed_again_and_again_it_ends_as_the_same_run(tmp_path):
 
 @pytest.mark.slow
 def test_eight_devices_then_one_then_four(tmp_path):
-  train(tmp_path, "whole", "--config.steps=18")
-  told = train(tmp_path, "run", "--config.steps=6", devices=8)
+  train(tmp_path, "whole", "--config.steps=18", "--config.eval_every=6")
+  told = train(tmp_path, "run", "--config.steps=6", "--config.eval_every=6", devices=8)
   assert "on 8 cpu device(s), from the start" in told
   told = train(tmp_path, "run", "--config.steps=12")
   assert "on 1 cpu device(s), resumed at step 6" in told
@@ -93,6 +103,10 @@ def test_eight_devices_then_one_then_four(tmp_path):
   assert apart(tmp_path / "whole", tmp_path / "run") < TOLERANCE
   first, *_, last = (loss for _, loss in losses(tmp_path / "run"))
   assert last < first - 0.05
+  scores = held_out(tmp_path / "whole")
+  on_eight = {key: score for key, score in scores.items() if key[0] == 6}
+  found = held_out(tmp_path / "run")
+  assert {key: found[key] for key in on_eight} == pytest.approx(on_eight, abs=TOLERANCE)
 
 
 @pytest.mark.parametrize(
@@ -183,15 +197,18 @@ def wait_for_step(path, step, pair):
 
 @pytest.mark.slow
 def test_two_processes_are_one(tmp_path):
-  """Also where a run begun by two goes on in one."""
-  train(tmp_path, "whole", "--config.steps=14")
-  pair = Pair(tmp_path, "run", "--config.steps=7", devices=2)
+  """Also in evaluations, and where a run begun by two goes on in one."""
+  train(tmp_path, "whole", "--config.steps=14", "--config.eval_every=7")
+  pair = Pair(tmp_path, "run", "--config.steps=7", "--config.eval_every=7", devices=2)
   assert pair.wait() == [0, 0], pair.told(0) + pair.told(1)
   assert "on 4 cpu device(s) in 2 processes, from the start" in pair.told(0)
   assert "cpu device(s)" not in pair.told(1), "one process speaks"
-  told = train(tmp_path, "run", "--config.steps=14")
+  told = train(tmp_path, "run", "--config.steps=14", "--config.eval_every=7")
   assert "resumed at step 7" in told
   assert apart(tmp_path / "whole", tmp_path / "run") < TOLERANCE
+  scores = held_out(tmp_path / "whole")
+  assert {step for step, _ in scores} == {7, 14} and (7, "val/bleu") in scores
+  assert held_out(tmp_path / "run") == pytest.approx(scores, abs=TOLERANCE)
 
 
 @pytest.mark.slow

@@ -6,6 +6,7 @@ import os
 import re
 import shutil
 import signal
+import sys
 import time
 from pathlib import Path
 
@@ -67,6 +68,7 @@ def test_a_run_is_complete_in_itself(whole, tmp_path):
   report = (whole / "report.md").read_text()
   assert f"transformer translate {whole}" in report
   assert f"transformer average {whole} --last 3\n" in report
+  assert f"tensorboard --logdir {whole}/tensorboard    # after pip install" in report
 
 
 class Now(trainer.Interrupt):
@@ -169,10 +171,30 @@ def test_a_corpus_that_cannot_be_used_leaves_nothing_behind(tmp_path):
   assert not path.exists()
 
 
-def test_a_corpus_smaller_than_a_batch_is_refused_and_can_be_fixed(tmp_path):
-  with pytest.raises(ValueError, match=r"less than one batch .*batching\.tokens"):
-    train(tmp_path, batching=Grouped(tokens=60_000))
-  assert train(tmp_path, steps=1, eval_every=1) == 0
+def test_a_corpus_smaller_than_a_batch_is_trained_on(tmp_path):
+  assert train(tmp_path, batching=Grouped(tokens=60_000), steps=2, eval_every=2) == 0
+  assert Run.open(tmp_path).steps() == [2]
+
+
+def test_ten_pairs_are_trained_on_and_evaluated(tmp_path, capsys):
+  for name in ("a", "b"):
+    (tmp_path / name).write_text("".join(f"one two {i}\n" for i in range(10)))
+  data = ParallelText(str(tmp_path / "a"), str(tmp_path / "b"))
+  tokenizer = SentencePiece(vocabulary=275)
+  assert train(tmp_path / "run", data=data, tokenizer=tokenizer) == 0
+  told = capsys.readouterr().err
+  assert "train is lines 1 to 8, val is lines 9 to 9, test is lines 10 to 10" in told
+  run = Run.open(tmp_path / "run")
+  assert "val/bleu" in {name for _, name, _ in Metrics.read(run.path)}
+
+
+def test_no_examples_to_evaluate_on_are_refused_before_training(tmp_path):
+  for name in ("a", "b", "none"):
+    (tmp_path / name).write_text("one two\n" * (40 * (name != "none")))
+  a, b, none = (str(tmp_path / name) for name in ("a", "b", "none"))
+  data = ParallelText(a, b, val_source=none, val_target=none)
+  with pytest.raises(ValueError, match=r"--config\.data: the val split of .*no ex"):
+    train(tmp_path / "run", data=data, tokenizer=SentencePiece(vocabulary=275))
 
 
 def test_a_directory_that_is_something_else_is_refused(tmp_path):
@@ -235,13 +257,42 @@ def test_training_ends_when_patience_does_and_the_best_stays(tmp_path, capsys):
   assert [note["progress"]["stale"] for note in notes] == [0, 3]
   assert notes[1]["progress"]["best_step"] == 1
   assert notes[0]["rank"] == notes[1]["rank"] == notes[1]["progress"]["best"] < 0
-  assert train(path, **settings) == 0
   text = (
-    "stopped at step 4 of 12: loss is no better since step 1; raise --config.patien"
+    "stopped at step 4 of 12: loss is no better since step 1; raise --config.patience "
+    "from 3 to continue"
   )
+  assert f"{path}: {text}; see {path / 'report.md'}\n" in capsys.readouterr().err
+  assert train(path, **settings) == 0
   assert text in capsys.readouterr().out
   assert train(path, **settings | {"patience": 5}) == 0
   assert run.steps() == [1, 6]
+
+
+def test_progress_in_a_file_is_a_line_every_few_steps(tmp_path, capsys):
+  path = tmp_path / "run"
+  changes = {"log_every": 2, "eval_every": 4, "freeze": ("embedding", "encoder")}
+  assert train(path, **changes) == 0
+  text = capsys.readouterr().err
+  assert "\r" not in text and "attention:" not in text
+  lines = text.splitlines()
+  number = r"[\d.,e+-]+"
+  rows = [line for line in lines if re.match(r"step \d+ of 6: ", line)]
+  for row, step in zip(rows, (2, 4, 6), strict=True):
+    left = "" if step == 6 else r", \d\d:\d\d left"
+    row_of = f"step {step} of 6: loss {number}, rate {number}, {number} tokens/s{left}"
+    assert re.fullmatch(row_of, row), row
+  params = tree.paths(Run.open(path).abstract_params())
+  frozen = sum(a.size for n, a in params.items() if not n.startswith("decoder/"))
+  total = sum(a.size for a in params.values())
+  counted = f"{total:,} parameters ({total - frozen:,} trained, {frozen:,} frozen) on "
+  assert any(counted in line for line in lines), lines
+
+
+def test_a_terminal_shows_a_bar(tmp_path, capsys, monkeypatch):
+  monkeypatch.setattr(sys.stderr, "isatty", lambda: True, raising=False)
+  assert train(tmp_path / "run", steps=2, eval_every=2, log_every=1) == 0
+  text = capsys.readouterr().err
+  assert "\rtrain: " in text and "step 1 of 2" not in text
 
 
 def test_the_best_by_a_score_that_rises(tmp_path):

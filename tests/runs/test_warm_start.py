@@ -189,3 +189,17 @@ def test_the_state_is_sharded_as_it_was(parent):
   same = jax.tree.map(lambda a, b: a.sharding == b.sharding, state, abstract)
   assert jax.tree.all(same)
   assert tree.sha256(state.params) == digest(parent)
+
+
+def test_shapes_that_differ_are_named(translation_run):
+  params = Run.open(translation_run).abstract_params()
+  wider = jax.tree.map(lambda x: jax.ShapeDtypeStruct((*x.shape, 2), x.dtype), params)
+  with pytest.raises(ValueError) as error:
+    warm_start.check_any_match(wider, params, "Transformer", "runs/a")
+  text = str(error.value)
+  assert text.startswith(
+    "--config.init: runs/a and this Transformer have no parameter of the same shape in "
+    "common: "
+  )
+  path, leaf = next(iter(tree.paths(params).items()))
+  assert f"{path} is {leaf.shape} there and {(*leaf.shape, 2)} here" in text

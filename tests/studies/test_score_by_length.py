@@ -17,7 +17,7 @@ from transformer.models.rnn import RNNSeq2Seq
 from transformer.runs.translator import Translator
 from transformer.studies.compare_runs import names
 from transformer.studies.score_by_length import bins, main
-from transformer.tasks.translation import text_scores
+from transformer.tasks.text_scores import text_scores
 
 SHORT = dict(steps=1, eval_every=1, save_every=1)
 

@@ -1,13 +1,17 @@
 """Classification of image files, from training to the command line."""
 
 import dataclasses
+import io
 import json
+import os
 import shutil
+import sys
 
 import jax
 import numpy as np
 import pytest
 
+from tests.inference.test_devices import assert_scores_of_one_device
 from tests.models.test_vision import RESNET, VIT
 from tests.runs.test_run import Now, digest, losses
 from transformer import cli
@@ -142,6 +146,31 @@ def test_classify_tells_what_files_are_the_same_in_any_company(trained, folder, 
   assert [each["class"] for each in record["classes"]] == [*answer.classes[:2]]
 
 
+@pytest.mark.parametrize("given", ["arguments", "lines"])
+def test_one_bad_image_does_not_cost_the_others(
+  given, trained, folder, tmp_path, capsys, monkeypatch
+):
+  good = [str(path) for path in sorted((folder / "val").rglob("*.*"))[:2]]
+  bad = tmp_path / "bad.png"
+  bad.write_bytes(b"no image")
+  files = [good[0], str(bad), str(tmp_path / "none.png"), good[1]]
+  data = b"\n".join([*map(os.fsencode, files), b"\xe4"])
+  monkeypatch.setattr(sys, "stdin", io.TextIOWrapper(io.BytesIO(data)))
+  words = files if given == "arguments" else []
+  assert cli.main(["classify", str(trained), *words]) == 1
+  out, err = capsys.readouterr()
+  assert [line.split("\t")[0] for line in out.splitlines()] == good
+  assert cli.main(["classify", str(trained), good[0], "\u200b", good[1]]) == 0
+  first, blank, last = capsys.readouterr().out.splitlines()
+  assert [first, last] == out.splitlines() and blank == "\u200b"
+  errors = err.splitlines()
+  assert errors[0].startswith(f"error: input 2: {bad}: not an image")
+  assert errors[1].startswith(f"error: input 3: {tmp_path}/none.png: cannot be read")
+  assert len(errors) == 2 + (given == "lines")
+  if given == "lines":
+    assert errors[2].startswith("error: input 5: standard input: line 5: invalid UTF-8")
+
+
 def test_evaluate_and_info_and_average_know_a_run_without_a_tokenizer(
   trained, capsys, tmp_path
 ):
@@ -202,7 +231,6 @@ def test_other_classes_are_refused(trained, folder, tmp_path):
       dict(model=dataclasses.replace(VIT, patch=4)),
       r"model\.patch: expected a divisor of the image size 6 x 6",
     ),
-    (dict(batching=Rows(64)), "23 usable examples .*, less than one batch of 64 rows"),
     (
       dict(task=ImageClassification(size=6, channels=1)),
       r"model\.channels: expected 1, as in the images, got 3",
@@ -323,3 +351,7 @@ def test_what_is_not_installed_is_named_with_the_fix(monkeypatch, tmp_path):
     digits.Digits().open("train")
   with pytest.raises(ValueError, match=r"pip install 'transformer\[images\]'"):
     image_folder.read_image(tmp_path / "x.png")
+
+
+def test_eight_devices_score_images_as_one_does(trained, eight_devices):
+  assert_scores_of_one_device(eight_devices, trained)

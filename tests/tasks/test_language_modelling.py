@@ -18,7 +18,7 @@ from transformer.data.pipeline import batches
 from transformer.data.sources.dates import Dates
 from transformer.data.sources.plain_text import PlainText
 from transformer.data.sources.topics import Topics
-from transformer.data.tokenizer import Tokenizer
+from transformer.data.tokenizer import SentencePieceTokenizer
 from transformer.decoding.sample import Sampler, TopP
 from transformer.experiment import Config
 from transformer.inference.generate import Generation
@@ -40,7 +40,9 @@ def run(language_run):
 
 @pytest.fixture(scope="module")
 def tokenizer(config):
-  return Tokenizer(config.task.make_vocabulary(config.data, config.tokenizer))
+  return SentencePieceTokenizer(
+    config.task.make_vocabulary(config.data, config.tokenizer)
+  )
 
 
 def call(capsys, *words):
@@ -190,7 +192,7 @@ def test_evaluate_scores_a_language_model(language_run_copy, capsys):
     (["--sample", "TopP(2.0)"], "TopP.p: expected above 0 and at most 1, got 2.0"),
     (["--max-length", "0"], "--max-length: expected 1 or more, got 0"),
     (["--max-length", "24"], "expected at most 24 tokens"),
-    (["--seed", "-1"], "seed: expected"),
+    (["--seed", "-1"], "--seed: expected 0 to 2**32 - 1, got -1"),
     (["--stream", "--samples", "2"], "--stream prints one text"),
   ],
 )

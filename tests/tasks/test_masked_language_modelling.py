@@ -9,6 +9,7 @@ import jax
 import numpy as np
 import pytest
 
+from tests.inference.test_devices import assert_scores_of_one_device
 from tests.models.test_family import small
 from tests.models.test_transformer import tokens
 from tests.runs.test_run import Now, digest, losses
@@ -25,6 +26,7 @@ from transformer.runs import trainer
 from transformer.runs.filler import Filler
 from transformer.runs.metrics import Metrics
 from transformer.runs.run import Run
+from transformer.tasks.classification import Unreadable
 from transformer.tasks.masked_language_modelling import (
   MaskedLanguageModelling,
   MaskedTexts,
@@ -119,7 +121,7 @@ def test_a_stopped_run_goes_on_as_the_same_run(run, config, tmp_path, monkeypatc
 
 @pytest.mark.slow
 def test_a_run_is_fine_tuned_and_goes_on_as_the_same_run(
-  run, config, tmp_path, monkeypatch
+  run, config, tmp_path, monkeypatch, eight_devices
 ):
   tuned = fine(config, run)
   assert trainer.train(tuned, tmp_path / "whole") == 0
@@ -138,9 +140,16 @@ def test_a_run_is_fine_tuned_and_goes_on_as_the_same_run(
   found = list(tuned.task.classify(*given, texts))
   for one, text in zip(found, texts, strict=True):
     name, names, shares = one
+    if not text:
+      assert one == ("", (), ())
+      continue
     assert name == text and sorted(names) == sorted(LABELS) and shares[0] >= shares[1]
     assert sum(shares) == pytest.approx(1.0, abs=1e-5)
     assert list(tuned.task.classify(*given, [text])) == [one]
+  assert_scores_of_one_device(eight_devices, tmp_path / "whole", __name__)
+  good, bad, last = tuned.task.classify(*given, ["Suomi", "\udce4", "Suomi"])
+  assert good == last == found[0]
+  assert isinstance(bad, Unreadable) and "invalid UTF-8" in bad.reason
 
 
 def test_masks_follow_the_paper_and_the_key_alone():
@@ -271,6 +280,21 @@ def test_the_verb_prints_texts_and_pieces(run, capsys, tmp_path):
   assert records[0]["masks"][0][0]["piece"] == piece
 
 
+def test_one_bad_text_does_not_cost_the_others(run, capsys, tmp_path):
+  (tmp_path / "in").write_bytes(
+    b"a [MASK]\nthe cat\n\n\xe4 [MASK]\n\xe2\x80\x8b\n[MASK]"
+  )
+  status, out, err = call(capsys, "fill", run, "--input", tmp_path / "in", "--top", 1)
+  assert status == 1
+  texts = out.split("\n")[:-1]
+  good = call(capsys, "fill", run, "a [MASK]", "", "", "[MASK]", "--top", 1)
+  assert good[0] == 0 and good[1].split("\n")[:-1] == texts and texts[2:4] == ["", ""]
+  errors = err.splitlines()
+  assert len(errors) == 2
+  assert errors[0].startswith("error: text 2: 'the cat': nothing to fill in")
+  assert f"error: text 4: {tmp_path}/in: line 4: invalid UTF-8" in errors[1]
+
+
 @pytest.mark.parametrize(
   "words, message",
   [
@@ -326,3 +350,7 @@ def test_display_names_are_apart_and_have_one_label():
   assert texts[7] == data.open("train")[7] != data.open("val")[7]
   prints = {data.fingerprint(split) for split in ("train", "val", "test")}
   assert len(prints) == 3
+
+
+def test_eight_devices_score_masked_texts_as_one_does(run, eight_devices):
+  assert_scores_of_one_device(eight_devices, run)

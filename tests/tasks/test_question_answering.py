@@ -5,6 +5,7 @@ import dataclasses
 import numpy as np
 import pytest
 
+from tests.inference.test_devices import assert_scores_of_one_device
 from tests.runs.test_run import Now, digest, losses
 from transformer import cli
 from transformer.data.batching import Rows
@@ -156,3 +157,7 @@ def test_other_data_is_refused(tmp_path):
   with pytest.raises(ValueError, match="expected stories with questions, got Dates"):
     trainer.train(changed, tmp_path / "run")
   assert not (tmp_path / "run" / "config.json").exists()
+
+
+def test_eight_devices_score_answers_as_one_does(trained, eight_devices):
+  assert_scores_of_one_device(eight_devices, trained, __name__)

@@ -7,6 +7,7 @@ import jax
 import numpy as np
 import pytest
 
+from tests.inference.test_devices import assert_scores_of_one_device
 from tests.models.test_family import small
 from tests.runs.test_run import Now, digest, losses
 from tests.tasks.test_language_modelling import call
@@ -180,6 +181,14 @@ def test_it_generates(run, capsys):
   status, out, _ = call(capsys, *words)
   assert status == 0 and out.startswith("the cat")
   assert call(capsys, *words, "--stream")[1] == out
+  # As it stands, and after more tokens than a segment has.
+  for prompt in ("the cat", "the cat sat on a mat and saw " * 3):
+    status, out, err = call(capsys, "generate", run, prompt)
+    assert status == 0 and out.startswith("the cat") and err == ""
+  status, _, err = call(capsys, "generate", run, "the cat", "--max-length", 60)
+  assert status == 1 and "expected at most 53 tokens" in err
+  status, _, err = call(capsys, "generate", run, "the cat " * 90)
+  assert status == 1 and "expected fewer than 53 tokens, the context in" in err
 
 
 def test_samples_continue_the_prompt_and_stop_at_eos(run):
@@ -198,3 +207,7 @@ def test_samples_continue_the_prompt_and_stop_at_eos(run):
     assert np.all(token_t[:size] != PAD) and np.all(token_t[size + 1 :] == PAD)
   (texts,) = generator.texts(["the cat"])
   assert all(text.startswith("the cat") for text in texts)
+
+
+def test_eight_devices_score_texts_with_memory_as_one_does(run, eight_devices):
+  assert_scores_of_one_device(eight_devices, run)

@@ -3,6 +3,7 @@
 import dataclasses
 import functools
 import math
+import re
 
 import jax
 import jax.numpy as jnp
@@ -16,6 +17,7 @@ from tests.models.test_family import small
 from tests.models.test_transformer import SMALL
 from tests.oracles import optimizers as oracle
 from tests.oracles import schedule as schedule_oracle
+from tests.tiny import TINY
 from transformer import config as configs
 from transformer import tree
 from transformer.axes import Weight
@@ -32,7 +34,7 @@ from transformer.training.optimizers import (
   Muon,
   Optimizer,
 )
-from transformer.training.schedules import Cosine, InverseRoot, Linear, Schedule
+from transformer.training.schedules import Cosine, InverseRoot, Linear, Noam, Schedule
 from transformer.training.state import abstract_state, abstract_weights, init_state
 
 L, D, H, K, F, V = 3, 6, 2, 4, 5, 7
@@ -47,7 +49,7 @@ def random(seed, *shape):
 @pytest.mark.parametrize("schedule", configs.members(Schedule).values())
 def test_every_schedule_is_finite_never_negative_and_traceable(schedule):
   steps = jnp.arange(1, 20_001, 7)
-  rates = jax.jit(jax.vmap(lambda step: schedule()(step, 64)))(steps)
+  rates = jax.jit(jax.vmap(lambda step: schedule()(step, 64, 20_000)))(steps)
   assert np.all(np.isfinite(rates)) and np.all(rates >= 0) and rates[0] > 0
 
 
@@ -57,13 +59,46 @@ def test_every_schedule_is_finite_never_negative_and_traceable(schedule):
     (InverseRoot(0.3, 10), lambda step: schedule_oracle.inverse_root(step, 0.3, 10)),
     (Linear(0.3, 10, 100), lambda step: schedule_oracle.linear(step, 0.3, 10, 100)),
     (Cosine(0.3, 10, 100), lambda step: schedule_oracle.cosine(step, 0.3, 10, 100)),
+    (Linear(0.3, 10), lambda step: schedule_oracle.linear(step, 0.3, 10, 120)),
+    (Cosine(0.3, 10), lambda step: schedule_oracle.cosine(step, 0.3, 10, 120)),
     (Schedule(0.3), lambda step: 0.3),
   ],
-  ids=lambda value: type(value).__name__,
+  ids=lambda value: configs.written(value) if isinstance(value, Schedule) else "",
 )
 def test_schedules_are_their_papers(schedule, reference):
   for step in (1, 5, 10, 11, 55, 99, 100, 130):
-    assert float(schedule(step, 64)) == pytest.approx(reference(step), abs=1e-6)
+    assert float(schedule(step, 64, 120)) == pytest.approx(reference(step), abs=1e-6)
+
+
+@pytest.mark.parametrize(
+  "schedule, steps, warning",
+  [
+    (Noam(warmup=20), 20, "warm-up of 20 steps .* the run of 20 ends"),
+    (Cosine(warmup=1000), 20, "warm-up of 1,000 steps .* the run of 20 ends"),
+    (Linear(warmup=5, steps=30), 20, "step 30 .* at 20 .*: it does not fall to zero"),
+    (Cosine(warmup=5, steps=10), 20, "step 10 .* at 20 .*: the rate is zero from"),
+    (Noam(warmup=19), 20, None),
+    (Cosine(warmup=5), 20, None),
+    (Linear(warmup=5, steps=20), 20, None),
+    (Schedule(), 20, None),
+  ],
+)
+def test_a_schedule_that_does_not_fit_the_run_is_named(schedule, steps, warning):
+  warnings = schedule.warnings(steps)
+  assert len(warnings) == (warning is not None)
+  assert warning is None or re.search(warning, warnings[0]), warnings
+
+
+def test_the_length_of_a_schedule_is_that_of_the_run():
+  config = dataclasses.replace(TINY, schedule=Cosine(rate=0.3, warmup=2))
+  for steps in (6, 10):
+    rates = [
+      float(dataclasses.replace(config, steps=steps).learning_rate(step))
+      for step in (2, 1 + steps // 2, steps)
+    ]
+    assert rates == pytest.approx([0.3, 0.15, 0.0], abs=1e-6)
+  with pytest.raises(ValueError, match=r"--config.schedule.steps: expected 1 or more"):
+    configs.override(config, "schedule.steps", "0")
 
 
 @functools.cache
@@ -247,4 +282,6 @@ def test_every_weight_of_every_model_is_treated_per_layer_and_as_a_matrix(model)
     else:
       assert rows[0] == columns[0] == layers, path
       assert math.prod(rows) * math.prod(columns) == layers * math.prod(shape), path
-      assert weight.hidden or path not in stacked or set("v") & set(weight.names), path
+      # A bias of heads has two axes as well.
+      is_bias = path.endswith("_bias") or path not in stacked
+      assert weight.hidden or is_bias or set("v") & set(weight.names), path

@@ -17,7 +17,7 @@ from tests.models.test_transformer import example, tokens
 from transformer import config as configs
 from transformer import experiment, tree
 from transformer.batch import Pairs, Tokens
-from transformer.data.batching import Grouped, Shape
+from transformer.data.batching import Grouped, Packed, Rows, Shape
 from transformer.models.base import Model
 from transformer.models.transformer import Transformer
 from transformer.runs import trainer
@@ -221,12 +221,22 @@ def test_weights_that_do_not_divide_are_refused_with_sizes_that_would(
 @pytest.mark.parametrize(
   "sizes, accumulate, message",
   [
-    (dict(data=8), 1, r"2,133 rows of 12 slots .* over 8 dev.* 24,576 or 30,720"),
-    (dict(data=2, fsdp=2), 3, r"2,133 rows .* 4 devices .* in 3 parts; "),
+    (
+      dict(data=6),
+      1,
+      r"2,128 rows padded to 12 tokens .* over 6 devices .*: use "
+      r"--config.batching.row_multiple=24, or .* from 1, 2, 4, 8$",
+    ),
+    (
+      dict(data=32, fsdp=2),
+      3,
+      r"2,128 rows .* 64 devices .* in 3 parts: use --config.batching.tokens=147456 "
+      r"--config.batching.row_multiple=192, or .* from none$",
+    ),
     (
       dict(sequence=3),
       1,
-      r"rows of 256 slots .* sequence=3; choose sequence from 1, 2, 4, or",
+      r"rows of 256 tokens .* over 3 devices; choose from 1, 2, 4, or",
     ),
   ],
 )
@@ -235,21 +245,25 @@ def test_batches_that_do_not_divide_are_refused_with_sizes_that_would(
 ):
   one = dict(data=1, fsdp=1, tensor=1, sequence=1)
   batching = Grouped(tokens=25_600, lengths=(12, 256, 768))
-  check_batches(one, batching.shapes)
+  check_batches(one, batching)
   with pytest.raises(ValueError, match=message) as error:
-    check_batches(one | sizes, batching.shapes, accumulate)
+    check_batches(one | sizes, batching, accumulate)
   assert "\n" not in str(error.value)
 
 
-def test_sizes_that_the_refusal_names_are_not_refused():
-  for data, accumulate in ((8, 1), (6, 2), (1, 7)):
-    sizes = dict(data=data, fsdp=1, tensor=1, sequence=1)
-    with pytest.raises(ValueError) as error:
-      check_batches(sizes, Grouped(25_600).shapes, accumulate)
-    named = re.search(r"batching.tokens ([\d,]+) or ([\d,]+)", str(error.value))
-    for size in named.groups():
-      batching = Grouped(int(size.replace(",", "")))
-      check_batches(sizes, batching.shapes, accumulate)
+@pytest.mark.parametrize("data, accumulate", [(16, 1), (6, 2), (1, 7)])
+@pytest.mark.parametrize(
+  "batching", [Grouped(2048, (12, 48)), Packed(192, 64), Rows(100)], ids=configs.written
+)
+def test_settings_that_the_refusal_names_are_not_refused(batching, data, accumulate):
+  sizes = dict(data=data, fsdp=1, tensor=1, sequence=1)
+  with pytest.raises(ValueError) as error:
+    check_batches(sizes, batching, accumulate)
+  named = re.findall(r"--config.batching.(\w+=\d+)", str(error.value))
+  for name, text in (each.split("=") for each in named):
+    batching = configs.replace(batching, name, int(text))
+  assert named
+  check_batches(sizes, batching, accumulate)
 
 
 def test_training_refuses_before_it_makes_anything(tmp_path):

@@ -41,24 +41,26 @@ def test_means_add_as_sums_and_counts():
 
 def test_noam_is_the_papers():
   for step in (1, 7, 3999, 4000, 4001, 100_000):
-    found = float(Noam()(step, 512))
+    found = float(Noam()(step, 512, 100))
     expected = schedule_oracle.learning_rate(step, 512, 4000)
     np.testing.assert_allclose(found, expected, rtol=1e-5)
 
 
 def test_every_schedule_is_positive_finite_and_traceable():
   for kind in (Schedule, Noam, Cosine):
-    rates = jax.jit(jax.vmap(lambda step, s=kind(): s(step, 64)))(jnp.arange(1, 2000))
+    rates = jax.jit(jax.vmap(lambda step, s=kind(): s(step, 64, 2001)))(
+      jnp.arange(1, 2000)
+    )
     assert np.all(np.isfinite(rates)) and np.all(rates > 0)
-  assert float(Cosine(rate=0.3, warmup=10, steps=100)(5, 64)) == pytest.approx(0.15)
-  assert float(Cosine(rate=0.3, warmup=10, steps=100)(10, 64)) == pytest.approx(0.3)
-  assert float(Cosine(rate=0.3, warmup=10, steps=100)(100, 64)) == pytest.approx(0.0)
+  assert float(Cosine(rate=0.3, warmup=10, steps=100)(5, 64, 9)) == pytest.approx(0.15)
+  assert float(Cosine(rate=0.3, warmup=10, steps=100)(10, 64, 9)) == pytest.approx(0.3)
+  assert float(Cosine(rate=0.3, warmup=10, steps=100)(100, 64, 9)) == pytest.approx(0.0)
 
 
 def test_adam_is_the_papers_algorithm():
   rng = np.random.default_rng(1)
   start = {"a": rng.normal(size=(3, 4)), "b": rng.normal(size=5)}
-  rule = Adam().transform(lambda count: Noam(warmup=3)(count + 1, 16))
+  rule = Adam().transform(lambda count: Noam(warmup=3)(count + 1, 16, 9))
   params = jax.tree.map(jnp.float32, start)
   state, reference, moments = (
     rule.init(params),

@@ -42,6 +42,22 @@ DEVICES = {
     "NVIDIA H200 datasheet (SXM; 1,979 TFLOPS with sparsity; NVLink 900 GB/s both "
     "ways); 400 Gb/s InfiniBand a GPU as in DGX H200",
   ),
+  "h100": Device(
+    "gpu", 989e12, 80e9, 3.35e12, 450e9, 50e9, 8,
+    "NVIDIA H100 datasheet (SXM; 1,979 TFLOPS with sparsity; NVLink 900 GB/s both "
+    "ways); 400 Gb/s InfiniBand a GPU as in DGX H100",
+  ),
+  "b200": Device(
+    "gpu", 2.25e15, 180e9, 8e12, 900e9, 50e9, 8,
+    "NVIDIA DGX B200 datasheet, an eighth of it (1,440 GB, 64 TB/s; 72 PFLOPS in FP8 "
+    "with sparsity, a quarter of that dense in bfloat16; NVLink 1.8 TB/s both ways a "
+    "GPU); 400 Gb/s InfiniBand a GPU",
+  ),
+  "rtx4090": Device(
+    "gpu", 165.2e12, 24e9, 1.008e12, 32e9, 1.25e9, 4,
+    "NVIDIA Ada GPU architecture whitepaper (GeForce RTX 4090; bfloat16 with float32 "
+    "accumulation); PCIe 4.0 x16, four to a node; 10 Gb/s Ethernet",
+  ),
   "a100": Device(
     "gpu", 312e12, 80e9, 2.039e12, 300e9, 25e9, 8,
     "NVIDIA A100 80GB datasheet (SXM; NVLink 600 GB/s both ways); 200 Gb/s InfiniBand "

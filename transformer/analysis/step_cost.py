@@ -42,7 +42,7 @@ def abstract_model(config: Config, device: Device):
 def check_divides(config: Config, device: Device) -> None:
   """Raises ValueError where a size does not divide over the config's mesh."""
   mesh = config.mesh.build()
-  check_batches(mesh.shape, config.batching.shapes, config.accumulate)
+  check_batches(mesh.shape, config.batching, config.accumulate)
   module, _, batch, optimizer = abstract_model(config, device)
   key = jax.random.key(0)
   abstract_state(init_state(module, batch, optimizer, key, config.ema), mesh)

@@ -11,25 +11,31 @@ import sys
 from transformer import config as configs
 from transformer.cli import (
   ablate,
+  attend,
   average,
+  beam,
   classify,
   compare,
+  convert,
   embed,
   evaluate,
   export,
   fill,
   flags,
   generate,
+  heads,
   info,
   plan,
   score,
+  settings,
+  streams,
   translate,
 )
+from transformer.data.text import check_text
 
 VERBS = (
-  *(translate, generate, fill, score, classify, embed, evaluate, compare),
-  *(average, export),
-  *(info, plan, ablate),
+  *(translate, generate, fill, score, classify, embed, evaluate, compare, average),
+  *(export, convert, info, attend, beam, heads, plan, ablate, settings),
 )
 """In the order of `--help`. None of these modules imports JAX before `run`."""
 
@@ -37,14 +43,29 @@ VERBS = (
 def main(argv: list[str] | None = None) -> int:
   """Runs one verb and returns the exit status; an error of the user's is one line on
   standard error and status 1."""
+  streams.prepare()
   try:
-    arguments = parse(argv)
+    try:
+      arguments = parse(argv)
+    except SystemExit:
+      streams.flush()  # of --help
+      raise
+    streams.check_output(arguments)
     from transformer.runs.compilation_cache import enable_compilation_cache
 
     enable_compilation_cache()
-    return arguments.run(arguments) or 0
+    status = arguments.run(arguments) or 0
+    streams.flush()
+    return status
+  except BrokenPipeError:
+    return streams.die_of_broken_pipe()
   except (ValueError, OSError) as error:
-    print(f"error: {error}", file=sys.stderr)
+    print(f"error: {describe(error)}", file=sys.stderr)
+    return 1
+  except (MemoryError, RuntimeError) as error:
+    if not isinstance(error, MemoryError) and "RESOURCE_EXHAUSTED" not in str(error):
+      raise
+    print(f"error: out of memory; {smaller(arguments)}", file=sys.stderr)
     return 1
   except KeyboardInterrupt:
     print("interrupted", file=sys.stderr)
@@ -63,7 +84,39 @@ def parse(argv: list[str] | None) -> argparse.Namespace:
     parser.error(f"unrecognized arguments: {' '.join(rest)}")
   if rest:
     arguments.texts += rest
+  check_words(arguments)
   return arguments
+
+
+def describe(error: Exception) -> str:
+  """The message of an error, on one line; of one of the system, where and why."""
+  text = str(error)
+  if isinstance(error, OSError) and error.strerror:
+    if error.filename is None:  # what printing raises
+      streams.discard_output()
+    name = error.filename or "standard output"
+    text = f"{name}: {error.strerror}"
+  return text.replace("\n", "\\n")
+
+
+def smaller(arguments: argparse.Namespace) -> str:
+  """What to change where the memory does not suffice."""
+  flags_of_size = {"batch_size": "--batch-size", "beam": "--beam", "extra": "--extra",
+                   "samples": "--samples", "max_length": "--max-length"}  # fmt: skip
+  found = [flag for name, flag in flags_of_size.items() if hasattr(arguments, name)]
+  return f"lower {' or '.join(found)}" if found else "use a larger machine"
+
+
+def check_words(arguments: argparse.Namespace) -> None:
+  """Raises ValueError if the value of a flag is not UTF-8. Paths need not be, and the
+  verbs check their texts."""
+  for name, value in vars(arguments).items():
+    for word in value if isinstance(value, list) else [value]:
+      if isinstance(word, str) and name != "texts":
+        try:
+          check_text(word)
+        except ValueError as error:
+          raise ValueError(f"--{name.replace('_', '-')}: {error}") from None
 
 
 def command_parser() -> argparse.ArgumentParser:

@@ -29,22 +29,29 @@ def run(arguments) -> int:
   """Train the rows of a study with several seeds, or check its claims.
 
   Writes table.md, table.csv, figure.png and report.html. Settings as in train.py,
-  --config.name=value, change the base of the study. The same command resumes after an
-  interruption.
+  --config.name=value, change the base of the study; --config.help lists them. The same
+  command resumes after an interruption.
   """
   import dataclasses
 
   from absl import logging
 
+  from transformer import config as configs
   from transformer.studies.ablate import Ablation
   from transformer.studies.claims import Claims
   from transformer.studies.study import read
 
   # Errors are raised; Orbax would also print them, with the traceback.
   logging.set_verbosity(logging.FATAL)
+  listing = configs.help_asked(arguments.overrides)
   study = read(arguments.study, arguments.overrides)
   if isinstance(study, Claims):
+    if listing:
+      raise ValueError(f"--config.help: {arguments.study} has no base with settings")
     return study.run(arguments.workdir)
+  if listing:
+    print(configs.format_settings(study.base))
+    return 0
   if arguments.seeds:
     study = dataclasses.replace(study, seeds=tuple(arguments.seeds))
   ablation = Ablation(study, arguments.workdir)

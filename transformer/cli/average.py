@@ -1,7 +1,6 @@
 """`transformer average`: the mean of several checkpoints as a run of its own."""
 
 import os
-import shutil
 from pathlib import Path
 
 from transformer.cli import flags
@@ -27,26 +26,20 @@ def add_arguments(parser: flags.VerbParser) -> None:
 def run(arguments) -> None:
   """Average the parameters of several checkpoints into a new run (§6.1)."""
   from transformer import tree
+  from transformer.runs.derived import write_derived
+  from transformer.runs.directory import whole
   from transformer.runs.run import Run
-  from transformer.training.checkpoint import Checkpoints
 
   run = Run.open(arguments.run_path)
   steps = sorted(checkpoints_to_average(arguments, run))
-  output = arguments.output or run.path.with_name(run.path.name + "-averaged")
-  if output.exists():
+  # The name of `.` is that of the directory it stands for.
+  path = Path(os.path.abspath(run.path))
+  output = arguments.output or path.with_name(path.name + "-averaged")
+  if os.path.lexists(output):
     raise ValueError(f"{output}: already exists; give another --output")
-  params = tree.average([run.params(step) for step in steps])
-  scratch = output.with_name(f".{output.name}.{os.getpid()}")
-  try:
-    scratch.mkdir(parents=True)
-    for name in ("config.json", run.config.task.vocabulary_file):
-      shutil.copy(run.path / name, scratch / name)
-    with Checkpoints(scratch / "checkpoints") as checkpoints:
-      note = {"tokenizer_sha256": run.vocabulary.sha256, "averaged": steps}
-      checkpoints.save_params(steps[-1], params, note)
-    os.replace(scratch, output)
-  finally:
-    shutil.rmtree(scratch, ignore_errors=True)
+  with whole(output) as scratch:
+    params = tree.average([run.params(step) for step in steps])
+    write_derived(run, scratch, params, steps[-1], {"averaged": steps})
   print(f"{output}: the average of steps {', '.join(map(str, steps))}")
 
 

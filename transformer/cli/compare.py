@@ -33,6 +33,7 @@ def add_arguments(parser: flags.VerbParser) -> None:
     "--resamples", type=int, default=1000, metavar="N",
     help="number of bootstrap resamples (default 1000)",
   )  # fmt: skip
+  flags.add_tokenize(parser, "as both records have it")
   flags.add_json(parser)
 
 
@@ -44,14 +45,19 @@ def run(arguments) -> None:
   """
   configs.check_at_least("--resamples", arguments.resamples, 2)
   a, b = (Evaluation.open(path, arguments.name) for path in (arguments.a, arguments.b))
+  tokenize = flags.tokenize_from(arguments)
   for name, what in MUST_AGREE.items():
+    # With another tokenizer both are scored anew.
+    if name == "bleu_signature" and tokenize is not None:
+      continue
     if a.record[name] != b.record[name]:
       raise ValueError(
         f"{a.path} and {b.path}: their {what} differ ({a.record[name]} and "
         f"{b.record[name]}); only scores of the same text, computed in the same way, "
         "can be compared"
+        + ("; --tokenize NAME scores both anew" if name == "bleu_signature" else "")
       )
-  record = bootstrap(a, b, arguments.resamples)
+  record = bootstrap(a, b, arguments.resamples, tokenize)
   if arguments.json:
     print_record(record, True)
   else:
@@ -101,18 +107,22 @@ class Evaluation:
     return cls(path, record, *texts)
 
 
-def bootstrap(a: Evaluation, b: Evaluation, resamples: int) -> dict[str, Any]:
+def bootstrap(
+  a: Evaluation, b: Evaluation, resamples: int, tokenize: str | None = None
+) -> dict[str, Any]:
   """Scores of two evaluations of the same text, each with the mean and half the 95%
-  interval of its resamples, and the p-value of their difference.
+  interval of its resamples, and the p-value of their difference; BLEU as the records
+  have it, or with another tokenizer.
 
   Raises:
     ValueError: the installed sacreBLEU scores in another way than the records.
   """
   from transformer.studies.significance import paired_bootstrap
-  from transformer.tasks.translation import text_scores
+  from transformer.tasks.text_scores import DEFAULT, text_scores
 
-  signature = text_scores(a.outputs, a.references)["bleu_signature"]
-  if signature != a.record["bleu_signature"]:
+  stored = a.record.get("bleu_tokenize", DEFAULT)
+  signature = text_scores(a.outputs, a.references, tokenize or stored)["bleu_signature"]
+  if tokenize is None and signature != a.record["bleu_signature"]:
     raise ValueError(
       f"{a.path}: scored with {a.record['bleu_signature']}, but the installed "
       f"sacreBLEU is {signature}; evaluate both again"
@@ -126,7 +136,7 @@ def bootstrap(a: Evaluation, b: Evaluation, resamples: int) -> dict[str, Any]:
       "signature": one.signature,
     }
     for metric, one in paired_bootstrap(
-      a.outputs, b.outputs, a.references, resamples
+      a.outputs, b.outputs, a.references, resamples, tokenize or stored
     ).items()
   }  # fmt: skip
   return {

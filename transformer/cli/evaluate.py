@@ -1,13 +1,23 @@
 """`transformer evaluate`: scores, together with all that they depend on."""
 
+import errno
 import hashlib
+import itertools
 import json
+import os
 import sys
 from pathlib import Path
 from typing import Any
 
 from transformer.cli import flags
 from transformer.cli.lines import print_record, progress_bar
+from transformer.data.cache import READ_ONLY
+
+IDENTITY = (
+  *("data_sha256", "tokenizer_sha256", "config_sha256", "step", "search", "mbr"),
+  *("seed", "weights", "bleu_tokenize"),
+)
+"""What two records of one evaluation have in common, whatever its scores."""
 
 
 def add_arguments(parser: flags.VerbParser) -> None:
@@ -16,6 +26,10 @@ def add_arguments(parser: flags.VerbParser) -> None:
   parser.add_argument(
     "--split", default="test", metavar="SPLIT", help="train, val or test (default test)"
   )
+  parser.add_recipe_argument(
+    "--data", "data.sources.base:Source",
+    "where the run's data is now, if it has been moved",
+  )  # fmt: skip
   parser.add_argument(
     "--source", type=Path, metavar="FILE", help="your own text, one sentence per line"
   )
@@ -24,12 +38,20 @@ def add_arguments(parser: flags.VerbParser) -> None:
   )
   parser.add_argument(
     "--name", metavar="NAME",
-    help="name of the record in RUN/evaluations (default: the split, or files)",
+    help="name of the record in RUN/evaluations (default: the split, or the stem of "
+    "--source and the start of the texts' digest)",
+  )  # fmt: skip
+  parser.add_argument(
+    "--output", type=Path, metavar="DIRECTORY",
+    help="store the record here instead of in RUN/evaluations",
   )  # fmt: skip
   flags.add_search(parser)
   flags.add_sampling(parser)
+  flags.add_tokenize(parser, "13a, or as the run's task has it")
   flags.add_batch_size(parser)
   flags.add_weights(parser)
+  flags.add_mesh(parser)
+  flags.add_languages(parser)
   flags.add_step(parser)
   flags.add_json(parser)
 
@@ -37,28 +59,42 @@ def add_arguments(parser: flags.VerbParser) -> None:
 def run(arguments) -> None:
   """Evaluate a run on held-out data; translations also on files of your own.
 
-  Stores the scores, the outputs and the references in RUN/evaluations. Translations are
-  scored with sacreBLEU.
+  Prints the scores, and stores them with the outputs and the references in
+  RUN/evaluations. Translations are scored with sacreBLEU.
   """
   import jax
   import jax.numpy as jnp
 
   from transformer import config as configs
+  from transformer.data.sources.base import Source
   from transformer.data.sources.parallel_text import ParallelText
   from transformer.runs.run import Run
   from transformer.tasks.translation import Translation
 
   run = Run.open(arguments.run_path)
-  data, split = run.config.data, arguments.split
+  data, split, name = run.config.data, arguments.split, arguments.split
   if bool(arguments.source) != bool(arguments.reference):
     raise ValueError("give both --source and --reference, or neither")
+  if arguments.data is not None:
+    if arguments.source:
+      raise ValueError("give --data, or --source and --reference, not both")
+    data = configs.parse(arguments.data, Source, "--data")
+  scored: dict[str, Any] = {"split": split}
   if arguments.source:
-    files = str(arguments.source), str(arguments.reference)
-    data = ParallelText(*files, test_source=files[0], test_target=files[1])
+    check_files(arguments.source, arguments.reference)
+    texts = str(arguments.source), str(arguments.reference)
+    data = ParallelText(*texts, test_source=texts[0], test_target=texts[1])
     split = "test"
-  name = arguments.name or ("files" if arguments.source else split)
+    scored = {"source": texts[0], "reference": texts[1]}
+    name = f"{arguments.source.stem}-{data.fingerprint(split)[:8]}"
+  name = arguments.name or name
   if Path(name).name != name or name.startswith("."):
     raise ValueError(f"--name: expected a plain file name, got {name!r}")
+  if arguments.output is not None:
+    make_directory(arguments.output)
+  check_data(data, split, run.path)
+  if not arguments.source:
+    check_digest(run, data, split, arguments.step)
   if isinstance(run.config.task, Translation):
     record, outputs, references = evaluate_translation(arguments, run, data, split)
   elif arguments.source:
@@ -69,7 +105,7 @@ def run(arguments) -> None:
   else:
     record, outputs, references = evaluate_task(arguments, run, data, split)
   record |= {
-    "split": split,
+    **scored,
     "step": arguments.step or run.steps()[-1],
     "config_sha256": configs.digest(run.config),
     "tokenizer_sha256": run.vocabulary.sha256,
@@ -78,10 +114,129 @@ def run(arguments) -> None:
     "weights": arguments.weights,
     "precision": jnp.dtype(run.config.precision.dtype).name,
   }
-  folder = run.path / "evaluations"
-  folder.mkdir(exist_ok=True)
-  write_record(folder, name, record, outputs, references)
-  print_record(record, arguments.json)
+  files = record_files(name, record, outputs, references)
+  try:
+    print_record(record, arguments.json)
+  finally:  # even where nobody reads what is printed
+    default = run.path / "evaluations"
+    store(arguments.output, default, name, record, files)
+
+
+def store(
+  output: Path | None,
+  default: Path,
+  name: str,
+  record: dict[str, Any],
+  files: dict[str, bytes],
+) -> None:
+  """Writes a record to `output`, or to the run's own directory of records, which may be
+  read-only.
+
+  Raises:
+    OSError: it cannot be written.
+  """
+  if output is not None:
+    keep_other(output, name, record)
+    write_files(output, files)
+    return
+  try:
+    make_directory(default)
+    keep_other(default, name, record)
+    write_files(default, files)
+  except OSError as error:
+    if error.errno not in READ_ONLY:
+      raise
+    print(
+      f"{default}: read-only, nothing is stored; name a place with --output DIRECTORY",
+      file=sys.stderr,
+    )
+
+
+def make_directory(path: Path) -> None:
+  """Makes a directory of records.
+
+  Raises:
+    OSError: it cannot be made or written; with the `errno`.
+  """
+  try:
+    path.mkdir(parents=True, exist_ok=True)
+    if not os.access(path, os.W_OK):
+      raise PermissionError(errno.EACCES, os.strerror(errno.EACCES))
+  except OSError as error:
+    raise cannot_be_written(path, error) from None
+
+
+def cannot_be_written(path: Path, error: OSError) -> OSError:
+  """The error of a record's file or directory, with the `errno` of the cause."""
+  result = OSError(f"{path}: cannot be written ({error.strerror})")
+  result.errno = error.errno
+  return result
+
+
+def check_files(*paths: Path) -> None:
+  """Raises OSError or ValueError if a file of the user's own is missing, or can be read
+  once only, as `<(zcat text.gz)`."""
+  for path in paths:
+    if not path.exists():
+      raise FileNotFoundError(f"{path}: no such file; check --source and --reference")
+    if not path.is_file():
+      raise ValueError(
+        f"{path}: not a regular file, and evaluate reads it more than once; write the "
+        "text to a file"
+      )
+
+
+def check_data(data, split: str, path: Path) -> None:
+  """Raises an error if the text that the run in `path` would be scored on is missing or
+  empty."""
+  try:
+    count = len(data.open(split))
+  except FileNotFoundError as error:
+    raise FileNotFoundError(
+      f"{error}; the data of {path} is where it was trained, relative to the directory "
+      "of that command: say with --data where it is now; to score other text, give "
+      "--source and --reference"
+    ) from None
+  if not count:
+    raise ValueError(f"{split}: there is nothing to score, the text is empty")
+
+
+def check_digest(run, data, split: str, step: int | None) -> None:
+  """Raises ValueError if a split is not the one that the run was trained beside."""
+  steps = run.steps()
+  if not steps:
+    return
+  with run.checkpoints() as checkpoints:
+    digests = checkpoints.note(step or steps[-1]).get("data_sha256", {})
+  if digests.get(split, digest := data.fingerprint(split)) != digest:
+    raise ValueError(
+      f"{split}: the text of {data} is not the one of {run.path} when it was trained; "
+      "say with --data where that is, or score other text with --source and --reference"
+    )
+
+
+def keep_other(folder: Path, name: str, record: dict[str, Any]) -> None:
+  """Gives the record of this name another one, if it is of another text, checkpoint or
+  search, and says so."""
+  path = folder / f"{name}.json"
+  try:
+    old = json.loads(path.read_bytes())
+    same = all(old.get(key) == record.get(key) for key in IDENTITY)
+  except FileNotFoundError:
+    return
+  except ValueError:
+    same = False
+  if same:
+    return
+  taken = {each.name for each in folder.iterdir()}
+  free = next(i for i in itertools.count(1) if f"{name}-{i}.json" not in taken)
+  for suffix in (".txt", ".reference.txt", ".json"):
+    if (folder / f"{name}{suffix}").exists():
+      os.replace(folder / f"{name}{suffix}", folder / f"{name}-{free}{suffix}")
+  print(
+    f"{path}: of another text, checkpoint or search; it is now {name}-{free}.json",
+    file=sys.stderr,
+  )
 
 
 def evaluate_translation(arguments, run, data, split: str):
@@ -89,31 +244,44 @@ def evaluate_translation(arguments, run, data, split: str):
   and the search that they depend on."""
   from transformer import config as configs
   from transformer.runs.translator import Translator
-  from transformer.tasks.translation import corpus_of, text_scores
+  from transformer.tasks.text_scores import text_scores
+  from transformer.tasks.translation import corpus_of
 
   pairs = list(data.open(split))
+  run = flags.with_languages(arguments, run)
   search = flags.search_from(arguments)
+  tokenize = flags.tokenize_from(arguments) or run.config.task.tokenize
   translator = flags.translator_from(arguments, search)
   corpus = corpus_of(data, split, run.tokenizer, run.cache, progress=False)
   int8 = arguments.weights == "int8"
-  params = run.params(arguments.step, int8)
-  loss = run.config.task.held_out_loss(run.module(), params, corpus)
+  devices = translator.searcher.devices
+  params = run.params(arguments.step, int8, devices)
+  loss = run.config.task.held_out_loss(run.module(), params, corpus, devices)
   sources, references = ([pair[side] for pair in pairs] for side in (0, 1))
   with progress_bar(len(pairs)) as bar:
     results = translator.hypotheses(sources, bar.update, seed=arguments.seed)
   outputs = [best_text(each, arguments.mbr).replace("\n", " ") for each in results]
-  record: dict[str, Any] = {"loss": loss, **text_scores(outputs, references)}
+  record: dict[str, Any] = {
+    "loss": loss,
+    **text_scores(outputs, references, tokenize),
+    "bleu_tokenize": tokenize,
+  }
   if not search.draws:
     scored_references = translator.score(sources, references)
     record["search_errors"] = count_search_errors(results, scored_references)
   if int8:
-    float32 = Translator.open(run.path, search, arguments.step, arguments.batch_size)
+    float32 = Translator.open(
+      run.path, search, arguments.step, arguments.batch_size, devices=devices,
+      source_language=arguments.source_language,
+      target_language=arguments.target_language,
+    )  # fmt: skip
     texts = float32.translate(sources, seed=arguments.seed, by_mbr=bool(arguments.mbr))
-    scores = text_scores([text.replace("\n", " ") for text in texts], references)
+    outputs_float32 = [text.replace("\n", " ") for text in texts]
+    scores = text_scores(outputs_float32, references, tokenize)
     record["bleu_float32"] = scores["bleu"]
     record["bleu_change"] = record["bleu"] - record["bleu_float32"]
   record |= {
-    "search": configs.dump(search),
+    "search": configs.dump(translator.searcher.search),
     "mbr": arguments.mbr,
     "seed": arguments.seed if search.draws else None,
   }
@@ -125,11 +293,12 @@ def evaluate_task(arguments, run, data, split: str):
   are those of its evaluation's samples."""
   from transformer.tasks.base import EvaluationInputs
 
-  data.open(split)
-  params = run.params(arguments.step, arguments.weights == "int8")
+  devices = flags.devices_from(arguments)
+  params = run.params(arguments.step, arguments.weights == "int8", devices)
   inputs = EvaluationInputs(
-    run.module(), params, data, run.vocabulary, split, run.cache, sys.stderr.isatty()
-  )
+    run.module(), params, data, run.vocabulary, split, run.cache,
+    sys.stderr.isatty(), devices,
+  )  # fmt: skip
   record, samples = run.config.task.evaluate(inputs)
   return (
     dict(record),
@@ -165,15 +334,26 @@ def count_search_errors(results: list[list], references: list) -> int:
   return sum(reference > best + 1e-4 * max(1.0, -best) for best, reference in pairs)
 
 
-def write_record(
-  folder: Path, name: str, record: dict, outputs: list[str], references: list[str]
-) -> None:
-  """Writes outputs and references, then the record with their SHA-256."""
-  from transformer.runs.directory import write_atomic
-
+def record_files(
+  name: str, record: dict, outputs: list[str], references: list[str]
+) -> dict[str, bytes]:
+  """The files of a record: outputs, references, and the record itself, to which their
+  SHA-256 is added."""
+  files = {}
   for kind, lines in (("outputs", outputs), ("references", references)):
     data = "".join(line.replace("\n", " ") + "\n" for line in lines).encode()
-    suffix = ".txt" if kind == "outputs" else ".reference.txt"
-    write_atomic(folder / f"{name}{suffix}", data)
+    files[f"{name}{'.txt' if kind == 'outputs' else '.reference.txt'}"] = data
     record[f"{kind}_sha256"] = hashlib.sha256(data).hexdigest()
-  write_atomic(folder / f"{name}.json", json.dumps(record, indent=2).encode())
+  files[f"{name}.json"] = json.dumps(record, indent=2).encode()
+  return files
+
+
+def write_files(folder: Path, files: dict[str, bytes]) -> None:
+  """Writes the files of a record, the record itself last."""
+  from transformer.runs.directory import write_atomic
+
+  for name, data in files.items():
+    try:
+      write_atomic(folder / name, data)
+    except OSError as error:
+      raise cannot_be_written(folder / name, error) from None

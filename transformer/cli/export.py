@@ -1,12 +1,14 @@
 """`transformer export`: a run as one file that needs nothing but JAX."""
 
 import itertools
-import os
+import sys
 from pathlib import Path
 
 from transformer import config as configs
 from transformer.cli import flags
-from transformer.cli.lines import line_chunks, open_input
+from transformer.cli.lines import line_chunks
+from transformer.data.text import is_blank, open_text
+from transformer.runs.output import OutputFile, open_descriptor
 
 
 def add_arguments(parser: flags.VerbParser) -> None:
@@ -43,37 +45,30 @@ def run(arguments) -> None:
   from transformer.inference.search import Searcher
   from transformer.runs.run import Run
 
+  output = OutputFile(arguments.output)
+  if output.is_replaced:
+    raise ValueError(f"{arguments.output}: already exists")
   run = Run.open(arguments.run_path)
   search = flags.search_from(arguments, arguments.n_best)
-  sources = run.tokenizer.encode(sample_texts(arguments, run))
+  sources = run.tokenizer.encode_sources(sample_texts(arguments, run))
   if not sources:
     raise ValueError("there is no text to check the file on; give --input")
-  if arguments.output.exists():
-    raise ValueError(f"{arguments.output}: already exists")
   params = run.params(arguments.step, arguments.weights == "int8")
   searcher = Searcher(run.module(), params, search)
   artifact = export_search(searcher)
-  scratch = arguments.output.with_name(f".{arguments.output.name}.{os.getpid()}")
-  try:
-    try:
-      scratch.write_bytes(artifact)
-    except OSError as error:
-      raise OSError(
-        f"{arguments.output}: cannot be written ({error.strerror})"
-      ) from None
-    expected = dict(searcher.outputs(sources))
-    for i, output in enumerate(decode(scratch.read_bytes(), sources)):
-      if output.tolist() != [token for token in expected[i].tolist() if token]:
-        raise ValueError(
-          f"{arguments.output}: not written: sample {i + 1} of {len(sources)} is "
-          "decoded differently from the file and by the run"
-        )
-    os.replace(scratch, arguments.output)
-  finally:
-    scratch.unlink(missing_ok=True)
+  expected = dict(searcher.outputs(sources))
+  for i, decoded in enumerate(decode(artifact, sources)):
+    if decoded.tolist() != [token for token in expected[i].tolist() if token]:
+      raise ValueError(
+        f"{arguments.output}: not written: sample {i + 1} of {len(sources)} is decoded "
+        "differently from the file and by the run"
+      )
+  with output as file:
+    file.write(artifact)
   print(
     f"{arguments.output}: {len(artifact):,} bytes; {len(sources)} samples decoded from "
-    "it agree with the run"
+    "it agree with the run",
+    file=sys.stderr if open_descriptor(arguments.output) == 1 else None,
   )
 
 
@@ -88,6 +83,7 @@ def sample_texts(arguments, run) -> list[str]:
         f"{error}; to check the file on other text, give --input"
       ) from None
     return [pairs[i].source for i in range(min(arguments.samples, len(pairs)))]
-  with open_input(arguments.input) as stream:
+  with open_text(arguments.input) as stream:
     lines = itertools.chain.from_iterable(line_chunks(stream, str(arguments.input)))
-    return list(itertools.islice(lines, arguments.samples))
+    visible = (line for line in lines if not is_blank(line))
+    return list(itertools.islice(visible, arguments.samples))

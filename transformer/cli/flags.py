@@ -6,12 +6,15 @@ Nothing of JAX is imported before a verb runs, so that `--help` is quick.
 import argparse
 import dataclasses
 import importlib
+import sys
 import textwrap
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 from transformer import config as configs
+
+DEFAULT_BEAM = 4
 
 
 class VerbParser(argparse.ArgumentParser):
@@ -21,6 +24,12 @@ class VerbParser(argparse.ArgumentParser):
     settings.setdefault("formatter_class", argparse.RawDescriptionHelpFormatter)
     super().__init__(*arguments, **settings)
     self._families: list[tuple[str, str, str]] = []
+
+  def add_argument(self, *names, **settings):
+    # Without a default, argparse's error would call even an optional list required.
+    if settings.get("nargs") == "*":
+      settings.setdefault("default", [])
+    return super().add_argument(*names, **settings)
 
   def add_recipe_argument(self, flag: str, family: str, text: str, **settings) -> None:
     """A flag that takes a member of a recipe family, named `module:Class`."""
@@ -107,7 +116,8 @@ def add_search(parser: VerbParser) -> None:
   """How outputs are searched for."""
   parser.add_argument(
     "--beam", type=int, metavar="N",
-    help="beam size; 1 is greedy search (default 4; with --sample 1)",
+    help="beam size; 1 is greedy search (default 4, or as many as --n-best or "
+    "--mbr; with --sample 1)",
   )  # fmt: skip
   add_penalty(parser)
   parser.add_argument(
@@ -146,6 +156,22 @@ def add_sampling(parser: VerbParser) -> None:
   )  # fmt: skip
 
 
+def add_tokenize(parser: argparse.ArgumentParser, default: str) -> None:
+  """How BLEU divides texts into words."""
+  parser.add_argument(
+    "--tokenize", metavar="NAME",
+    help="how BLEU divides texts into words, as sacreBLEU names it: 13a, intl, zh, "
+    "ja-mecab, ko-mecab, char, flores101, flores200, spBLEU-1K or none; "
+    f"default {default}",
+  )  # fmt: skip
+
+
+def check_seed(seed: int) -> None:
+  """Raises ValueError if `--seed` is none of the random generator's."""
+  if not 0 <= seed < 2**32:
+    raise ValueError(f"--seed: expected 0 to 2**32 - 1, got {seed}")
+
+
 def add_batch_size(parser: argparse.ArgumentParser) -> None:
   """The size of decoding batches."""
   parser.add_argument(
@@ -163,12 +189,87 @@ def add_weights(parser: argparse.ArgumentParser) -> None:
   )  # fmt: skip
 
 
+def add_mesh(parser: argparse.ArgumentParser) -> None:
+  """The devices that share the work."""
+  parser.add_argument(
+    "--mesh", default="Mesh()", metavar="MESH",
+    help="how the devices of this machine share the work: 'Mesh(tensor=2)' splits a "
+    "model over two; affects speed and memory only (default: every device has the "
+    "model and its share of the inputs)",
+  )  # fmt: skip
+
+
+def devices_from(arguments):
+  """The devices that the flag of `add_mesh` describes."""
+  from transformer.inference.devices import Devices
+  from transformer.training.mesh import Mesh
+
+  return Devices.local(configs.parse(arguments.mesh, Mesh, "--mesh"))
+
+
+def add_output_format(
+  parser: argparse.ArgumentParser, formats: tuple[str, ...], name: str
+) -> None:
+  """A file to write, and its format."""
+  parser.add_argument(
+    "--output", type=Path, metavar="FILE",
+    help=f"the file to write (default {name}.{formats[0]}); its ending is the format",
+  )  # fmt: skip
+  parser.add_argument(
+    "--format", choices=formats, help=f"the format (default {formats[0]})"
+  )
+
+
+def output_format_from(
+  arguments, formats: tuple[str, ...], name: str
+) -> tuple[Path, str]:
+  """The file and the format that the flags of `add_output_format` describe."""
+  output, kind = arguments.output, arguments.format
+  if kind is None:
+    kind = output.suffix[1:] if output else formats[0]
+  if kind not in formats:
+    raise ValueError(
+      f"--output: expected a name that ends in {', '.join(f'.{x}' for x in formats)}, "
+      f"got {output}; rename it or give --format"
+    )
+  output = output or Path(f"{name}.{kind}")
+  if not output.parent.is_dir():
+    raise FileNotFoundError(f"{output}: cannot be written (no folder {output.parent})")
+  return output, kind
+
+
+def write_output(output: Path, data: bytes) -> None:
+  """Writes the file of `output_format_from`, whole or not at all, and prints it."""
+  from transformer.runs.output import write_file
+
+  write_file(output, data)
+  print(output)
+
+
+def add_languages(parser: argparse.ArgumentParser) -> None:
+  """The languages of a model that has several."""
+  for side, what in (("source", "sources"), ("target", "translations")):
+    parser.add_argument(
+      f"--{side}-language", metavar="CODE",
+      help=f"language of {what}, for a model of several languages: its own code, such "
+      "as deu_Latn, or a short one, such as de",
+    )  # fmt: skip
+
+
+def with_languages(arguments, run):
+  """A run with the languages that the flags of `add_languages` name."""
+  return run.with_languages(arguments.source_language, arguments.target_language)
+
+
 def penalty_from(arguments):
   """The length penalty that the flags of `add_penalty` describe."""
   from transformer.decoding.penalty import GNMT, LengthPenalty
 
   if arguments.penalty is None:
-    return GNMT() if arguments.alpha is None else GNMT(arguments.alpha)
+    if arguments.alpha is None:
+      return GNMT()
+    configs.check_finite("--alpha", arguments.alpha)
+    return GNMT(arguments.alpha)
   if arguments.alpha is not None:
     raise ValueError("give --alpha or --penalty, not both")
   return configs.parse(arguments.penalty, LengthPenalty, "--penalty")
@@ -182,32 +283,41 @@ def search_from(arguments, n_best: int | None = None, stream: bool = False):
   from transformer.runs.run import Run
 
   mbr, sample = getattr(arguments, "mbr", None), getattr(arguments, "sample", None)
+  check_seed(getattr(arguments, "seed", 0))
   if mbr is not None and n_best is not None:
     raise ValueError("give --mbr or --n-best, not both")
-  sampler, beam = Sampler(), arguments.beam
-  if sample is not None:
-    sampler = configs.parse(sample, Sampler, "--sample")
-  if beam is None:
-    beam = 1 if stream or sample is not None else 4
   for flag, value, minimum in (
-    ("--beam", beam, 1),
+    ("--beam", arguments.beam, 1),
     ("--mbr", mbr, 1),
     ("--n-best", n_best, 1),
     ("--extra", arguments.extra, 0),
     ("--min-length", arguments.min_length, 0),
-    ("--max-length", arguments.max_length, max(1, arguments.min_length)),
+    ("--max-length", arguments.max_length, 1),
   ):
     if value is not None:
       configs.check_at_least(flag, value, minimum)
-  outputs = next(n for n in (mbr, n_best, 1) if n is not None)
-  draws = type(sampler) is not Sampler
-  if outputs > beam and not draws:
-    flag = "--n-best" if mbr is None else "--mbr"
+      if value >= 2**31:
+        raise ValueError(f"{flag}: expected less than 2**31, got {value}")
+  if arguments.max_length is not None and arguments.max_length < arguments.min_length:
     raise ValueError(
-      f"{flag} {outputs}: expected at most the beam size, {beam}; give --beam {outputs}"
+      f"--max-length {arguments.max_length} is below --min-length "
+      f"{arguments.min_length}"
     )
-  if draws and beam > 1:
-    raise ValueError(f"--beam {beam}: --sample needs a beam of 1; leave --beam out")
+  sampler = Sampler()
+  if sample is not None:
+    sampler = configs.parse(sample, Sampler, "--sample")
+  outputs = next(n for n in (mbr, n_best, 1) if n is not None)
+  flag = "--n-best" if mbr is None else "--mbr"
+  draws = type(sampler) is not Sampler
+  if arguments.beam is None:
+    beam = beam_for(flag, outputs, greedy=stream or sample is not None)
+  else:
+    beam = arguments.beam
+  for other, needs_greedy in (("--stream", stream), ("--sample", draws)):
+    if needs_greedy and beam > 1:
+      raise ValueError(f"{other} needs --beam 1, got {beam}; leave --beam out")
+  if outputs > beam and not draws:
+    raise ValueError(f"{flag} {outputs} needs --beam {outputs} or more, got {beam}")
   suppressed: list[int] = []
   if arguments.suppress:
     tokenizer = Run.open(arguments.run_path).tokenizer
@@ -227,6 +337,32 @@ def search_from(arguments, n_best: int | None = None, stream: bool = False):
   )
 
 
+def tokenize_from(arguments) -> str | None:
+  """The tokenizer that `--tokenize` names, ready for use; None without the flag.
+
+  Raises:
+    ValueError: it is unknown, or lacks a package or a download.
+  """
+  from transformer.tasks.text_scores import BleuTokenizer, bleu_metric
+
+  if arguments.tokenize is None:
+    return None
+  name = configs.parse(arguments.tokenize, BleuTokenizer, "--tokenize")
+  bleu_metric(name)
+  return name
+
+
+def beam_for(flag: str, outputs: int, greedy: bool) -> int:
+  """The beam size where none is given: 4, or as large as `flag` asks for outputs, which
+  changes the translations and is said."""
+  if greedy:
+    return 1
+  if outputs <= DEFAULT_BEAM:
+    return DEFAULT_BEAM
+  print(f"{flag} {outputs}: searching with --beam {outputs}", file=sys.stderr)
+  return outputs
+
+
 def translator_from(arguments, search):
   """The run that the flags name, opened as a translator."""
   from transformer.runs.translator import Translator
@@ -238,4 +374,7 @@ def translator_from(arguments, search):
     arguments.step,
     arguments.batch_size,
     arguments.weights == "int8",
+    devices_from(arguments),
+    arguments.source_language,
+    arguments.target_language,
   )

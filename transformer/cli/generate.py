@@ -1,7 +1,8 @@
 """`transformer generate`: texts from a language model."""
 
 from transformer.cli import flags
-from transformer.cli.lines import as_json
+from transformer.cli.lines import Output, as_json, check_argument
+from transformer.data.text import BYTE_ORDER_MARK
 
 
 def add_arguments(parser: flags.VerbParser) -> None:
@@ -20,8 +21,8 @@ def add_arguments(parser: flags.VerbParser) -> None:
     "--seed", type=int, default=0, metavar="N", help="random seed (default 0)"
   )
   parser.add_argument(
-    "--max-length", type=int, default=64, metavar="N",
-    help="generate at most N new tokens (default 64)",
+    "--max-length", type=int, metavar="N",
+    help="generate at most N new tokens (default 64, or what the context has room for)",
   )  # fmt: skip
   parser.add_argument(
     "--samples", type=int, default=1, metavar="N", help="texts per prompt (default 1)"
@@ -32,6 +33,7 @@ def add_arguments(parser: flags.VerbParser) -> None:
   parser.add_argument(
     "--json", action="store_true", help="print one JSON object per prompt"
   )
+  flags.add_mesh(parser)
   flags.add_step(parser)
 
 
@@ -42,9 +44,17 @@ def run(arguments) -> None:
   from transformer.inference.generate import Generation
   from transformer.runs.generator import Generator
 
-  configs.check_at_least("--max-length", arguments.max_length, 1)
-  configs.check_at_least("--samples", arguments.samples, 1)
-  prompts = arguments.texts or [""]
+  for flag, value in (
+    ("--max-length", arguments.max_length),
+    ("--samples", arguments.samples),
+  ):
+    if value is not None:
+      configs.check_at_least(flag, value, 1)
+  flags.check_seed(arguments.seed)
+  prompts = [
+    check_argument(text.removeprefix(BYTE_ORDER_MARK)) for text in arguments.texts
+  ]
+  prompts = prompts or [""]
   if arguments.stream and (len(prompts) > 1 or arguments.samples > 1 or arguments.json):
     raise ValueError(
       "--stream prints one text; give one prompt, and neither --samples nor --json"
@@ -55,14 +65,17 @@ def run(arguments) -> None:
     seed=arguments.seed,
     sampler=configs.parse(arguments.sample, Sampler, "--sample"),
   )
-  generator = Generator.open(arguments.run_path, recipe, arguments.step)
-  if arguments.stream:
-    for text in generator.stream(prompts[0]):
-      print(text, end="", flush=True)
-    print()
-    return
-  for prompt, texts in zip(prompts, generator.texts(prompts), strict=True):
-    if arguments.json:
-      print(as_json({"prompt": prompt, "texts": texts}))
-    else:
-      print("\n".join(texts))
+  generator = Generator.open(
+    arguments.run_path, recipe, arguments.step, flags.devices_from(arguments)
+  )
+  with Output(None) as output:
+    if arguments.stream:
+      for text in generator.stream(prompts[0]):
+        output.write_text(text)
+      output.write_text("\n")
+      return
+    for prompt, texts in zip(prompts, generator.texts(prompts), strict=True):
+      if arguments.json:
+        output.write_text(as_json({"prompt": prompt, "texts": texts}) + "\n")
+      else:
+        output.write_text("".join(f"{text}\n" for text in texts))

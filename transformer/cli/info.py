@@ -39,8 +39,17 @@ def run(arguments) -> None:
       "init": origin,
       "vocabulary": run.vocabulary.size,
       "tokenizer_sha256": run.vocabulary.sha256,
+      **languages(run.vocabulary),
       "config_sha256": configs.digest(run.config),
       "config": configs.dump(run.config),
     },
     arguments.json,
   )
+
+
+def languages(vocabulary) -> dict[str, str]:
+  """The languages of a vocabulary, if it has several, as an item of the record."""
+  from transformer.data.tokenizer import Tokenizer
+
+  codes = vocabulary.languages if isinstance(vocabulary, Tokenizer) else ()
+  return {"languages": " ".join(codes)} if codes else {}

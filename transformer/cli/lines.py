@@ -1,12 +1,24 @@
 """Lines in and lines out, of files of any size."""
 
 import contextlib
+import itertools
 import json
-import os
 import sys
 from collections.abc import Iterable, Iterator
 from pathlib import Path
-from typing import Any, BinaryIO
+from typing import Any, BinaryIO, TypeVar, cast
+
+from transformer.data.text import (
+  BYTE_ORDER_MARK,
+  GZIP_ERRORS,
+  check_text,
+  decode_lines,
+  open_text,
+  plain_bytes,
+)
+from transformer.runs.output import OutputFile
+
+T = TypeVar("T")
 
 CHUNK_LINES = 4096
 """Lines processed at a time, so that files of any size take bounded memory."""
@@ -22,51 +34,70 @@ def input_chunks(
   chunks; with `single`, and for lines typed at a terminal, one at a time.
 
   Raises:
-    ValueError: there are both texts and a file.
+    ValueError: there are both texts and a file, or a text is not UTF-8.
+  """
+  size = 1 if single else chunk_size(texts, path)
+  items = map(text_of, input_items(stack, texts, path))
+  return chunks(map(check_argument, items) if texts else items, size)
+
+
+def input_items(
+  stack: contextlib.ExitStack, texts: list[str], path: Path | None = None
+) -> Iterator[str | ValueError]:
+  """The texts of the command line, unchecked, or the lines of `input_chunks` one by
+  one; for one that is not UTF-8 an error that names it.
+
+  Raises:
+    ValueError: there are both texts and a file, or neither, and standard input is
+      closed.
   """
   if texts and path:
     raise ValueError("give texts or --input, not both")
   if texts:
-    return iter([[text] for text in texts] if single else [texts])
-  typed = path is None and sys.stdin.isatty()
-  stream = stack.enter_context(open_input(path))
-  name = str(path or "standard input")
-  return line_chunks(stream, name, 1 if single or typed else None)
+    return (text.removeprefix(BYTE_ORDER_MARK) for text in texts)
+  if path is not None:
+    return decode_lines(stack.enter_context(open_text(path)), str(path))
+  if sys.stdin is None:
+    raise ValueError("standard input is closed; give texts or a file")
+  return decode_lines(cast(BinaryIO, sys.stdin.buffer), "standard input")
 
 
-def open_input(path: Path | None) -> contextlib.AbstractContextManager[BinaryIO]:
-  """The bytes of a file, or of standard input."""
-  if path is None:
-    return contextlib.nullcontext(sys.stdin.buffer)
+def chunk_size(texts: list[str], path: Path | None = None) -> int:
+  """How many texts are processed at a time: lines typed at a terminal one by one."""
+  typed = not texts and path is None and sys.stdin is not None and sys.stdin.isatty()
+  return 1 if typed else CHUNK_LINES
+
+
+def check_argument(text: str) -> str:
+  """The text; raises ValueError if it is not UTF-8."""
   try:
-    return path.open("rb")
-  except OSError as error:
-    raise OSError(f"{path}: cannot be read ({error.strerror})") from None
+    check_text(text)
+  except ValueError as error:
+    raise ValueError(f"{text!a}: {error}") from None
+  return text
 
 
-def line_chunks(
-  stream: BinaryIO, name: str, size: int | None = None
-) -> Iterator[list[str]]:
-  """The lines of a stream, `size` or else `CHUNK_LINES` at a time.
+def text_of(item: str | ValueError) -> str:
+  """The text; raises what is an error."""
+  if isinstance(item, ValueError):
+    raise item
+  return item
+
+
+def chunks(items: Iterable[T], size: int) -> Iterator[list[T]]:
+  """The items in lists of `size`."""
+  items = iter(items)
+  while chunk := list(itertools.islice(items, size)):
+    yield chunk
+
+
+def line_chunks(stream: BinaryIO, name: str) -> Iterator[list[str]]:
+  """The lines of a stream, `CHUNK_LINES` at a time.
 
   Raises:
     ValueError: a line is not UTF-8.
   """
-  chunk: list[str] = []
-  for number, line in enumerate(stream, start=1):
-    try:
-      text = line.decode("utf-8")
-    except UnicodeDecodeError as error:
-      raise ValueError(
-        f"{name}: line {number:,}: invalid UTF-8 (byte {error.start + 1} of the line "
-        f"is 0x{line[error.start]:02x}); convert the text to UTF-8"
-      ) from None
-    chunk.append(text.removesuffix("\n").removesuffix("\r"))
-    if len(chunk) == (size or CHUNK_LINES):
-      yield chunk
-      chunk = []
-  if chunk:
-    yield chunk
+  return chunks(map(text_of, decode_lines(stream, name)), CHUNK_LINES)
 
 
 def count_lines(path: Path | None) -> int | None:
@@ -74,41 +105,37 @@ def count_lines(path: Path | None) -> int | None:
   if path is None or not path.is_file():
     return None
   count, last = 0, b"\n"
-  with open_input(path) as stream:
-    while block := stream.read(1 << 20):
-      count += block.count(b"\n")
-      last = block[-1:]
+  with open_text(path) as stream:
+    try:
+      plain = plain_bytes(stream, str(path))
+      while block := plain.read(1 << 20):
+        count += block.count(b"\n")
+        last = block[-1:]
+    except GZIP_ERRORS:
+      return None
   return count + (last != b"\n")
 
 
 class Output:
-  """Standard output, or a file that appears under its name when it is complete.
+  """Standard output, or a file as `OutputFile` writes it.
 
-  Until then its lines are in `NAME.part`. Only whole lines are written, so that a
-  killed job leaves no part of one. An error removes the file.
+  Only whole lines are written, so that a killed job leaves no part of one.
   """
 
   def __init__(self, path: Path | None):
+    """Raises OSError if the path can never be written."""
     self._path = path
+    self._output = None if path is None else OutputFile(path)
+    self._file: BinaryIO | None = None
 
   def __enter__(self) -> "Output":
-    self._file = sys.stdout
-    if self._path is not None:
-      self._scratch = self._path.with_name(f"{self._path.name}.part")
-      try:
-        self._file = self._scratch.open("w", encoding="utf-8", newline="\n")
-      except OSError as error:
-        raise OSError(f"{self._path}: cannot be written ({error.strerror})") from None
+    if self._output is not None:
+      self._file = self._output.__enter__()
     return self
 
-  def __exit__(self, kind, *_):
-    if self._path is None:
-      return
-    self._file.close()
-    if kind is None:
-      os.replace(self._scratch, self._path)
-    elif issubclass(kind, Exception):
-      self._scratch.unlink()
+  def __exit__(self, *error):
+    if self._output is not None:
+      self._output.__exit__(*error)
 
   @property
   def is_terminal(self) -> bool:
@@ -121,7 +148,7 @@ class Output:
     size = 0
     for text in texts:
       line = text.replace("\n", " ") + "\n"
-      length = len(line.encode())
+      length = len(line.encode(errors="surrogateescape"))
       if buffered and size + length > WRITE_BYTES:
         self.write_text("".join(buffered))
         buffered, size = [], 0
@@ -131,8 +158,18 @@ class Output:
 
   def write_text(self, text: str) -> None:
     """Writes a text unchanged and at once."""
-    self._file.write(text)
-    self._file.flush()
+    try:
+      if self._file is None:
+        sys.stdout.write(text)
+        sys.stdout.flush()
+      else:
+        self._file.write(text.encode(errors="surrogateescape"))
+        self._file.flush()
+    except BrokenPipeError:
+      raise
+    except OSError as error:
+      name = self._path or "standard output"
+      raise OSError(f"{name}: cannot be written ({error.strerror})") from None
 
 
 def progress_bar(total: int | None, quiet: bool = False):

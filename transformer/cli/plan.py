@@ -20,7 +20,7 @@ def add_arguments(parser: flags.VerbParser) -> None:
   )
   parser.add_argument(
     "--device", default="h200", metavar="TYPE",
-    help="h200 (default), a100, v5p, or cpu for this machine",
+    help="h200 (default), h100, b200, rtx4090, a100, v5p, or cpu for this machine",
   )  # fmt: skip
   flags.add_json(parser)
   parser.set_defaults(overrides=[])
@@ -29,7 +29,7 @@ def add_arguments(parser: flags.VerbParser) -> None:
 def run(arguments) -> None:
   """Estimate memory, time and communication of a training step before anything runs.
 
-  Settings as in train.py: --config.name=value.
+  Settings as in train.py: --config.name=value; --config.help lists them.
   """
   from transformer import config as configs
   from transformer import experiment
@@ -37,9 +37,13 @@ def run(arguments) -> None:
   from transformer.analysis.plan_text import render
 
   configs.check_at_least("--devices", arguments.devices, 1)
+  listing = configs.help_asked(arguments.overrides)
   config = experiment.read_config(arguments.config)
   for name, text in arguments.overrides:
     config = configs.override(config, name, text)
+  if listing:
+    print(configs.format_settings(config))
+    return
   mesh = None
   if arguments.mesh:
     mesh = configs.override(config, "mesh", arguments.mesh).mesh

@@ -55,6 +55,8 @@ def add_arguments(parser: flags.VerbParser) -> None:
   flags.add_sampling(parser)
   flags.add_batch_size(parser)
   flags.add_weights(parser)
+  flags.add_mesh(parser)
+  flags.add_languages(parser)
   flags.add_step(parser)
 
 
@@ -70,8 +72,8 @@ def run(arguments) -> None:
   search = flags.search_from(arguments, arguments.n_best, arguments.stream)
   with contextlib.ExitStack() as stack:
     chunks = input_chunks(stack, arguments.texts, arguments.input, arguments.stream)
-    translator = flags.translator_from(arguments, search)
     output = stack.enter_context(Output(arguments.output))
+    translator = flags.translator_from(arguments, search)
     if arguments.stream:
       for texts in chunks:
         for text in texts:

@@ -2,7 +2,7 @@
 their annotations."""
 
 from transformer.config.command_line import override, parse, replace, split_flags
-from transformer.config.recipes import annotations, members, written
+from transformer.config.recipes import annotations, family_of, members, written
 from transformer.config.serialisation import (
   differences,
   digest,
@@ -11,22 +11,35 @@ from transformer.config.serialisation import (
   load,
   loads,
 )
-from transformer.config.validation import check, check_at_least
+from transformer.config.settings import (
+  field_meanings,
+  format_settings,
+  help_asked,
+  settings,
+)
+from transformer.config.validation import check, check_at_least, check_finite, describe
 
 __all__ = [
   "annotations",
   "check",
   "check_at_least",
+  "check_finite",
+  "describe",
   "differences",
   "digest",
   "dump",
   "dumps",
+  "family_of",
+  "field_meanings",
+  "format_settings",
+  "help_asked",
   "load",
   "loads",
   "members",
   "override",
   "parse",
   "replace",
+  "settings",
   "split_flags",
   "written",
 ]

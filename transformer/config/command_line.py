@@ -15,6 +15,7 @@ from transformer.config.recipes import (
   no_such_field,
   no_such_member,
 )
+from transformer.config.settings import suggest
 from transformer.config.validation import (
   NON_FINITE,
   Mismatch,
@@ -68,7 +69,10 @@ def override(config: Any, path: str, text: str | None) -> Any:
       raise ValueError(f"{flag}: the value is missing; write {flag}=value")
     return True
 
-  return _replace(config, path.split("."), value, path, flag)
+  try:
+    return _replace(config, path.split("."), value, path, flag)
+  except _NoSuchField as error:
+    raise error.within(config) from None
 
 
 def replace(config: Any, path: str, value: Any) -> Any:
@@ -80,12 +84,27 @@ def replace(config: Any, path: str, value: Any) -> Any:
   return _replace(config, path.split("."), lambda _: value, path, path)
 
 
+class _NoSuchField(ValueError):
+  """A recipe, or the instance at a path, has no field of this name."""
+
+  def __init__(self, where: str, name: str, cls: type, prefix: str | None = None):
+    super().__init__(no_such_field(where, name, cls))
+    self._arguments, self._prefix = (where, name, cls), prefix
+
+  def within(self, config: Any) -> ValueError:
+    """The error with the setting of the whole config that was meant."""
+    _, name, cls = self._arguments
+    return ValueError(
+      no_such_field(*self._arguments, suggest(name, config, cls, self._prefix))
+    )
+
+
 def _replace(config, names: list[str], value: Callable, path: str, where: str):
   name, rest = names[0], names[1:]
   fields = annotations(type(config))
   if name not in fields:
-    prefix = path.split(".")[: -len(names)]
-    raise ValueError(no_such_field(where, name, type(config), prefix))
+    prefix = ".".join(path.split(".")[: -len(names)])
+    raise _NoSuchField(where, name, type(config), prefix)
   old = getattr(config, name)
   if rest:
     if not dataclasses.is_dataclass(old):
@@ -175,7 +194,7 @@ def _call(node: ast.Call, family: type, flag: str):
   for keyword in node.keywords:
     if keyword.arg not in fields:
       path = f"{flag}: {name}.{keyword.arg}"
-      raise ValueError(no_such_field(path, str(keyword.arg), cls))
+      raise _NoSuchField(path, str(keyword.arg), cls)
     if keyword.arg in arguments:
       raise ValueError(f"{flag}: {name}.{keyword.arg} is set twice")
     arguments[keyword.arg] = keyword.value

@@ -105,15 +105,17 @@ def _with_path(message: str, cls: type, path: str, field: str | None) -> str:
   return f"{parent}.{name}: {rest}"
 
 
-def no_such_field(path: str, name: str, cls: type, prefix=()) -> str:
-  """The message for an unknown field; suggests the nearest known one."""
+def no_such_field(path: str, name: str, cls: type, suggestion: str = "") -> str:
+  """The message for an unknown field; suggests the nearest known one, unless there is a
+  better suggestion."""
   fields = annotations(cls)
   known = (
     f"fields of {cls.__name__}: {', '.join(fields)}"
     if fields
     else f"{cls.__name__} has no fields"
   )
-  return f"{path}: no such field{_suggestion(name, fields, prefix)} ({known})"
+  suggestion = f"; {suggestion}" if suggestion else _suggestion(name, fields)
+  return f"{path}: no such field{suggestion} ({known})"
 
 
 def no_such_member(path: str, name: str, family: type) -> str:
@@ -126,9 +128,9 @@ def no_such_member(path: str, name: str, family: type) -> str:
   )
 
 
-def _suggestion(name: str, known, prefix=()) -> str:
+def _suggestion(name: str, known) -> str:
   near = difflib.get_close_matches(name, known, n=1, cutoff=0.5)
-  return f"; did you mean {'.'.join([*prefix, near[0]])}?" if near else ""
+  return f"; did you mean {near[0]}?" if near else ""
 
 
 def abbreviate(text: str) -> str:

@@ -3,7 +3,6 @@
 import dataclasses
 import hashlib
 import json
-import math
 from typing import Any
 
 from transformer.config.recipes import (
@@ -15,7 +14,7 @@ from transformer.config.recipes import (
   no_such_field,
   no_such_member,
 )
-from transformer.config.validation import MAX_DEPTH, NON_FINITE, convert, expected
+from transformer.config.validation import MAX_DEPTH, convert, expected
 
 
 def dump(config: Any) -> dict[str, Any]:
@@ -29,8 +28,6 @@ def _dump(value):
     return {"type": type(value).__name__, **tree}
   if isinstance(value, tuple):
     return [_dump(item) for item in value]
-  if isinstance(value, float) and not math.isfinite(value):
-    return {"type": "float", "value": repr(value)}
   return value
 
 
@@ -76,10 +73,6 @@ def _untyped(tree, path: str, depth: int):
     raise ValueError(f"{path}: nested more than {MAX_DEPTH} levels deep")
   if isinstance(tree, list):
     return tuple(_untyped(item, path, depth + 1) for item in tree)
-  if isinstance(tree, dict) and set(tree) == {"type", "value"}:
-    number = tree["value"]
-    if tree["type"] == "float" and isinstance(number, str) and number in NON_FINITE:
-      return NON_FINITE[number]
   return tree
 
 

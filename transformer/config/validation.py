@@ -23,7 +23,7 @@ INTEGER_LIMIT = 2**63
 """Integers are smaller than this in absolute value."""
 
 NON_FINITE = {"inf": math.inf, "-inf": -math.inf, "nan": math.nan}
-"""The floats that JSON cannot write."""
+"""How floats that are no setting are written; they are refused by name."""
 
 
 class Mismatch(Exception):
@@ -41,8 +41,14 @@ def check(config: Any) -> None:
 
 def check_at_least(name: str, value: float, minimum: float) -> None:
   """Raises ValueError if the setting or flag `name` is below `minimum`."""
-  if value < minimum:
+  if not value >= minimum:  # nan is neither above nor below
     raise ValueError(f"{name}: expected {minimum} or more, got {value}")
+
+
+def check_finite(name: str, value: float) -> None:
+  """Raises ValueError if the setting or flag `name` is infinite or not a number."""
+  if not math.isfinite(value):
+    raise ValueError(f"{name}: expected a finite number, got {value}")
 
 
 def check_value(value, annotation, path: str, depth: int) -> None:
@@ -87,6 +93,8 @@ def _check_size(value, path: str, depth: int) -> None:
     raise ValueError(f"{path}: nested more than {MAX_DEPTH} levels deep")
   if isinstance(value, list):
     raise ValueError(f"{path}: expected a tuple, got a list; use a tuple")
+  if isinstance(value, float):
+    check_finite(path, value)
   if isinstance(value, int) and abs(value) >= INTEGER_LIMIT:
     raise ValueError(f"{path}: expected an integer smaller than 2**63")
   if isinstance(value, (str, tuple)) and len(value) > MAX_LENGTH:

@@ -3,9 +3,14 @@
 import abc
 import dataclasses
 import functools
-from typing import NamedTuple
+import math
+from typing import NamedTuple, Self, TypeVar
 
 import numpy as np
+
+from transformer.data.left_out import LeftOut, usable
+
+R = TypeVar("R", "Grouped", "Packed")
 
 LENGTHS = (8, 12, 16, 24, 32, 48, 64, 96, 128, 192, 256)
 
@@ -32,10 +37,10 @@ class Plan:
     rows: list[np.ndarray],
     shapes: list[Shape],
     seed: int,
-    dropped: int,
+    left_out: LeftOut,
   ):
     """`rows[k]` is `[n, m]`: the examples of each row of `shapes[k]`, -1 for none."""
-    self.shapes, self.seed, self.dropped = tuple(shapes), seed, dropped
+    self.shapes, self.seed, self.left_out = tuple(shapes), seed, left_out
     self._rows = rows
     self._counts = [-(-len(r) // s.rows) for r, s in zip(rows, shapes, strict=True)]
     self.batches = sum(self._counts)
@@ -79,17 +84,22 @@ class Batching(abc.ABC):
     """Every shape that a batch may have, whatever the corpus."""
 
   @abc.abstractmethod
+  def divisible(self, parts: int) -> Self:
+    """The nearest recipe of this kind in which the rows of every shape divide into
+    `parts`."""
+
+  @abc.abstractmethod
   def plan(
     self, lengths_n2: np.ndarray, seed: int, min_lengths: tuple[int, ...] = (2,)
   ) -> Plan:
     """A plan over examples of these source and target lengths.
 
     Examples shorter than `min_lengths`, one for each side or one for all, or longer
-    than the longest shape, are left out and counted in `Plan.dropped`. A side of one
-    token is its `EOS` alone.
+    than the longest shape, are left out and listed in `Plan.left_out`. A side of one
+    token is its `EOS` alone. A corpus smaller than a batch is filled up with padding.
 
     Raises:
-      ValueError: there are fewer examples than rows in one batch.
+      ValueError: no example can be used.
     """
 
 
@@ -97,71 +107,89 @@ class Batching(abc.ABC):
 class Grouped(Batching):
   """One example a row; examples of like length share a batch, so little is padding.
 
-  `lengths` are the shapes: an example takes the smallest that holds its longer side.
+  Attributes:
+    tokens: slots of a batch on each side, padding included.
+    lengths: of the rows, one shape each: an example takes the smallest that holds its
+      longer side; longer ones are left out.
+    row_multiple: the rows of every shape are as many as `tokens` holds, rounded down to
+      a multiple of this, so that they divide over devices and the result does not
+      depend on how many there are; where `tokens` holds fewer, they are not rounded
+      (fairseq's `required-batch-size-multiple`).
   """
 
   lengths: tuple[int, ...] = LENGTHS
+  row_multiple: int = 8
 
   def __post_init__(self):
     if not self.lengths or tuple(sorted(set(self.lengths))) != self.lengths:
       raise ValueError(f"Grouped.lengths: {self.lengths} is not ascending")
-    if self.tokens < self.lengths[-1]:
-      raise ValueError(
-        f"Grouped.tokens: {self.tokens} slots do not hold one row of {self.lengths[-1]}"
-      )
+    _check_rows(self, self.lengths[-1])
 
   @property
   def shapes(self) -> tuple[Shape, ...]:
-    return tuple(Shape(self.tokens // n, n, n) for n in self.lengths)
+    return tuple(Shape(_rows(self, n), n, n) for n in self.lengths)
+
+  def divisible(self, parts: int) -> "Grouped":
+    return _divisible(self, parts, self.lengths[-1])
 
   def plan(
     self, lengths_n2: np.ndarray, seed: int, min_lengths: tuple[int, ...] = (2,)
   ) -> Plan:
-    usable, longest = _usable(lengths_n2, min_lengths, self.lengths[-1])
-    kind = np.searchsorted(self.lengths, longest[usable])
+    usable_n, left_out = usable(
+      lengths_n2, min_lengths, self.lengths[-1], "batching.lengths"
+    )
+    kind_n = np.searchsorted(self.lengths, lengths_n2[usable_n].max(axis=1))
     rows, shapes = [], []
     for k, shape in enumerate(self.shapes):
-      members = usable[kind == k]
+      members = usable_n[kind_n == k]
       if len(members):
         rows.append(members[:, None])
         shapes.append(shape)
-    _enough(len(usable), min((s.rows for s in shapes), default=1), lengths_n2, self)
-    return Plan(rows, shapes, seed, len(lengths_n2) - len(usable))
+    return Plan(rows, shapes, seed, left_out)
 
 
 @dataclasses.dataclass(frozen=True)
 class Packed(Batching):
   """Several examples a row, one after another, until neither side of `length` slots
-  has room; one shape. Attention does not cross from one example to another."""
+  has room; one shape. Attention does not cross from one example to another.
+
+  Attributes:
+    tokens: slots of a batch on each side, padding included.
+    length: slots of a row on each side; longer examples are left out.
+    row_multiple: as in `Grouped`.
+  """
 
   length: int = 64
+  row_multiple: int = 8
 
   def __post_init__(self):
-    if self.tokens < self.length:
-      raise ValueError(
-        f"Packed.tokens: {self.tokens} slots do not hold one row of {self.length}"
-      )
+    _check_rows(self, self.length)
 
   @property
   def shapes(self) -> tuple[Shape, ...]:
-    return (Shape(self.tokens // self.length, self.length, self.length),)
+    return (Shape(_rows(self, self.length), self.length, self.length),)
+
+  def divisible(self, parts: int) -> "Packed":
+    return _divisible(self, parts, self.length)
 
   def plan(
     self, lengths_n2: np.ndarray, seed: int, min_lengths: tuple[int, ...] = (2,)
   ) -> Plan:
-    usable, _ = _usable(lengths_n2, min_lengths, self.length)
-    (shape,) = self.shapes
-    _enough(len(usable), shape.rows, lengths_n2, self)
-    order = np.random.default_rng([seed]).permutation(usable)
+    usable_n, left_out = usable(lengths_n2, min_lengths, self.length, "batching.length")
+    order = np.random.default_rng([seed]).permutation(usable_n)
     packed = pack(lengths_n2[order], self.length)
     rows = np.where(packed >= 0, order[packed], -1)
-    return Plan([rows], [shape], seed, len(lengths_n2) - len(usable))
+    return Plan([rows], list(self.shapes), seed, left_out)
 
 
 @dataclasses.dataclass(frozen=True)
 class Rows(Batching):
   """Examples that all have one shape, such as images: each is a row of one slot, so
-  `tokens` is the number of examples in a batch. No length is too long."""
+  `tokens` is the number of examples in a batch. No length is too long.
+
+  Attributes:
+    tokens: examples of a batch.
+  """
 
   tokens: int = 128
 
@@ -173,11 +201,14 @@ class Rows(Batching):
   def shapes(self) -> tuple[Shape, ...]:
     return (Shape(self.tokens, 1, 1),)
 
+  def divisible(self, parts: int) -> "Rows":
+    return dataclasses.replace(self, tokens=-(-self.tokens // parts) * parts)
+
   def plan(
     self, lengths_n2: np.ndarray, seed: int, min_lengths: tuple[int, ...] = (2,)
   ) -> Plan:
-    _enough(len(lengths_n2), self.tokens, lengths_n2, self)
-    return Plan([np.arange(len(lengths_n2))[:, None]], list(self.shapes), seed, 0)
+    usable_n, left_out = usable(np.ones_like(lengths_n2), (1,), 1, "")
+    return Plan([usable_n[:, None]], list(self.shapes), seed, left_out)
 
 
 def pack(lengths_n2: np.ndarray, length: int, open_rows: int = 64) -> np.ndarray:
@@ -206,18 +237,24 @@ def pack(lengths_n2: np.ndarray, length: int, open_rows: int = 64) -> np.ndarray
   return rows
 
 
-def _usable(
-  lengths_n2: np.ndarray, min_lengths: tuple[int, ...], max_length: int
-) -> tuple[np.ndarray, np.ndarray]:
-  longest = lengths_n2.max(axis=1, initial=0)
-  long_enough = (lengths_n2 >= np.array([min_lengths])).all(axis=1)
-  return np.flatnonzero(long_enough & (longest <= max_length)), longest
+def _rows(recipe: Grouped | Packed, length: int) -> int:
+  """Rows of `length` slots in a batch."""
+  rows = recipe.tokens // length
+  return rows // recipe.row_multiple * recipe.row_multiple or rows
 
 
-def _enough(usable: int, rows: int, lengths_n2, recipe: Batching) -> None:
-  if usable < rows:
+def _divisible(recipe: R, parts: int, longest: int) -> R:
+  multiple = math.lcm(recipe.row_multiple, parts)
+  tokens = max(recipe.tokens, multiple * longest)
+  return dataclasses.replace(recipe, tokens=tokens, row_multiple=multiple)
+
+
+def _check_rows(recipe: Grouped | Packed, longest: int) -> None:
+  if recipe.row_multiple < 1:
     raise ValueError(
-      f"--config.batching: the corpus has {usable:,} usable examples (of "
-      f"{len(lengths_n2):,}), less than one batch of {rows:,} rows; lower "
-      f"--config.batching.tokens from {recipe.tokens:,}"
+      f"batching.row_multiple: expected 1 or more, got {recipe.row_multiple}"
+    )
+  if recipe.tokens < longest:
+    raise ValueError(
+      f"batching.tokens: {recipe.tokens} slots do not hold one row of {longest}"
     )

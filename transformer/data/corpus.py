@@ -5,6 +5,7 @@ import itertools
 import json
 import os
 import shutil
+import sys
 import tempfile
 from pathlib import Path
 
@@ -14,6 +15,7 @@ import tqdm
 from transformer.batch import BOS, Pairs, TextWithContext, Tokens
 from transformer.data.assemble import members, pack_tokens
 from transformer.data.batching import Shape
+from transformer.data.cache import READ_ONLY, places
 from transformer.data.sources.base import Source, TextSource
 from transformer.data.tokenizer import Tokenizer
 
@@ -69,22 +71,21 @@ class Corpus:
     """A split of `data`, from `cache` if the very same text was tokenised before.
 
     The cache's name is a digest of the text and of the tokenizer; it appears whole or
-    not at all, and may be deleted at any time.
+    not at all, and may be deleted at any time. It is in `cache`, or in another of
+    `cache.places` where that is read-only.
     """
-    text = json.dumps([data.fingerprint(split), split, tokenizer.sha256, 1])
-    directory = Path(cache) / hashlib.sha256(text.encode()).hexdigest()[:32]
-    if not directory.is_dir():
-      directory.parent.mkdir(parents=True, exist_ok=True)
-      scratch = Path(tempfile.mkdtemp(dir=directory.parent, prefix="unfinished-"))
+    text = json.dumps([data.fingerprint(split), split, tokenizer.fingerprint, 2])
+    name = hashlib.sha256(text.encode()).hexdigest()[:32]
+    for place in places(Path(cache)):
       try:
-        _write(data.open(split), split, tokenizer, scratch, progress)
-        os.rename(scratch, directory)
-      except OSError:
-        if not directory.is_dir():  # another process has written it meanwhile
+        if not (place / name).is_dir():
+          _build(data, split, tokenizer, place / name, progress)
+      except OSError as error:
+        if error.errno not in READ_ONLY:
           raise
-      finally:
-        shutil.rmtree(scratch, ignore_errors=True)
-    return cls(directory, 1 if isinstance(data, TextSource) else 2)
+      else:
+        return cls(place / name, 1 if isinstance(data, TextSource) else 2)
+    raise PermissionError(f"{cache}: cannot be written, nor can any other cache")
 
 
 class Texts:
@@ -180,19 +181,42 @@ class WithBos(Texts):
     return np.concatenate([np.array([BOS], ids.dtype), ids])[: self._max_length]
 
 
+def _encode(examples: list, tokenizer: Tokenizer) -> list[np.ndarray]:
+  """The ids of every text, or of every source and its target in turn."""
+  if not examples or isinstance(examples[0], str):
+    return tokenizer.encode(examples)
+  sources, targets = zip(*examples, strict=True)
+  sides = zip(tokenizer.encode_sources(sources), tokenizer.encode(targets), strict=True)
+  return [ids for pair in sides for ids in pair]
+
+
+def _build(
+  data: Source, split: str, tokenizer: Tokenizer, directory: Path, progress: bool
+) -> None:
+  directory.parent.mkdir(parents=True, exist_ok=True)
+  scratch = Path(tempfile.mkdtemp(dir=directory.parent, prefix="unfinished-"))
+  try:
+    _write(data.open(split), split, tokenizer, scratch, progress)
+    os.rename(scratch, directory)
+  except OSError:
+    if not directory.is_dir():  # another process has written it meanwhile
+      raise
+  finally:
+    shutil.rmtree(scratch, ignore_errors=True)
+
+
 def _write(pairs, split: str, tokenizer: Tokenizer, directory: Path, progress: bool):
   dtype = np.uint16 if tokenizer.size <= 1 << 16 else np.uint32
   sizes: list[np.ndarray] = [np.zeros(1, np.int64)]
   raw = directory / "tokens.raw"
   bar = tqdm.tqdm(
     total=len(pairs), desc=f"tokenise {split}", unit=" examples", leave=False,
-    disable=not progress,
+    disable=not (progress and sys.stderr.isatty()),
   )  # fmt: skip
   with bar, raw.open("wb") as out:
     for start in range(0, len(pairs), CHUNK):
       span = range(start, min(start + CHUNK, len(pairs)))
-      sides = ((pairs[i],) if isinstance(pairs[i], str) else pairs[i] for i in span)
-      ids = tokenizer.encode([text for texts in sides for text in texts])
+      ids = _encode([pairs[i] for i in span], tokenizer)
       sizes.append(np.fromiter(map(len, ids), np.int64, len(ids)))
       out.write(np.concatenate(ids).astype(dtype).tobytes())
       bar.update(len(span))

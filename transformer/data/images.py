@@ -49,7 +49,12 @@ class Augmentation:
 @dataclasses.dataclass(frozen=True)
 class RandomCrop(Augmentation):
   """A crop of the image padded with `pixels` of black on every side, and, if `flip`, a
-  random horizontal flip (He et al. 2016, §4.2)."""
+  random horizontal flip (He et al. 2016, §4.2).
+
+  Attributes:
+    pixels: of black on every side.
+    flip: whether half of the crops are mirrored.
+  """
 
   pixels: int = 4
   flip: bool = True
@@ -67,7 +72,12 @@ class RandomCrop(Augmentation):
 @dataclasses.dataclass(frozen=True)
 class RandomResizedCrop(Augmentation):
   """A random rectangle of `min_area` to all of the image's area, of ratio 3:4 to 4:3,
-  resized, and, if `flip`, a random horizontal flip (Szegedy et al. 2015, §6)."""
+  resized, and, if `flip`, a random horizontal flip (Szegedy et al. 2015, §6).
+
+  Attributes:
+    min_area: the smallest share of the area, above 0 and at most 1.
+    flip: whether half of the crops are mirrored.
+  """
 
   min_area: float = 0.08
   flip: bool = True

@@ -1,5 +1,6 @@
-"""SentencePiece: text to ids and back (Kudo and Richardson 2018)."""
+"""Tokenizers: text to ids and back; SentencePiece (Kudo and Richardson 2018)."""
 
+import abc
 import dataclasses
 import hashlib
 import io
@@ -11,10 +12,133 @@ import numpy as np
 import sentencepiece
 
 from transformer.batch import BOS, EOS, PAD, UNK
+from transformer.data.text import is_blank, readable
+
+
+class Tokenizer(abc.ABC):
+  """Text to ids and back, opened.
+
+  Attributes:
+    model: the contents of its file in a run.
+    sha256: the digest of `model`.
+  """
+
+  model: bytes
+  sha256: str
+
+  @property
+  @abc.abstractmethod
+  def size(self) -> int:
+    """The number of ids."""
+
+  @abc.abstractmethod
+  def encode(self, texts: Sequence[str]) -> list[np.ndarray]:
+    """int32 ids of every text, as the target of a translation or as a text of any other
+    use. Each ends in `EOS`; a blank text (`data.text`) is `EOS` alone.
+
+    Raises:
+      ValueError: a text is not Unicode.
+    """
+
+  def encode_sources(self, texts: Sequence[str]) -> list[np.ndarray]:
+    """As `encode`, for the sources of translations."""
+    return self.encode(texts)
+
+  @abc.abstractmethod
+  def decode(self, sequences: Iterable[Any]) -> list[str]:
+    """The text of every sequence of ids, up to its first `EOS`."""
+
+  @abc.abstractmethod
+  def pieces(self, ids: Sequence[int]) -> list[str]:
+    """The piece that every id stands for."""
+
+  @abc.abstractmethod
+  def id(self, piece: str) -> int:
+    """The id of a piece of the vocabulary.
+
+    Raises:
+      ValueError: there is no such piece.
+    """
+
+  @property
+  def prefix(self) -> tuple[int, ...]:
+    """The ids that every target begins with, such as its language; they are part of
+    what `encode` returns.
+
+    Raises:
+      ValueError: the target language is not known yet.
+    """
+    return ()
+
+  @property
+  def languages(self) -> tuple[str, ...]:
+    """The codes of the languages to choose from; none where there is nothing to
+    choose."""
+    return ()
+
+  @property
+  def fingerprint(self) -> str:
+    """A digest of all that decides which ids a text has."""
+    return self.sha256
 
 
 @dataclasses.dataclass(frozen=True)
-class SentencePiece:
+class TokenizerRecipe(abc.ABC):
+  """How text becomes tokens.
+
+  Attributes:
+    vocabulary: number of ids, those of the special tokens included.
+  """
+
+  vocabulary: int = 8000
+
+  @abc.abstractmethod
+  def train(self, texts: Iterable[str]) -> bytes:
+    """A model trained on texts, as bytes for `open`.
+
+    Raises:
+      ValueError: it cannot be trained on them.
+    """
+
+  @abc.abstractmethod
+  def open(self, model: bytes) -> Tokenizer:
+    """Opens the contents of a tokenizer's file.
+
+    Raises:
+      ValueError: these bytes are no such model.
+    """
+
+  def inherit(self, parent: "TokenizerRecipe") -> "TokenizerRecipe":
+    """The recipe of a run that takes its vocabulary from a run of `parent`; this
+    recipe's own choice of languages, where both have one."""
+    return parent
+
+  def with_languages(
+    self, tokenizer: Tokenizer, source: str | None, target: str | None
+  ) -> "TokenizerRecipe":
+    """The recipe with other languages; None leaves one as it is.
+
+    Args:
+      tokenizer: opened by this recipe.
+      source, target: codes, in the model's own form or of ISO 639.
+
+    Raises:
+      ValueError: there is no such language, or nothing to choose.
+    """
+    for flag, language in (
+      ("--source-language", source),
+      ("--target-language", target),
+    ):
+      if language is not None:
+        raise ValueError(
+          f"{flag} {language}: this run's tokenizer has no languages to choose from; "
+          "leave the flag out"
+        )
+    return self
+
+
+@dataclasses.dataclass(frozen=True)
+class SentencePiece(TokenizerRecipe):
   """How a vocabulary is made from the training text, both sides of it together.
 
   Text is not normalised, so what is decoded is what was written, up to the number of
@@ -41,7 +165,7 @@ class SentencePiece:
       raise ValueError(f"tokenizer.model: {self.model!r} is neither bpe nor unigram")
 
   def train(self, texts: Iterable[str]) -> bytes:
-    """A model trained on texts, as bytes for `Tokenizer`.
+    """A model trained on texts, as bytes for `open`.
 
     Raises:
       ValueError: the texts cannot give a vocabulary of this size.
@@ -49,7 +173,7 @@ class SentencePiece:
     model = io.BytesIO()
     try:
       sentencepiece.SentencePieceTrainer.train(
-        sentence_iterator=(text for text in texts if text.strip()),
+        sentence_iterator=(text for text in texts if not is_blank(text)),
         model_writer=model,
         vocab_size=self.vocabulary,
         model_type=self.model,
@@ -72,6 +196,12 @@ class SentencePiece:
       raise ValueError(_explain(str(error), self.vocabulary)) from None
     return model.getvalue()
 
+  def open(self, model: bytes) -> "SentencePieceTokenizer":
+    return SentencePieceTokenizer(model)
+
+  def inherit(self, parent: TokenizerRecipe) -> TokenizerRecipe:
+    return self if isinstance(parent, SentencePiece) else parent
+
 
 def _explain(error: str, vocabulary: int) -> str:
   if "sentences_.empty()" in error:
@@ -85,7 +215,7 @@ def _explain(error: str, vocabulary: int) -> str:
   return f"{start}: SentencePiece cannot train on this corpus ({error.strip()[-200:]})"
 
 
-class Tokenizer:
+class SentencePieceTokenizer(Tokenizer):
   """A trained vocabulary."""
 
   def __init__(self, model: bytes):
@@ -107,17 +237,14 @@ class Tokenizer:
 
   @property
   def size(self) -> int:
-    """The number of pieces."""
     return self._processor.GetPieceSize()
 
   def encode(self, texts: Sequence[str]) -> list[np.ndarray]:
-    """int32 ids of every text, each ending in `EOS`; control pieces written out in a
-    text are plain characters."""
-    encoded = self._processor.Encode(list(texts), add_eos=True)
+    # Control pieces written out in a text are plain characters.
+    encoded = self._processor.Encode(readable(texts), add_eos=True)
     return [np.asarray(ids, np.int32) for ids in encoded]
 
   def decode(self, sequences: Iterable[Any]) -> list[str]:
-    """The text of every sequence of ids, up to its first `EOS`."""
     kept = []
     for sequence in sequences:
       ids = np.asarray(sequence)
@@ -127,15 +254,9 @@ class Tokenizer:
     return self._processor.Decode(kept)
 
   def pieces(self, ids: Sequence[int]) -> list[str]:
-    """The piece that every id stands for."""
     return [self._processor.IdToPiece(int(i)) for i in ids]
 
   def id(self, piece: str) -> int:
-    """The id of a piece of the vocabulary.
-
-    Raises:
-      ValueError: there is no such piece.
-    """
     found = self._processor.PieceToId(piece)
     if self._processor.IdToPiece(found) != piece:
       near = " ".join(self._processor.EncodeAsPieces(piece))

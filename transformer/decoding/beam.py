@@ -22,7 +22,7 @@ from transformer.decoding.state import (
 )
 
 
-class _Live(NamedTuple):
+class Live(NamedTuple):
   """Hypotheses not finished; log-probability -inf where one does not exist."""
 
   token_bwt: jax.Array  # ids so far, then PAD
@@ -30,14 +30,37 @@ class _Live(NamedTuple):
   logprob_bw: jax.Array  # sums of those
 
 
-class _Loop(NamedTuple):
+class BeamState(NamedTuple):
+  """The search after `t` steps."""
+
   t: jax.Array  # tokens that every live hypothesis has
-  live: _Live
+  live: Live
   finished: Output  # the best finished hypotheses so far, best first
   greedy_b: jax.Array  # live hypothesis 0 is that of greedy search
   done_b: jax.Array  # no later step can change the sentence's `n_best`
   cache: Any
   coverage_bws: Any
+
+
+class Expansion(NamedTuple):
+  """What a step made of the live hypotheses; `n` are its candidates, best first."""
+
+  logits_bwv: jax.Array  # of the next token of every live hypothesis
+  parent_bn: jax.Array  # live hypothesis that a candidate continues
+  id_bn: jax.Array
+  token_logprob_bn: jax.Array
+  logprob_bn: jax.Array  # -inf where a candidate does not exist
+  score_bn: jax.Array  # of those that end, else -inf
+  stay_bw: jax.Array  # the candidates that stay live
+
+
+class BeamLoop(NamedTuple):
+  """Beam search as a loop: `advance(s) -> (s, Expansion)` from `start`, while
+  `condition(s)`."""
+
+  condition: Callable
+  advance: Callable
+  start: BeamState
 
 
 def beam_search(
@@ -48,6 +71,8 @@ def beam_search(
   beam: int,
   penalty: LengthPenalty = GNMT(),
   n_best: int = 1,
+  start_id: int = BOS,
+  given: int = 0,
 ) -> Output:
   """The best outputs of every sentence under a length penalty (§6.1).
 
@@ -68,7 +93,7 @@ def beam_search(
 
   Args:
     step: `step(token_bw, state) -> (logits_bwv, state)` feeds every hypothesis one
-      token, `BOS` first.
+      token, `start_id` first.
     state: with one hypothesis a sentence, before the first step.
     constraint: limits per sentence.
     capacity: the most tokens any sentence may take, `EOS` counted (static); a larger
@@ -78,29 +103,53 @@ def beam_search(
       `coverage_bws`.
     n_best: how many of the w returned hypotheses early stopping must not change; the
       others are the best that had been found by then.
+    start_id: the token before the first of an output.
+    given: how many tokens of the forced prefix are given, so that their probability
+      does not count; every sentence has as many.
 
   Returns:
     w hypotheses a sentence, best first. Ties between candidates are broken by the rank
     of their hypothesis, then by the lower id; between finished hypotheses by the step
     at which they ended.
   """
+  loop = beam_loop(
+    step, state, constraint, capacity, beam, penalty, n_best, start_id, given
+  )
+  end = grow_while(loop.condition, lambda s: loop.advance(s)[0], loop.start, capacity)
+  return end.finished
+
+
+def beam_loop(
+  step: Callable,
+  state: DecodeState,
+  constraint: Constraint,
+  capacity: int,
+  beam: int,
+  penalty: LengthPenalty = GNMT(),
+  n_best: int = 1,
+  start_id: int = BOS,
+  given: int = 0,
+) -> BeamLoop:
+  """The loop of `beam_search`, whose arguments it takes; also for looking at a search
+  step by step (`inspection.search_tree`)."""
   if not 1 <= n_best <= beam:
     raise ValueError(f"n_best: expected 1 to the beam's {beam}, got {n_best}")
   constraint = constraint.within(capacity)
   b, w = constraint.max_length_b.shape[0], beam
 
-  def condition(s: _Loop):
+  def condition(s: BeamState):
     return (s.t < capacity) & ~jnp.all(s.done_b)
 
-  def advance(s: _Loop) -> _Loop:
-    last_bw = last_token(s.live.token_bwt, s.t, BOS)
+  def advance(s: BeamState) -> tuple[BeamState, Expansion]:
+    last_bw = last_token(s.live.token_bwt, s.t, start_id)
     now = DecodeState(s.cache, state.encoded, state.index + s.t, s.coverage_bws)
     logits_bwv, (cache, _, _, coverage_bws) = step(last_bw, now)
     # First among the candidates, the greedy hypothesis is also first among those that
     # stay live, until it ends.
+    allowed_bwv = constraint.restrict(logits_bwv, s.t)
     parent_bn, id_bn, token_logprob_bn, sum_bn = candidates(
-      constraint.restrict(logits_bwv, s.t),
-      log_normalizer(logits_bwv),
+      allowed_bwv,
+      _normalizer(allowed_bwv, logits_bwv, s.t, given),
       s.live.logprob_bw,
       s.greedy_b,
       2 * w,
@@ -109,7 +158,7 @@ def beam_search(
     token_bnt, token_logprob_bnt = reorder(
       (s.live.token_bwt, s.live.token_logprob_bwt), parent_bn
     )
-    grown = _Live(
+    grown = Live(
       write_token(token_bnt, id_bn, s.t),
       write_token(token_logprob_bnt, token_logprob_bn, s.t),
       sum_bn,
@@ -133,23 +182,39 @@ def beam_search(
     settled_b = finished.score_bw[:, n_best - 1] >= jnp.max(reach_bw, axis=1)
     greedy_b = s.greedy_b & ~ends_bn[:, 0]
     done_b = s.done_b | settled_b
-    return _Loop(s.t + 1, live, finished, greedy_b, done_b, cache, coverage_bws)
+    return (
+      BeamState(s.t + 1, live, finished, greedy_b, done_b, cache, coverage_bws),
+      Expansion(
+        logits_bwv, parent_bn, id_bn, token_logprob_bn, sum_bn, ended.score_bw, stay_bw
+      ),
+    )
 
   finished = nothing(b, w, capacity)
   one_bw = finished.logprob_bw.at[:, 0].set(0.0)
-  start = _Loop(
+  start = BeamState(
     t=jnp.zeros((), jnp.int32),
-    live=_Live(finished.token_bwt, finished.token_logprob_bwt, one_bw),
+    live=Live(finished.token_bwt, finished.token_logprob_bwt, one_bw),
     finished=finished,
     greedy_b=jnp.ones((b,), bool),
     done_b=constraint.max_length_b <= 0,
     cache=repeat(state.cache, w),
     coverage_bws=repeat(state.coverage_bws, w),
   )
-  return grow_while(condition, advance, start, capacity).finished
+  return BeamLoop(condition, advance, start)
 
 
-def _finish(grown: _Live, ends_bn, n, coverage_bns, penalty: LengthPenalty) -> Output:
+def _normalizer(allowed_bwv, logits_bwv, t, given: int):
+  """That of the log-probabilities: of all tokens, or at the first `given` positions of
+  the one that is allowed, whose log-probability is then 0."""
+  if not given:
+    return log_normalizer(logits_bwv)
+  logits_bwv = logits_bwv.astype(jnp.float32)
+  return jax.lax.cond(
+    t < given, lambda: log_normalizer(allowed_bwv), lambda: log_normalizer(logits_bwv)
+  )
+
+
+def _finish(grown: Live, ends_bn, n, coverage_bns, penalty: LengthPenalty) -> Output:
   """Candidates of `n` tokens as outputs; those that do not end score -inf."""
   score_bn = penalty.normalise(grown.logprob_bw, n, coverage_bns)
   score_bn = jnp.where(ends_bn, score_bn, -jnp.inf)

@@ -2,6 +2,7 @@
 the score of an output that leaves words of its source untranslated."""
 
 import dataclasses
+import math
 from typing import ClassVar
 
 import jax.numpy as jnp
@@ -18,6 +19,15 @@ class LengthPenalty:
 
   needs_attention: ClassVar[bool] = False
   """Whether the score depends on the attention to the source."""
+
+  exact: ClassVar[bool] = True
+  """Whether `bound` holds, so that stopping early never changes the best outputs."""
+
+  def __post_init__(self):
+    for field in dataclasses.fields(self):
+      value = getattr(self, field.name)
+      if isinstance(value, float) and not math.isfinite(value):
+        raise ValueError(f"{field.name}: expected a finite number, got {value}")
 
   def divisor(self, n):
     """The divisor of the log-probability of `n` tokens, float32."""
@@ -45,7 +55,8 @@ class LengthPenalty:
 class GNMT(LengthPenalty):
   """((5 + n) / 6)^alpha (Wu et al. 2016, eq. 14); the paper takes alpha 0.6 (§6.1).
 
-  A larger alpha favours longer outputs; 0 is no penalty.
+  Attributes:
+    alpha: the exponent; a larger one favours longer outputs, 0 is no penalty.
   """
 
   alpha: float = 0.6
@@ -63,12 +74,50 @@ class Average(LengthPenalty):
 
 
 @dataclasses.dataclass(frozen=True)
+class LengthPower(LengthPenalty):
+  """n^alpha: `length_penalty` of `generate` in Hugging Face's transformers, where `n`
+  counts `EOS` as here.
+
+  An alpha of 1 is the mean log-probability of a token, 0 no penalty; a negative one
+  favours shorter outputs.
+
+  Attributes:
+    alpha: the exponent.
+  """
+
+  alpha: float = 1.0
+
+  def divisor(self, n):
+    return jnp.asarray(n, jnp.float32) ** self.alpha
+
+
+@dataclasses.dataclass(frozen=True)
+class HeuristicLengthPower(LengthPower):
+  """n^alpha, where a hypothesis is assumed to end at its present length and so to score
+  at most what it scores now: beam search in Hugging Face's transformers with its
+  default `early_stopping=False`.
+
+  With a positive alpha a longer output may score more, and is missed; but a search
+  ends soon after its first outputs, and not at the largest length.
+  """
+
+  exact: ClassVar[bool] = False
+
+  def bound(self, logprob, n, max_n):
+    return logprob / self.divisor(n)
+
+
+@dataclasses.dataclass(frozen=True)
 class Coverage(LengthPenalty):
   """The score under `length`, plus beta times the sum over source tokens (EOS counted)
   of log min(1, a), a the attention that the token got from the whole output (Wu et al.
   2016, eq. 14, who take beta 0.2 and alpha 0.2).
 
   The sum is at most 0, so the bound of `length` holds here too.
+
+  Attributes:
+    beta: weight of the coverage term.
+    length: the length penalty beside it.
   """
 
   beta: float = 0.2
@@ -77,6 +126,7 @@ class Coverage(LengthPenalty):
   needs_attention: ClassVar[bool] = True
 
   def __post_init__(self):
+    super().__post_init__()
     if self.beta < 0:
       raise ValueError(f"beta: expected 0 or more, got {self.beta}")
     if self.length.needs_attention:

@@ -34,6 +34,9 @@ class _Random(Sampler):
 
   Each row has its own key. Subclasses have the field `temperature` after their own, so
   that `TopP(0.9)` means p = 0.9.
+
+  Attributes:
+    temperature: divides the logits; below 1 it favours the probable tokens.
   """
 
   temperature: float
@@ -64,7 +67,11 @@ class Temperature(_Random):
 
 @dataclasses.dataclass(frozen=True)
 class TopK(_Random):
-  """The `k` most probable tokens (Fan et al. 2018), and those tied with the last."""
+  """The `k` most probable tokens (Fan et al. 2018), and those tied with the last.
+
+  Attributes:
+    k: how many tokens are kept.
+  """
 
   k: int = 50
   temperature: float = 1.0
@@ -82,7 +89,11 @@ class TopK(_Random):
 @dataclasses.dataclass(frozen=True)
 class TopP(_Random):
   """The smallest set of most probable tokens whose probabilities add up to `p` or more
-  (nucleus sampling, Holtzman et al. 2020), and those tied with the last."""
+  (nucleus sampling, Holtzman et al. 2020), and those tied with the last.
+
+  Attributes:
+    p: the probability that the kept tokens add up to.
+  """
 
   p: float = 0.9
   temperature: float = 1.0
@@ -113,7 +124,11 @@ class TopP(_Random):
 
 @dataclasses.dataclass(frozen=True)
 class MinP(_Random):
-  """Tokens at least `p` times as probable as the most probable (Nguyen et al. 2024)."""
+  """Tokens at least `p` times as probable as the most probable (Nguyen et al. 2024).
+
+  Attributes:
+    p: the smallest probability that is kept, as a share of the largest.
+  """
 
   p: float = 0.1
   temperature: float = 1.0
@@ -146,12 +161,13 @@ def generate(
   key=None,
   seed_b=None,
   samples: int = 1,
+  start_id: int = BOS,
 ) -> Output:
   """Generates outputs one token at a time until all sentences are done.
 
   Args:
     step: `step(token_bw, state) -> (logits_bwv, state)` feeds every output one token,
-      `BOS` first.
+      `start_id` first.
     state: with one hypothesis a sentence, before the first step.
     sampler: chooses each token.
     constraint: limits per sentence.
@@ -162,6 +178,7 @@ def generate(
       of the sentence, the number of the sample and the position of the token, never on
       the rest of the batch.
     samples: outputs per sentence, `w`.
+    start_id: the token before the first of an output.
 
   Returns:
     `samples` outputs a sentence, in the order drawn. Scores are log-probabilities under
@@ -179,7 +196,7 @@ def generate(
     return (s.t < capacity) & ~jnp.all(s.done_bw)
 
   def advance(s: _Loop) -> _Loop:
-    last_bw = last_token(s.token_bwt, s.t, BOS)
+    last_bw = last_token(s.token_bwt, s.t, start_id)
     now = DecodeState(s.cache, state.encoded, state.index + s.t)
     logits_bwv, (cache, *_) = step(last_bw, now)
     choice_bwv = constraint.restrict(logits_bwv, s.t)

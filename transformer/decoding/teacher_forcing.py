@@ -11,9 +11,12 @@ from transformer.decoding.constraint import normalise
 from transformer.decoding.state import DecodeState
 
 
-def score(step: Callable, state: DecodeState, target_bt) -> tuple[jax.Array, Any]:
-  """Log-probabilities `[b, t]` in nats of the tokens `target_bt`, 0 at `PAD`, and
-  `coverage_bws` of one hypothesis, None if the state has none.
+def score(
+  step: Callable, state: DecodeState, target_bt, start_id: int = BOS
+) -> tuple[jax.Array, Any]:
+  """Log-probabilities `[b, t]` in nats of the tokens `target_bt`, which follow
+  `start_id`, 0 at `PAD`; and `coverage_bws` of one hypothesis, None if the state has
+  none.
 
   They are computed by the same steps as in a search, without limits, so those of the
   output of a search are its `token_logprob_bwt`. Targets end in `EOS`, then `PAD`; the
@@ -33,7 +36,7 @@ def score(step: Callable, state: DecodeState, target_bt) -> tuple[jax.Array, Any
     return (token_b, cache, index, coverage_bws), token_logprob_b
 
   target_bt = jnp.asarray(target_bt, jnp.int32)
-  first_b = jnp.full(target_bt.shape[:1], BOS, jnp.int32)
+  first_b = jnp.full(target_bt.shape[:1], start_id, jnp.int32)
   index = jnp.asarray(state.index, jnp.int32)
   start = first_b, state.cache, index, state.coverage_bws
   (*_, coverage_bws), token_logprob_tb = jax.lax.scan(advance, start, target_bt.T)

@@ -15,6 +15,7 @@ from transformer.batch import PAD, Tokens
 from transformer.data.assemble import pack_tokens, pack_values
 from transformer.data.batching import LENGTHS, Grouped, Shape
 from transformer.data.pipeline import Examples
+from transformer.inference.devices import Devices
 
 S = TypeVar("S", bound=Hashable)
 
@@ -117,14 +118,16 @@ def _one_a_row(sequences: Sequence[np.ndarray], rows: int):
   return [[ids] for ids in sequences] + [[]] * (rows - len(sequences))
 
 
-def evaluation_batches(examples: Examples, batching: Grouped) -> Iterator[Any]:
-  """Every example once, one a row; those longer than the batching's longest shape are
-  padded to a multiple of 64."""
+def evaluation_batches(
+  examples: Examples, batching: Grouped, devices: Devices = Devices()
+) -> Iterator[Any]:
+  """Every example once, one a row, the rows split over devices; examples longer than
+  the batching's longest shape are padded to a multiple of 64."""
   lengths = PaddedLengths(batching.lengths, 64)
   padded = [lengths.round_up(n) for n in examples.lengths_n2.max(axis=1, initial=0)]
   for length, rows, indices in group(
-    padded, lambda length: (max(1, batching.tokens // length),)
+    padded, lambda length: (max(1, batching.tokens // length) * devices.count,)
   ):
     example_bm = np.full((rows, 1), -1, np.int64)
     example_bm[: len(indices), 0] = indices
-    yield examples.batch(Shape(rows, length, length), example_bm)
+    yield devices.put(examples.batch(Shape(rows, length, length), example_bm))

@@ -61,7 +61,7 @@ class TextEmbedder:
       vectors_bd = embed_batch(
         self.module, self.pooling, self.normalise, self.params, batch
       )
-      vectors_nd[indices] = np.asarray(vectors_bd)[: len(indices)][::-1]
+      vectors_nd[indices] = np.asarray(vectors_bd)[: len(indices)]
       if progress is not None:
         progress(len(indices))
     return vectors_nd
@@ -92,6 +92,12 @@ def check_encoder(module) -> None:
 @functools.partial(jax.jit, static_argnames=("module", "pooling", "normalise"))
 def embed_batch(module, pooling: Pooling, normalise: bool, params, batch: Tokens):
   """The vectors of the one text of every row, `[b, d]` in float32."""
-  x_btd = module.apply({"params": params}, batch, method="encode")
+  x_btd = module.apply({"params": params}, batch, method=token_vectors)
   vectors_bd = pooling(x_btd, batch)[0][:, 0]
   return unit_length(vectors_bd) if normalise else vectors_bd
+
+
+def token_vectors(module, tokens: Tokens, train: bool = False):
+  """The output of a bound module's encoder, `[b, t, d]`."""
+  y = module.encode(tokens, train)
+  return y[0] if isinstance(module.c, Bert) else y

@@ -49,7 +49,8 @@ def export_search(searcher: Searcher) -> bytes:
     constraint = Constraint(
       limit_b,
       jnp.full_like(limit_b, least) if least else None,
-      suppressed=search.suppressed,
+      jnp.broadcast_to(jnp.array([search.prefix], jnp.int32), (b, len(search.prefix))),
+      search.suppressed,
     )
     source = Tokens(id_bs, pos_bs, seg_bs)
     capacity = s + search.extra + 1

@@ -12,8 +12,10 @@ import jax
 import numpy as np
 
 from transformer.batch import BOS, MASK, Tokens
+from transformer.data.text import is_blank
 from transformer.data.tokenizer import Tokenizer
 from transformer.inference.batches import TEXT_LENGTHS, group, pad_tokens
+from transformer.inference.devices import Devices
 
 MASK_TEXT = "[MASK]"
 """How a mask is written in a text."""
@@ -45,10 +47,12 @@ class Filled(NamedTuple):
 class MaskPredictor:
   """A masked language model with its parameters and tokenizer."""
 
-  def __init__(self, module, params, tokenizer: Tokenizer, context: int):
-    """`context` is the longest text in training, in tokens."""
+  def __init__(
+    self, module, params, tokenizer: Tokenizer, context: int, devices=Devices()
+  ):
+    """`context` is the longest text in training, in tokens; `devices` hold `params`."""
     self.module, self.params, self.tokenizer = module, params, tokenizer
-    self.context = context
+    self.context, self.devices = context, devices
 
   def fill(
     self,
@@ -61,9 +65,17 @@ class MaskPredictor:
     Raises:
       ValueError: a text has no mask, or is longer than the context.
     """
+    return self.fill_encoded([self.encode(text) for text in texts], top, progress)
+
+  def fill_encoded(
+    self,
+    sources: Sequence[np.ndarray],
+    top: int = 5,
+    progress: Callable[[int], object] | None = None,
+  ) -> list[Filled]:
+    """`fill` of what `encode` returned."""
     if not 1 <= top <= self.tokenizer.size:
       raise ValueError(f"top: expected 1 to {self.tokenizer.size:,}, got {top}")
-    sources = [self.encode(text) for text in texts]
     results = []
     predictions = self.predict(sources, top, progress)
     for ids, of_masks in zip(sources, predictions, strict=True):
@@ -72,15 +84,21 @@ class MaskPredictor:
     return results
 
   def encode(self, text: str) -> np.ndarray:
-    """The tokens of a text between `BOS` and `EOS`, `MASK` for every `[MASK]`."""
-    if MASK_TEXT not in text:
+    """The tokens of a text between `BOS` and `EOS`, `MASK` for every `[MASK]`; a blank
+    text has none but these two.
+
+    Raises:
+      ValueError: it has no mask, or is longer than the context.
+    """
+    if MASK_TEXT not in text and not is_blank(text):
       raise ValueError(
-        f"{text!r}: nothing to fill in; write {MASK_TEXT} for each missing piece"
+        f"{abbreviate(text)}: nothing to fill in; write {MASK_TEXT} for each missing "
+        "piece"
       )
     ids = np.concatenate([[BOS], encode_masked(self.tokenizer, text)])
     if len(ids) > self.context:
       raise ValueError(
-        f"{text[:40]!r}…: expected at most {self.context:,} tokens, the context in "
+        f"{abbreviate(text)}: expected at most {self.context:,} tokens, the context in "
         f"training, got {len(ids):,}; shorten the text"
       )
     return ids.astype(np.int32)
@@ -95,10 +113,10 @@ class MaskPredictor:
     pieces, best first."""
     predictions: list[list[tuple[Prediction, ...]]] = [[] for _ in sources]
     padded = [TEXT_LENGTHS.round_up(len(ids)) for ids in sources]
-    for length, rows, indices in group(padded, lambda _: (ROWS,)):
-      batch = pad_tokens([sources[i] for i in indices], rows, length)
-      prob_btn, id_btn = best(self.module, self.params, batch, top)
-      prob_btn, id_btn = np.asarray(prob_btn), np.asarray(id_btn)
+    row_counts = (ROWS * self.devices.count,)
+    for length, rows, indices in group(padded, lambda _: row_counts):
+      batch = self.devices.put(pad_tokens([sources[i] for i in indices], rows, length))
+      prob_btn, id_btn = self.devices.fetch(best(self.module, self.params, batch, top))
       for row, i in enumerate(indices):
         for t in np.flatnonzero(sources[i] == MASK):
           pieces = self.tokenizer.pieces(id_btn[row, t])
@@ -109,6 +127,11 @@ class MaskPredictor:
         if progress is not None:
           progress(1)
     return predictions
+
+
+def abbreviate(text: str) -> str:
+  """A text for one line of an error message."""
+  return repr(text) if len(text) <= 40 else f"{text[:40]!r}…"
 
 
 @functools.partial(jax.jit, static_argnames=("module", "top"))

@@ -13,12 +13,13 @@ import jax.numpy as jnp
 import numpy as np
 from flax import linen as nn
 
-from transformer.batch import BOS, EOS
+from transformer.batch import EOS
 from transformer.data.tokenizer import Tokenizer
 from transformer.decoding.constraint import Constraint
 from transformer.decoding.sample import Sampler, TopP, generate
 from transformer.decoding.state import DecodeState
 from transformer.inference.batches import PaddedLengths, group, pad_ids
+from transformer.inference.devices import Devices
 
 ROWS = (1, 8, 32)
 """Declared numbers of prompts in a batch."""
@@ -27,40 +28,61 @@ LENGTHS = PaddedLengths((), 64)
 """Declared lengths of a prompt with its continuation: multiples of 64."""
 
 
+DEFAULT_MAX_LENGTH = 64
+"""The most new tokens where none are set and the context has room for them."""
+
+
 @dataclasses.dataclass(frozen=True)
 class Generation:
   """How prompts are continued.
 
   Attributes:
     sampler: chooses each token; `Sampler()` takes the most probable.
-    max_length: the most new tokens.
+    max_length: the most new tokens; None for 64, or as many as the context has room
+      for after the prompt.
     samples: continuations of every prompt.
     seed: of sampling; the samples of a prompt do not depend on the other prompts.
   """
 
   sampler: Sampler = TopP(0.9)
-  max_length: int = 64
+  max_length: int | None = None
   samples: int = 1
   seed: int = 0
 
   def __post_init__(self):
     for name in ("max_length", "samples"):
-      if getattr(self, name) < 1:
-        raise ValueError(f"{name}: expected 1 or more, got {getattr(self, name)}")
+      value = getattr(self, name)
+      if value is not None and value < 1:
+        raise ValueError(f"{name}: expected 1 or more, got {value}")
     if not 0 <= self.seed < 2**32:
       raise ValueError(f"seed: expected 0 to 2**32 - 1, got {self.seed}")
 
 
-@functools.partial(jax.jit, static_argnames=("module", "recipe", "capacity"))
-def sample_batch(module, recipe: Generation, params, prompt_bt, limit_b, capacity: int):
-  """Continuations of one batch of prompts, as `generate` returns them."""
-  state = module.start(params, prompt_bt.shape[0], capacity)
-  step = functools.partial(module.step, params)
-  constraint = Constraint(limit_b, prefix_bt=prompt_bt)
-  key = jax.random.key(recipe.seed)
-  return generate(
-    step, state, recipe.sampler, constraint, capacity, key, samples=recipe.samples
-  )
+@functools.partial(jax.jit, static_argnames=("module", "recipe", "capacity", "devices"))
+def sample_batch(
+  module,
+  recipe: Generation,
+  params,
+  prompt_bt,
+  limit_b,
+  capacity: int,
+  devices: Devices = Devices(),
+):
+  """Continuations of one batch of prompts, as `generate` returns them; each of
+  `devices` samples those of its own rows."""
+
+  def sample_rows(params, rows):
+    prompt_bt, limit_b = rows
+    state = module.start(params, prompt_bt.shape[0], capacity)
+    step = functools.partial(module.step, params)
+    constraint = Constraint(limit_b, prefix_bt=prompt_bt)
+    key = jax.random.key(recipe.seed)
+    return generate(
+      step, state, recipe.sampler, constraint, capacity, key, samples=recipe.samples,
+      start_id=module.c.start_id,
+    )  # fmt: skip
+
+  return devices.split_rows(sample_rows)(params, (prompt_bt, limit_b))
 
 
 @functools.partial(jax.jit, static_argnames=("module", "recipe"))
@@ -86,10 +108,12 @@ class TextGenerator:
     tokenizer: Tokenizer,
     recipe: Generation,
     context: int,
+    devices: Devices = Devices(),
   ):
-    """`context` is the longest text in training, in tokens."""
+    """`context` is the longest text of which the model saw all in training, in tokens;
+    `devices` hold `params`."""
     self.module, self.tokenizer, self.recipe = module, tokenizer, recipe
-    self.context = context
+    self.context, self.devices = context, devices
     self.params = jax.jit(module.unstack)(params)
 
   def texts(self, prompts: Sequence[str]) -> list[list[str]]:
@@ -101,12 +125,16 @@ class TextGenerator:
     sources = self.encode(prompts)
     texts: list[list[str]] = [[] for _ in prompts]
     capacities = [self.capacity(ids) for ids in sources]
-    for capacity, rows, indices in group(capacities, lambda _: ROWS):
-      prompt_bt, limit_b = self.pad([sources[i] for i in indices], rows, capacity)
-      output = sample_batch(
-        self.module, self.recipe, self.params, prompt_bt, limit_b, capacity
+    row_counts = [rows * self.devices.count for rows in ROWS]
+    for capacity, rows, indices in group(capacities, lambda _: row_counts):
+      prompt_bt, limit_b = self.devices.put(
+        self.pad([sources[i] for i in indices], rows, capacity)
       )
-      token_bwt = np.asarray(output.token_bwt)
+      output = sample_batch(
+        self.module, self.recipe, self.params, prompt_bt, limit_b, capacity,
+        self.devices,
+      )  # fmt: skip
+      token_bwt = self.devices.fetch(output.token_bwt)
       for row, i in enumerate(indices):
         texts[i] = self.tokenizer.decode(token_bwt[row])
     return texts
@@ -117,7 +145,7 @@ class TextGenerator:
     (ids,) = self.encode([prompt])
     prompt_bt, limit_b = self.pad([ids], 1, self.capacity(ids))
     cache = self.module.start(self.params, 1, self.capacity(ids)).cache
-    last_bw = jnp.full((1, 1), BOS, jnp.int32)
+    last_bw = jnp.full((1, 1), self.module.c.start_id, jnp.int32)
     ids_so_far: list[int] = []
     shown = ""
     while not ids_so_far or ids_so_far[-1] != EOS:
@@ -138,21 +166,36 @@ class TextGenerator:
     """The tokens of every prompt, without `EOS`."""
     sources = [ids[:-1] for ids in self.tokenizer.encode(list(prompts))]
     for ids in sources:
-      if len(ids) + self.recipe.max_length > self.context:
-        raise ValueError(
-          f"prompt: expected at most {self.context:,} tokens with its continuation, "
-          f"the context in training, got {len(ids):,} and "
-          f"{self.recipe.max_length:,} new ones; shorten the prompt or --max-length"
-        )
+      self.new_tokens(ids)
     return sources
+
+  def new_tokens(self, ids: np.ndarray) -> int:
+    """The most new tokens after a prompt.
+
+    Raises:
+      ValueError: there is no room for them in the context.
+    """
+    room, wanted = self.context - len(ids), self.recipe.max_length
+    if room < 1:
+      raise ValueError(
+        f"prompt: expected fewer than {self.context:,} tokens, the context in "
+        f"training, got {len(ids):,}; shorten the prompt"
+      )
+    if wanted is not None and wanted > room:
+      raise ValueError(
+        f"prompt: expected at most {self.context:,} tokens with its continuation, the "
+        f"context in training, got {len(ids):,} and {wanted:,} new ones; shorten the "
+        f"prompt, or give --max-length {room} or less"
+      )
+    return min(DEFAULT_MAX_LENGTH, room) if wanted is None else wanted
 
   def capacity(self, ids: np.ndarray) -> int:
     """The padded length of a prompt, its continuation and `EOS`."""
-    return LENGTHS.round_up(len(ids) + self.recipe.max_length + 1)
+    return LENGTHS.round_up(len(ids) + self.new_tokens(ids) + 1)
 
   def pad(self, prompts: Sequence[np.ndarray], rows: int, capacity: int):
     """Prompts `[rows, capacity]`, and the longest text of each in tokens, 0 for a row
     of padding."""
     limit_b = np.zeros(rows, np.int32)
-    limit_b[: len(prompts)] = [len(ids) + self.recipe.max_length for ids in prompts]
+    limit_b[: len(prompts)] = [len(ids) + self.new_tokens(ids) for ids in prompts]
     return jnp.asarray(pad_ids(prompts, rows, capacity)), jnp.asarray(limit_b)

@@ -11,16 +11,28 @@ from transformer.batch import PAD
 from transformer.decoding import teacher_forcing as force
 from transformer.decoding.penalty import LengthPenalty
 from transformer.inference.batches import affordable, group, pad_ids, pad_tokens
+from transformer.inference.devices import Devices
 from transformer.inference.search import ROWS, SOURCE_LENGTHS, Searcher, start_search
 
 
-@functools.partial(jax.jit, static_argnames=("module", "penalty"))
-def score(module, penalty: LengthPenalty, params, source, target_bt):
+@functools.partial(jax.jit, static_argnames=("module", "penalty", "devices"))
+def score(module, penalty: LengthPenalty, params, source, target_bt, devices=Devices()):
   """Log-probabilities `[b, t]` of one batch, as `decoding.teacher_forcing.score`
   returns them, and scores `[b]` under a penalty."""
+
+  def score_rows_of(params, rows):
+    return score_rows(module, penalty, params, *rows)
+
+  return devices.split_rows(score_rows_of)(params, (source, target_bt))
+
+
+def score_rows(module, penalty: LengthPenalty, params, source, target_bt):
+  """`score` on one device."""
   state = start_search(module, penalty, params, source, target_bt.shape[1])
   step = functools.partial(module.step, params)
-  token_logprob_bt, coverage_bws = force.score(step, state, target_bt)
+  token_logprob_bt, coverage_bws = force.score(
+    step, state, target_bt, module.c.start_id
+  )
   n_b = jnp.maximum(jnp.sum(target_bt != PAD, axis=1), 1)
   coverage_bs = coverage_bws[:, 0] if penalty.needs_attention else None
   return token_logprob_bt, penalty.normalise(
@@ -53,16 +65,20 @@ def score_targets(
   ]
 
   def row_counts(shape: tuple[int, int]) -> Sequence[int]:
-    return affordable(ROWS, searcher.tokens, max(shape))
+    rows = affordable(ROWS, searcher.tokens, max(shape))
+    return [count * devices.count for count in rows]
+
+  devices = searcher.devices
 
   for (source_length, target_length), rows, indices in group(shapes, row_counts):
     source = pad_tokens([sources[i] for i in indices], rows, source_length)
     target_bt = pad_ids([targets[i] for i in indices], rows, target_length)
-    token_logprob_bt, score_b = map(
-      np.asarray,
+    source, target_bt = devices.put((source, target_bt))
+    token_logprob_bt, score_b = devices.fetch(
       score(
-        searcher.module, searcher.search.penalty, searcher.params, source, target_bt
-      ),
-    )
+        searcher.module, searcher.search.penalty, searcher.params, source, target_bt,
+        devices,
+      )
+    )  # fmt: skip
     for row, i in enumerate(indices):
       yield i, token_logprob_bt[row, : len(targets[i])], score_b[row]

@@ -15,7 +15,7 @@ import jax.numpy as jnp
 import numpy as np
 from flax import linen as nn
 
-from transformer.batch import BOS, EOS, Tokens
+from transformer.batch import EOS, Tokens
 from transformer.data.tokenizer import Tokenizer
 from transformer.decoding.beam import beam_search
 from transformer.decoding.constraint import Constraint
@@ -30,6 +30,7 @@ from transformer.inference.batches import (
   pad_ids,
   pad_tokens,
 )
+from transformer.inference.devices import Devices
 
 SOURCE_LENGTHS = PaddedLengths((8, 16, 32, 64, 128), 128)
 """Declared lengths of sources, targets and prefixes in tokens."""
@@ -42,8 +43,9 @@ ROWS = (1, 8, 32, 128)
 class Search:
   """How outputs are searched for; with `beam=1` greedily, or by sampling.
 
-  The longest output of a sentence is its own source length + `extra` tokens; the
-  defaults are the paper's (Vaswani et al. 2017, §6.1). Lengths do not count `EOS`.
+  The longest output of a sentence is its own source length + `extra` tokens, or
+  `min_length` where that is more; the defaults are the paper's (Vaswani et al. 2017,
+  §6.1). Lengths do not count `EOS`.
 
   Attributes:
     beam: live hypotheses a sentence.
@@ -53,6 +55,8 @@ class Search:
     sampler: chooses each token where `beam` is 1.
     min_length, max_length: further limits in tokens, the same for every sentence.
     suppressed: ids that are never chosen.
+    prefix: ids that every output begins with, such as the token of its language. Beam
+      search takes them as given: their probability does not count.
   """
 
   beam: int = 4
@@ -63,6 +67,7 @@ class Search:
   min_length: int = 0
   max_length: int | None = None
   suppressed: tuple[int, ...] = ()
+  prefix: tuple[int, ...] = ()
 
   def __post_init__(self):
     for name, least in (("beam", 1), ("extra", 0), ("n_best", 1), ("min_length", 0)):
@@ -99,11 +104,11 @@ class Search:
 
   def limit(self, size: int) -> int:
     """The longest output for a source of `size` tokens, both without `EOS`."""
-    longest = size + self.extra
+    longest = max(size + self.extra, self.min_length)
     return longest if self.max_length is None else min(longest, self.max_length)
 
 
-@functools.partial(jax.jit, static_argnames=("module", "search", "capacity"))
+@functools.partial(jax.jit, static_argnames=("module", "search", "capacity", "devices"))
 def find(
   module,
   search: Search,
@@ -113,22 +118,48 @@ def find(
   capacity: int,
   key=None,
   seed_b=None,
+  devices: Devices = Devices(),
 ):
   """Searches for the outputs of one batch of sources, as `beam_search` returns them;
-  for `key` and `seed_b` see `generate`."""
+  for `key` and `seed_b` see `generate`. Each of `devices` searches for its own rows."""
+
+  def search_rows(shared, rows):
+    params, key, suppressed = shared
+    source, constraint, seed_b = rows
+    constraint = constraint._replace(suppressed=suppressed)
+    return find_rows(module, search, params, source, constraint, capacity, key, seed_b)
+
+  shared = params, key, constraint.suppressed
+  rows = source, constraint._replace(suppressed=()), seed_b
+  return devices.split_rows(search_rows)(shared, rows)
+
+
+def find_rows(
+  module,
+  search: Search,
+  params,
+  source: Tokens,
+  constraint: Constraint,
+  capacity: int,
+  key,
+  seed_b,
+):
+  """`find` on one device."""
   state = start_search(module, search.penalty, params, source, capacity)
   step = functools.partial(module.step, params)
   if search.beam == 1:
     output = generate(
-      step, state, search.sampler, constraint, capacity, key, seed_b, search.n_best
-    )
+      step, state, search.sampler, constraint, capacity, key, seed_b, search.n_best,
+      module.c.start_id,
+    )  # fmt: skip
     n_bw = jnp.maximum(output.length_bw, 1)
     return output._replace(score_bw=search.penalty.normalise(output.logprob_bw, n_bw))
   # Near duplicates are removed later, so all of a beam may be needed.
-  settled = 1 if search.n_best == 1 else search.beam
+  settled = 1 if search.n_best == 1 and search.penalty.exact else search.beam
   return beam_search(
-    step, state, constraint, capacity, search.beam, search.penalty, settled
-  )
+    step, state, constraint, capacity, search.beam, search.penalty, settled,
+    module.c.start_id, len(search.prefix),
+  )  # fmt: skip
 
 
 def start_search(module, penalty: LengthPenalty, params, source: Tokens, capacity: int):
@@ -141,8 +172,8 @@ def start_search(module, penalty: LengthPenalty, params, source: Tokens, capacit
   if not penalty.needs_attention:
     return state
   state = state._replace(coverage_bws=initial_coverage(source.seg_bt))
-  bos_bw = jnp.full(state.coverage_bws.shape[:2], BOS)
-  if jax.eval_shape(module.step, params, bos_bw, state)[1].coverage_bws is None:
+  first_bw = jnp.full(state.coverage_bws.shape[:2], module.c.start_id)
+  if jax.eval_shape(module.step, params, first_bw, state)[1].coverage_bws is None:
     raise ValueError(
       f"penalty: {penalty} needs attention to the source, and "
       f"{type(module.c).__name__} has none; take another penalty"
@@ -162,9 +193,18 @@ class Searcher:
   persistent cache: at most one for each of the `declared_shapes`.
   """
 
-  def __init__(self, module: nn.Module, params, search: Search, tokens: int = 4096):
-    """`tokens` bounds source tokens times outputs in one batch."""
+  def __init__(
+    self,
+    module: nn.Module,
+    params,
+    search: Search,
+    tokens: int = 4096,
+    devices: Devices = Devices(),
+  ):
+    """`tokens` bounds source tokens times outputs in the part of a batch that one of
+    `devices` computes, which hold `params`."""
     self.module, self.search, self.tokens = module, search, tokens
+    self.devices = devices
     self.params = jax.jit(module.unstack)(params)
     self.compilations = 0
 
@@ -187,7 +227,8 @@ class Searcher:
 
     Args:
       sources: token ids with `EOS`.
-      prefixes: the first tokens of every output, ids without `EOS`.
+      prefixes: the first tokens of every output after `search.prefix`, ids without
+        `EOS`.
       seed: of sampling; samples depend on it and on the source alone.
 
     Yields:
@@ -203,12 +244,13 @@ class Searcher:
       )
       capacity = self.search.limit(length) + 1
       before = compilations()
+      source, constraint, seed_b = self.devices.put((source, constraint, seed_b))
       output = find(
         self.module, self.search, self.params, source, constraint, capacity,
-        jax.random.key(seed), seed_b,
+        jax.random.key(seed), seed_b, self.devices,
       )  # fmt: skip
       self.compilations += compilations() - before
-      output = jax.tree.map(np.asarray, output)
+      output = self.devices.fetch(output)
       for row, i in enumerate(indices):
         yield i, Output(*(array[row] for array in output))
 
@@ -222,7 +264,8 @@ class Searcher:
 
   def row_counts(self, length: int) -> Sequence[int]:
     """The declared row counts of batches of sources padded to `length` tokens."""
-    return affordable(ROWS, self.tokens, length * self.search.width)
+    row_counts = affordable(ROWS, self.tokens, length * self.search.width)
+    return [rows * self.devices.count for rows in row_counts]
 
   def batch(
     self,
@@ -235,6 +278,9 @@ class Searcher:
     uint32, which depends on the source alone."""
     limit_b = np.zeros(rows, np.int32)
     limit_b[: len(sources)] = [self.search.limit(len(ids) - 1) for ids in sources]
+    if first := self.search.prefix:
+      given = prefixes or [np.zeros(0, np.int32)] * len(sources)
+      prefixes = [np.append(first, ids).astype(np.int32) for ids in given]
     least, longest = self.search.min_length, max(map(len, prefixes), default=0)
     prefix_bt = None
     if longest:
@@ -256,7 +302,7 @@ class Searcher:
     `progress`, if not None, is called with 1 for every text finished.
     """
     outputs = [""] * len(texts)
-    for i, ids in self.outputs(tokenizer.encode(list(texts))):
+    for i, ids in self.outputs(tokenizer.encode_sources(texts)):
       if len(ids):
         outputs[i] = tokenizer.decode([ids])[0]
       if progress is not None:
@@ -266,7 +312,7 @@ class Searcher:
 
 def declared_shapes(longest: int, tokens: int, width: int) -> set[tuple[int, int]]:
   """Every `(length, rows)` of batches of sources of up to `longest` tokens, in searches
-  with `width` outputs a sentence."""
+  with `width` outputs a sentence on one device."""
   return {
     (length, rows)
     for length in SOURCE_LENGTHS.up_to(longest)

@@ -7,7 +7,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from transformer.batch import BOS, EOS, Tokens
+from transformer.batch import EOS, Tokens
 from transformer.decoding.state import DecodeState
 from transformer.inference.search import SOURCE_LENGTHS, Searcher
 
@@ -50,7 +50,7 @@ def stream(
   # The key of the first sample of a sentence in `decoding.sample.generate`.
   key_b = jax.random.fold_in(jax.random.fold_in(jax.random.key(seed), seed_b[0]), 0)
   cache, encoded, *_ = start(module, params, tokens, search.limit(length) + 1)
-  token_bw = jnp.full((1, 1), BOS, jnp.int32)
+  token_bw = jnp.full((1, 1), module.c.start_id, jnp.int32)
   for t in range(int(constraint.max_length_b[0]) + 1):
     token_bw, cache = advance(
       module, search.sampler, params, token_bw, np.int32(t), cache, encoded, constraint,

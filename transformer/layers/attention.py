@@ -45,6 +45,24 @@ class TokenContext(NamedTuple):
     return None if self.q_seg_bt is None else self.q_seg_bt != 0
 
 
+class AttentionIntermediates(NamedTuple):
+  """What multi-head attention computes on its way from queries to values.
+
+  Stacked over layers, each array has an axis `l` before the others.
+
+  Attributes:
+    weights_bhts: the attention weights, before dropout; None where a fused kernel ran.
+    q_bthk, k_bshk: queries and keys as the score compares them, rotated if the position
+      recipe rotates; None where the score is of another kind (`Score.scale`).
+    bias_bhts: position bias, added to the scores; None for no bias.
+  """
+
+  weights_bhts: Any
+  q_bthk: Any = None
+  k_bshk: Any = None
+  bias_bhts: Any = None
+
+
 def self_context(pos_bt, seg_bt, bias_bhts, is_causal: bool) -> TokenContext:
   """The context of self-attention within one sequence."""
   mask_bts = same_segment(seg_bt, seg_bt)
@@ -65,18 +83,23 @@ class KeyValue(nn.Module):
   heads: int
   d_k: int
   d_v: int
+  biases: bool = False
 
   @nn.compact
   def __call__(self, x_bsd):
     """Keys `[b, s, h, k]` and values `[b, s, h, k]` (of width d_k and d_v)."""
-    k_bshk = project(self, "k", "bsd,dhk->bshk", x_bsd, h=self.heads, k=self.d_k)
-    v_bshk = project(self, "v", "bsd,dhk->bshk", x_bsd, h=self.heads, k=self.d_v)
-    return k_bshk, v_bshk
+
+    def heads(name, width):
+      return project(
+        self, name, "bsd,dhk->bshk", x_bsd, bias=self.biases, h=self.heads, k=width
+      )
+
+    return heads("k", self.d_k), heads("v", self.d_v)
 
 
 class Attention(nn.Module):
-  """Multi-head attention to keys and values that are computed already, without biases
-  (§3.2.2).
+  """Multi-head attention to keys and values that are computed already (§3.2.2). With
+  `biases`, queries and the output have biases, which the paper's have not.
 
   `key_value` made the keys; a score recipe may use it for the queries too. `causal`
   states that the mask also hides later tokens.
@@ -90,11 +113,11 @@ class Attention(nn.Module):
   key_value: KeyValue | None = None
   kernel: Kernel = Kernel()
   causal: bool = False
+  biases: bool = False
 
   @nn.compact
   def __call__(self, x_btd, k_bshk, v_bshk, tokens: TokenContext, train: bool = False):
-    """The output `[b, t, d]`, and the attention weights `[b, h, t, s]`, which are None
-    where a fused kernel ran.
+    """The output `[b, t, d]`, and `AttentionIntermediates`.
 
     Args:
       x_btd: the tokens that become queries.
@@ -133,8 +156,11 @@ class Attention(nn.Module):
       y_bthk, weights_bhts = self.plain(inputs, train)
     else:
       y_bthk, weights_bhts = fused(), None
-    y_btd = project(self, "o", "bthk,hkd->btd", y_bthk, d=x_btd.shape[-1])
-    return y_btd, weights_bhts
+    d = x_btd.shape[-1]
+    y_btd = project(self, "o", "bthk,hkd->btd", y_bthk, bias=self.biases, d=d)
+    is_product = self.score.scale(self.d_k) is not None
+    q, k = (q_bthk, k_bshk) if is_product else (None, None)
+    return y_btd, AttentionIntermediates(weights_bhts, q, k, inputs.bias_bhts)
 
   def plain(self, inputs: AttentionInputs, train: bool):
     """Attention as the paper writes it: `[b, t, h, k]`, and the weights before

@@ -4,6 +4,7 @@ import dataclasses
 from typing import ClassVar
 
 import jax.numpy as jnp
+import numpy as np
 from flax import linen as nn
 
 from transformer.axes import constrain_sharding
@@ -16,9 +17,10 @@ class Tying:
   """One matrix for source tokens, target tokens and logits (§3.4; Press and Wolf 2017,
   §3, three-way weight tying).
 
-  `scaled` multiplies the vectors of tokens by sqrt(d_model), never the logits.
-  `scaled_logits` divides the logits by sqrt(d_model), for vectors of variance 1 that
-  are not scaled (T5, Raffel et al. 2020; as in Mesh TensorFlow).
+  Attributes:
+    scaled: multiplies the vectors of tokens by sqrt(d_model), never the logits.
+    scaled_logits: divides the logits by sqrt(d_model), for vectors of variance 1 that
+      are not scaled (T5, Raffel et al. 2020; as in Mesh TensorFlow).
   """
 
   scaled: bool = True
@@ -52,11 +54,19 @@ class Untied(Tying):
 
 class Embedding(nn.Module):
   """Matrices `[v, d]`, initialised from N(0, 1/d) so that both the embedded tokens
-  times sqrt(d) and the logits have a variance near 1."""
+  times sqrt(d) and the logits have a variance near 1.
+
+  Attributes:
+    bias: adds a bias to the logits.
+    absent_ids: ids that are no tokens; their logits are -inf, so that softmax, loss and
+      search are those of a vocabulary without them.
+  """
 
   vocabulary: int
   d_model: int
   tying: Tying = Tying()
+  bias: bool = False
+  absent_ids: tuple[int, ...] = ()
 
   def setup(self):
     init = nn.initializers.normal(self.d_model**-0.5)
@@ -67,6 +77,9 @@ class Embedding(nn.Module):
       for name in sorted(set(names))
     }
     self.source_vd, self.target_vd, self.output_vd = (made[name] for name in names)
+    if self.bias:
+      zeros = nn.initializers.zeros
+      self.bias_v = weight(self, "logits_bias", "v", (self.vocabulary,), zeros)
 
   def __call__(self, id_bt, dtype=jnp.float32):
     """Vectors `[b, t, d]` of target tokens, in `dtype`."""
@@ -77,7 +90,16 @@ class Embedding(nn.Module):
     return self._look_up(self.source_vd, id_bt, dtype)
 
   def logits(self, x_btd):
-    """The pre-softmax linear map, with no bias; float32."""
+    """The pre-softmax linear map; float32."""
+    logits_btv = self._project(x_btd)
+    if self.bias:
+      logits_btv = logits_btv + self.bias_v[None, None, :]
+    if self.absent_ids:
+      absent_v = np.isin(np.arange(self.vocabulary), self.absent_ids)
+      logits_btv = jnp.where(absent_v[None, None, :], -jnp.inf, logits_btv)
+    return logits_btv
+
+  def _project(self, x_btd):
     if self.tying.scaled_logits:
       x_btd = x_btd * jnp.asarray(self.d_model**-0.5, x_btd.dtype)
     if isinstance(self.output_vd, Int8):

@@ -11,8 +11,13 @@ from transformer.layers.linear import project
 
 @dataclasses.dataclass(frozen=True)
 class FeedForward:
-  """max(0, x W1 + b1) W2 + b2 (§3.3, eq. 2). `dropout` is on the inner activations;
-  the paper's text has none there. T5 has no `biases` (Raffel et al. 2020, §2.1)."""
+  """max(0, x W1 + b1) W2 + b2 (§3.3, eq. 2).
+
+  Attributes:
+    dropout: probability of dropout on the inner activations; the paper's text has
+      none there.
+    biases: whether there are b1 and b2; T5 has none (Raffel et al. 2020, §2.1).
+  """
 
   dropout: float = 0.0
   biases: bool = True
@@ -42,7 +47,8 @@ class FeedForward:
 class GELU(FeedForward):
   """GELU(x W1 + b1) W2 + b2, with GELU(x) = x Φ(x) (Hendrycks and Gimpel 2016, §2).
 
-  `approximate` takes x/2 (1 + tanh(√(2/π) (x + 0.044715 x³))) instead, as GPT-2 does.
+  Attributes:
+    approximate: takes x/2 (1 + tanh(√(2/π) (x + 0.044715 x³))) instead, as GPT-2 does.
   """
 
   approximate: bool = False
@@ -52,10 +58,22 @@ class GELU(FeedForward):
 
 
 @dataclasses.dataclass(frozen=True)
+class SiLU(FeedForward):
+  """Swish(x W1 + b1) W2 + b2, with Swish(x) = x sigmoid(x) (Ramachandran et al. 2017;
+  SiLU in Hendrycks and Gimpel 2016)."""
+
+  def activate(self, x_btf):
+    return nn.silu(x_btf)
+
+
+@dataclasses.dataclass(frozen=True)
 class GLU(FeedForward):
   """(σ(x W1) ⊗ x V) W2, without biases (Dauphin et al. 2017; Shazeer 2020, §2).
 
   Three matrices: as many weights as the paper's two have at two thirds of their d_ff.
+
+  Attributes:
+    biases: whether the three maps have biases.
   """
 
   biases: bool = False
@@ -70,8 +88,11 @@ class GLU(FeedForward):
 
 @dataclasses.dataclass(frozen=True)
 class GEGLU(GLU):
-  """(GELU(x W1) ⊗ x V) W2, without biases (Shazeer 2020, eq. 6). T5 v1.1 and Flan-T5
-  have it with the `approximate` GELU of tanh."""
+  """(GELU(x W1) ⊗ x V) W2, without biases (Shazeer 2020, eq. 6).
+
+  Attributes:
+    approximate: takes the GELU of tanh instead, as T5 v1.1 and Flan-T5 do.
+  """
 
   approximate: bool = False
 

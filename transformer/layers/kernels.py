@@ -45,8 +45,8 @@ class AttentionInputs(NamedTuple):
 
 @dataclasses.dataclass(frozen=True)
 class Kernel:
-  """The first that supports the inputs: cuDNN, flash, plain XLA. Reports on stderr,
-  once, which it is and why those before it are not used."""
+  """The first that supports the inputs: cuDNN, flash, plain XLA. On an accelerator
+  reports on stderr, once, which it is and why those before it are not used."""
 
   def select(self, inputs: AttentionInputs) -> Callable[[], jax.Array] | None:
     """A function that computes `[b, t, h, k]` with a fused kernel; None for plain XLA.
@@ -54,6 +54,8 @@ class Kernel:
     Raises:
       ValueError: a kernel was chosen that does not support the inputs.
     """
+    if platform() == "cpu":
+      return None
     reasons = []
     for kernel in (Cudnn(), Flash()):
       reason = kernel.unsupported(inputs)

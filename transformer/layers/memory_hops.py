@@ -38,7 +38,7 @@ class PositionWeighted(BagOfWords):
 
 def hop(u_bd, memory_bsd, output_bsd, real_bs):
   """u + o, where o = Σ p_i c_i and p = softmax(u · m_i) (§2.1, eq. 1 and 2; §2.2,
-  eq. 4).
+  eq. 4), and p, `[b, s]`.
 
   Args:
     u_bd: the question, or the output of the hop before.
@@ -52,4 +52,4 @@ def hop(u_bd, memory_bsd, output_bsd, real_bs):
   )
   score_bs = jnp.where(real_bs, score_bs, jnp.finfo(jnp.float32).min)
   weight_bs = (jax.nn.softmax(score_bs, axis=-1) * real_bs).astype(u_bd.dtype)
-  return u_bd + jnp.einsum("bs,bsd->bd", weight_bs, output_bsd)
+  return u_bd + jnp.einsum("bs,bsd->bd", weight_bs, output_bsd), weight_bs

@@ -23,7 +23,11 @@ class Norm:
 
 @dataclasses.dataclass(frozen=True)
 class LayerNorm(Norm):
-  """Mean 0 and variance 1 over the width, then a scale and a bias (Ba et al. 2016)."""
+  """Mean 0 and variance 1 over the width, then a scale and a bias (Ba et al. 2016).
+
+  Attributes:
+    epsilon: added to the variance.
+  """
 
   epsilon: float = 1e-6
 
@@ -40,7 +44,11 @@ class LayerNorm(Norm):
 
 @dataclasses.dataclass(frozen=True)
 class RMSNorm(Norm):
-  """Root mean square 1 over the width, then a scale (Zhang & Sennrich 2019, eq. 4)."""
+  """Root mean square 1 over the width, then a scale (Zhang & Sennrich 2019, eq. 4).
+
+  Attributes:
+    epsilon: added to the mean square.
+  """
 
   epsilon: float = 1e-6
 
@@ -64,6 +72,10 @@ class BatchNorm(Norm):
   are returned in the collection `batch_stats`, and the training step stores them.
   `momentum` is the weight of the old average. In training, the mean of a batch contains
   later target tokens, so a decoder with batch norm is not strictly causal.
+
+  Attributes:
+    momentum: weight of the old running average at each update.
+    epsilon: added to the variance.
   """
 
   momentum: float = 0.9
@@ -85,6 +97,8 @@ class BatchNorm(Norm):
     if mod.is_initializing():
       self.update_averages(mod, mean_d, variance_d)
     elif train:
+      # Padding is in no average, and would grow from norm to norm where it differs.
+      x = jnp.where(real_bt[:, :, None], x, 0.0)
       weight_bt1 = real_bt[:, :, None].astype(jnp.float32)
       count = jnp.maximum(jnp.sum(weight_bt1), 1.0)
       old_mean_d, old_variance_d = mean_d, variance_d

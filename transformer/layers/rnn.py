@@ -62,9 +62,11 @@ class LSTM(Cell):
   """Long short-term memory with a forget gate (Hochreiter and Schmidhuber 1997; Gers et
   al. 2000), without peepholes.
 
-  i, f and o are sigmoids, c' = f c + i tanh(W x + U h + b), h' = o tanh(c'). `forget`
-  is added to the input of f, so that little is forgotten at first (Jozefowicz et al.
-  2015).
+  i, f and o are sigmoids, c' = f c + i tanh(W x + U h + b), h' = o tanh(c').
+
+  Attributes:
+    forget: added to the input of f, so that little is forgotten at first (Jozefowicz
+      et al. 2015).
   """
 
   gates: ClassVar[int] = 4

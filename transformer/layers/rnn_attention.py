@@ -71,17 +71,21 @@ class AlignedLayer(RecurrentLayer):
     x_bwgf = x_bwgf + jnp.einsum("bwd,dgf->bwgf", context_bwd, context_dgf)
     return self.cell(self.u_kgf, x_bwgf, state), context_bwd, weight_bws
 
-  def decode(self, x_btd, start_bt, initial: State, source: Annotations, mask_bts):
-    """States, parts `[b, t, f]`, and contexts, `[b, t, d]`, of whole targets; arguments
-    as in `RecurrentLayer` and `attend`."""
+  def decode(
+    self, x_btd, start_bt, initial: State, source: Annotations, mask_bts,
+    keep_weights: bool = False,
+  ):  # fmt: skip
+    """States, parts `[b, t, f]`, contexts, `[b, t, d]`, and with `keep_weights` the
+    attention weights, `[b, t, s]`, else None, of whole targets; other arguments as in
+    `RecurrentLayer` and `attend`."""
     b, t, _ = x_btd.shape
 
     def advance(state, now):
       x_bwgf, start_b, first, mask_bws = now
-      state, context_bwd, _ = self.advance(
+      state, context_bwd, weight_bws = self.advance(
         x_bwgf, restart(start_b, first, state), source, mask_bws
       )
-      return state, (state, context_bwd)
+      return state, (state, context_bwd, weight_bws if keep_weights else None)
 
     x_btgf = self.inputs(x_btd)
     scanned = jax.tree.map(lambda x: x[:, :, None], (x_btgf, initial, mask_bts))
@@ -89,5 +93,4 @@ class AlignedLayer(RecurrentLayer):
     outputs = along_time(
       advance, self.zeros(b, 1), (x_btwgf, start_bt, first, mask_btws)
     )
-    states, context_btd = jax.tree.map(lambda x: x[:, :, 0], outputs)
-    return states, context_btd
+    return jax.tree.map(lambda x: x[:, :, 0], outputs)

@@ -13,7 +13,13 @@ class Score:
 
   def queries(self, mod, x_btd):
     """Queries `[b, t, h, k]` of the attention `mod`, which holds their weights."""
-    return project(mod, "q", "btd,dhk->bthk", x_btd, h=mod.heads, k=mod.d_k)
+    return project(
+      mod, "q", "btd,dhk->bthk", x_btd, bias=mod.biases, h=mod.heads, k=mod.d_k
+    )
+
+  def scale(self, d_k: int) -> float | None:
+    """The factor of q·k in the score; None where the score is not such a product."""
+    return d_k**-0.5
 
   def __call__(self, mod, q_bthk, k_bshk):
     """Scores `[b, h, t, s]` in float32; `mod` may hold parameters."""
@@ -29,6 +35,9 @@ class Score:
 @dataclasses.dataclass(frozen=True)
 class Dot(Score):
   """The dot product, not scaled (§3.2.1, footnote 4: its variance is d_k)."""
+
+  def scale(self, d_k: int) -> float | None:
+    return 1.0
 
   def __call__(self, mod, q_bthk, k_bshk):
     return jnp.einsum(
@@ -55,6 +64,9 @@ class Additive(Score):
   """v·tanh(q + k), with a v for each head (Bahdanau et al. 2015, appendix A.1.2; their
   W and U are the projections of queries and keys). Takes b·t·s·h·k numbers."""
 
+  def scale(self, d_k: int) -> float | None:
+    return None
+
   def __call__(self, mod, q_bthk, k_bshk):
     h, k = q_bthk.shape[2:]
     v_hk = weight(mod, "score", "hk", (h, k), glorot(k, 1))
@@ -71,6 +83,9 @@ class Additive(Score):
 class Bilinear(Score):
   """q·W k, with a matrix for each head (Luong et al. 2015, §3.1, "general"); not
   scaled."""
+
+  def scale(self, d_k: int) -> float | None:
+    return None
 
   def __call__(self, mod, q_bthk, k_bshk):
     h, k = q_bthk.shape[2:]

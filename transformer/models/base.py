@@ -2,7 +2,7 @@
 
 import abc
 import dataclasses
-from typing import Any, ClassVar
+from typing import Any, ClassVar, Protocol, runtime_checkable
 
 import jax
 import jax.numpy as jnp
@@ -12,6 +12,7 @@ from flax import linen as nn
 from transformer.batch import BOS, Pairs, Tokens
 from transformer.config import check_at_least
 from transformer.decoding.state import DecodeState
+from transformer.layers.attention import AttentionIntermediates
 
 
 @dataclasses.dataclass(frozen=True)
@@ -28,6 +29,7 @@ class Model(abc.ABC):
   and one that generates has, besides its call on a batch,
 
     unstack(params)                   the parameters as decoding reads them
+    restack(unstacked)                the parameters again
     start(unstacked, source, steps)   a `DecodeState` with one hypothesis a sentence
     step(unstacked, token_bw, state)  logits `[b, w, v]` and the state after the token
 
@@ -49,6 +51,17 @@ class Model(abc.ABC):
   def width(self) -> int:
     """d_model, which schedules and embeddings refer to."""
 
+  @property
+  def start_id(self) -> int:
+    """The token that a decoder reads first."""
+    return BOS
+
+  @property
+  def position_table_length(self) -> int | None:
+    """Positions that have a learned vector of their own; None where there is no table
+    of positions."""
+    return None
+
 
 def check_settings(
   model: Model, sizes: tuple[str, ...], rates: tuple[str, ...] = ()
@@ -62,6 +75,23 @@ def check_settings(
       raise ValueError(
         f"model.{name}: expected 0 or more and below 1, got {getattr(model, name)}"
       )
+
+
+Attentions = dict[str, AttentionIntermediates]
+"""What each attention of a model computes, stacked over its layers, by the names of its
+modules: `encoder/self_attention`, `decoder/source_attention`."""
+
+
+@runtime_checkable
+class Attends(Protocol):
+  """A module that shows what it attends to, by plain XLA and without dropout.
+
+  Attention without heads has one; attention that reads a memory several times has a
+  layer each time.
+  """
+
+  def attention(self, batch: Any) -> Attentions:
+    """What its attention computes on a batch."""
 
 
 class EncoderDecoder(nn.Module):
@@ -105,9 +135,14 @@ class DecodesLayerByLayer:
     """Parameters for decoding: `layers`, the decoder's one by one, and `rest`."""
     return unstacked(params, self.decoder_layers)
 
+  def restack(self, params) -> Any:
+    """The parameters of which `params` are the `unstack`ed ones."""
+    return restacked(params, self.decoder_layers)
+
   def step(self, params, token_bw, state: DecodeState):
     """Feeds one token to every hypothesis: logits `[b, w, v]` of the next, and the
-    state after it. The first token is `BOS`. `params` are from `unstack`."""
+    state after it. The first token is the model's `start_id`. `params` are from
+    `unstack`."""
     module: Any = self
     return module.apply(
       {"params": params["rest"]}, params["layers"], token_bw, state, method="advance"
@@ -127,8 +162,18 @@ def unstacked(params, path: tuple[str, ...]) -> dict[str, Any]:
   return {"rest": rest, "layers": layers}
 
 
-def shift_right(target: Tokens):
+def restacked(params: dict[str, Any], path: tuple[str, ...]) -> Any:
+  """The inverse of `unstacked`."""
+  name, *further = path
+  rest = dict(params["rest"])
+  if further:
+    inner = {"rest": rest[name], "layers": params["layers"]}
+    return {**rest, name: restacked(inner, tuple(further))}
+  return {**rest, name: jax.tree.map(lambda *x: jnp.stack(x), *params["layers"])}
+
+
+def shift_right(target: Tokens, start_id: int = BOS):
   """The inputs of the decoder, `[b, t]`: each example's tokens one position later,
-  after `BOS` (§3.1)."""
+  after `start_id` (§3.1)."""
   before_bt = jnp.roll(target.id_bt, 1, axis=1)
-  return jnp.where(target.pos_bt == 0, BOS, before_bt)
+  return jnp.where(target.pos_bt == 0, start_id, before_bt)

@@ -2,17 +2,18 @@
 et al. 2019)."""
 
 import dataclasses
-from typing import Any
+from typing import Any, ClassVar
 
 import jax.numpy as jnp
 import numpy as np
 from flax import linen as nn
 
 from transformer.batch import Labelled, Sentences, Tokens
-from transformer.layers.embedding import Embedding, Tying
+from transformer.layers.embedding import Tying
 from transformer.layers.feedforward import GELU, FeedForward
 from transformer.layers.linear import project, weight
 from transformer.layers.positions import Learned, Position
+from transformer.models.base import Attentions
 from transformer.models.blocks import Stack
 from transformer.models.stack import Encoder
 from transformer.models.transformer import Transformer
@@ -24,9 +25,12 @@ class Bert(Transformer):
   BERT base (Devlin et al. 2019, §3).
 
   Texts begin with `BOS`, the paper's [CLS], and end in `EOS`, its [SEP]. Recipes and
-  sizes are the Transformer's. With `token_types`, the embedding of type 0, the first
-  sentence of a pair, is added to every token (§3, input representations); the other
-  types are parameters that single texts do not use.
+  sizes are the Transformer's.
+
+  Attributes:
+    token_types: embeddings of the sentences of a pair; that of type 0, the first, is
+      added to every token (§3, input representations), the others are parameters that
+      single texts do not use.
   """
 
   layers: int = 12
@@ -37,6 +41,8 @@ class Bert(Transformer):
   feed_forward: FeedForward = GELU()
   tying: Tying = Tying(scaled=False)
   token_types: int = 0
+
+  unused: ClassVar[tuple[str, ...]] = ("decoder_layers", "start_id", "logits_bias")
 
   def __post_init__(self):
     super().__post_init__()
@@ -53,7 +59,11 @@ class Bert(Transformer):
 @dataclasses.dataclass(frozen=True)
 class BertClassifier(Bert):
   """BERT with a head that assigns each text one of `classes` classes, from the output
-  for its first token (§3.2 and §4.1 there)."""
+  for its first token (§3.2 and §4.1 there).
+
+  Attributes:
+    classes: the number of classes.
+  """
 
   classes: int = 2
 
@@ -71,8 +81,12 @@ class BertClassifier(Bert):
 
 @dataclasses.dataclass(frozen=True)
 class BertEncoder(Bert):
-  """BERT without a head, for vectors of texts; with `pooler`, the dense layer with tanh
-  that a classifier has before its classes (§3.2 there) is one of its parameters."""
+  """BERT without a head, for vectors of texts.
+
+  Attributes:
+    pooler: has the dense layer with tanh that a classifier has before its classes
+      (§3.2 there) among its parameters.
+  """
 
   pooler: bool = False
 
@@ -128,18 +142,19 @@ class TextEncoder(nn.Module):
   dtype: Any = jnp.float32
 
   def setup(self):
-    self.embedding = Embedding(self.vocabulary, self.c.d_model, self.c.tying)
+    self.embedding = self.c.embedding(self.vocabulary)
     self.encoder = Encoder(self.c)
     if self.c.token_types:
       shape, init = (self.c.token_types, self.c.d_model), nn.initializers.normal(0.02)
       self.token_type_cd = weight(self, "token_type", "cd", shape, init)
 
-  def encode(self, batch: Tokens, train: bool = False):
-    """The output of the encoder for every token, `[b, t, d]`."""
-    x_btd = self.embedding(batch.id_bt, self.dtype)
+  def encode(self, tokens: Tokens, train: bool = False, keep_weights: bool = False):
+    """See `Encoder`."""
+    id_bt, pos_bt, seg_bt = tokens
+    x_btd = self.embedding(id_bt, self.dtype)
     if self.c.token_types:
       x_btd = x_btd + self.token_type_cd[None, :1].astype(self.dtype)
-    return self.encoder(x_btd, batch.pos_bt, batch.seg_bt, train)[0]
+    return self.encoder(x_btd, pos_bt, seg_bt, train, keep_weights)
 
 
 class BertEncoderModule(TextEncoder):
@@ -153,8 +168,12 @@ class BertEncoderModule(TextEncoder):
   def __call__(self, batch: Sentences, train: bool = False):
     """The output of the encoder, and of the pooler where there is one, `[b, t, d]`.
     With `train`, draws from the stream `dropout`."""
-    y_btd = self.encode(batch.tokens, train)
+    y_btd, _ = self.encode(batch.tokens, train)
     return self.class_head(y_btd) if self.c.pooler else y_btd
+
+  def attention(self, batch: Sentences) -> Attentions:
+    """See `models.base.Attends`."""
+    return {"encoder/self_attention": self.encode(batch.tokens, keep_weights=True)[1]}
 
 
 class BertModule(TextEncoder):
@@ -176,7 +195,12 @@ class BertModule(TextEncoder):
 
   def hidden(self, batch: Tokens, train: bool = False):
     """The output of encoder and head for every token, `[b, t, d]`."""
-    return self.masked_head(self.encode(batch, train), batch.seg_bt != 0, train)
+    x_btd, _ = self.encode(batch, train)
+    return self.masked_head(x_btd, batch.seg_bt != 0, train)
+
+  def attention(self, batch: Tokens) -> Attentions:
+    """See `models.base.Attends`."""
+    return {"encoder/self_attention": self.encode(batch, keep_weights=True)[1]}
 
 
 class BertClassifierModule(TextEncoder):
@@ -196,4 +220,8 @@ class BertClassifierModule(TextEncoder):
 
   def hidden(self, batch: Labelled, train: bool = False):
     """The output of the encoder for every token, `[b, t, d]`."""
-    return self.encode(batch.tokens, train)
+    return self.encode(batch.tokens, train)[0]
+
+  def attention(self, batch: Labelled) -> Attentions:
+    """See `models.base.Attends`."""
+    return {"encoder/self_attention": self.encode(batch.tokens, keep_weights=True)[1]}

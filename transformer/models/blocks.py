@@ -26,9 +26,27 @@ class Stack(Model):
   """The description of a model whose layers are the Transformer's; the defaults are the
   sizes of its base model, and the names are the paper's.
 
-  `d_k` and `d_v` of 0 stand for d_model / heads (§3.2.2). Speed settings: `unroll`, how
-  many layers are compiled as one block; `remat`, what they keep for the backward pass;
-  `kernel`, the attention kernel in training.
+  Attributes:
+    layers: how many layers, in each of encoder and decoder where there are both.
+    d_model: width of the residual stream and the embeddings.
+    d_ff: inner width of the feed-forward sublayer.
+    heads: attention heads of a layer.
+    d_k, d_v: width of the queries and keys, and of the values, of a head; 0 stands
+      for d_model / heads (§3.2.2).
+    dropout: probability with which an output of the embeddings and of each sublayer
+      is dropped in training (§5.4).
+    attention_dropout: the same, of an attention weight; the paper has none.
+    position: how tokens know their positions.
+    score: the score of a query and a key.
+    norm: normalisation around each sublayer.
+    residual: where the norm stands: after the sublayer, as in the paper, or before.
+    feed_forward: the feed-forward sublayer.
+    biases: adds biases to the projections of attention; the paper has none.
+    embedding_norm: normalises the embedded tokens with their positions; the paper does
+      not.
+    unroll: how many layers are compiled as one block; speed alone.
+    remat: what a layer keeps for the backward pass; memory and speed alone.
+    kernel: the attention kernel in training; speed alone.
   """
 
   layers: int = 6
@@ -44,6 +62,8 @@ class Stack(Model):
   norm: Norm = LayerNorm()
   residual: Residual = Residual()
   feed_forward: FeedForward = FeedForward()
+  biases: bool = False
+  embedding_norm: Norm = Norm()
   unroll: int = 1
   remat: Remat = Remat()
   kernel: Kernel = Kernel()
@@ -63,6 +83,10 @@ class Stack(Model):
   @property
   def width(self) -> int:
     return self.d_model
+
+  @property
+  def position_table_length(self) -> int | None:
+    return self.position.table_length
 
   @property
   def key_width(self) -> int:
@@ -97,14 +121,26 @@ class FeedForwardNetwork(nn.Module):
     return self.c.feed_forward(self, x_btd, self.c.d_ff, train)
 
 
-class PositionEncoding(nn.Module):
-  """Positions on the embeddings, then dropout on the sum (§3.5, §5.4)."""
+class EmbeddingNorm(nn.Module):
+  """The norm of embedded tokens."""
 
   c: Stack
 
   @nn.compact
-  def __call__(self, x_btd, pos_bt, train: bool = False):
+  def __call__(self, x_btd, real_bt, train: bool):
+    return self.c.embedding_norm(self, x_btd, real_bt, train)
+
+
+class PositionEncoding(nn.Module):
+  """Positions on the embeddings, then the norm of embeddings, then dropout (§3.5,
+  §5.4)."""
+
+  c: Stack
+
+  @nn.compact
+  def __call__(self, x_btd, pos_bt, train: bool = False, real_bt=None):
     x_btd = self.c.position.embed(self, x_btd, pos_bt)
+    x_btd = EmbeddingNorm(self.c, name="norm")(x_btd, real_bt, train)
     return dropout(self, x_btd, self.c.dropout, train)
 
 
@@ -132,7 +168,7 @@ class FinalNorm(nn.Module):
 
 def key_value(c: Stack) -> KeyValue:
   """Keys and values of `c`'s sizes."""
-  return KeyValue(c.heads, c.key_width, c.value_width)
+  return KeyValue(c.heads, c.key_width, c.value_width, c.biases)
 
 
 def attention(
@@ -149,6 +185,7 @@ def attention(
     key_value,
     c.kernel,
     causal,
+    c.biases,
   )
 
 
@@ -181,7 +218,7 @@ class SelfAttentionLayer(nn.Module):
     return self.c.feed_forward.sublayer(residual, self.feed_forward, x_btd, train)
 
   def attend(self, x_btd, tokens: TokenContext, train: bool):
-    """The self-attention sublayer: `[b, t, d]`, and the attention weights."""
+    """The self-attention sublayer: `[b, t, d]`, and `AttentionIntermediates`."""
 
     def self_attention(x_btd):
       k_bshk, v_bshk = self.keys_and_values(x_btd, tokens.k_pos_bs)
@@ -192,11 +229,11 @@ class SelfAttentionLayer(nn.Module):
   def __call__(
     self, x_btd, tokens: TokenContext, train: bool = False, keep_weights: bool = False
   ):
-    """One layer over `[b, t, d]`, and with `keep_weights` its attention weights
-    `[b, h, t, s]`, else None: `nn.scan` would stack them for all layers."""
-    x_btd, weights_bhts = self.attend(x_btd, tokens, train)
+    """One layer over `[b, t, d]`, and with `keep_weights` its `AttentionIntermediates`,
+    else None: `nn.scan` would stack them for all layers."""
+    x_btd, intermediates = self.attend(x_btd, tokens, train)
     x_btd = self.feed_forward_block(x_btd, train, tokens.real_bt)
-    return constrain_sharding("btd", x_btd), weights_bhts if keep_weights else None
+    return constrain_sharding("btd", x_btd), intermediates if keep_weights else None
 
 
 class EncoderLayer(SelfAttentionLayer):
@@ -224,20 +261,21 @@ class DecoderLayer(SelfAttentionLayer):
     keep_weights: bool = False,
   ):
     """One layer over whole targets `[b, t, d]` and encoded sources `[b, s, d]`, and
-    with `keep_weights` its weights of attention to the source, `[b, h, t, s]`, else
-    None."""
-    x_btd, _ = self.attend(x_btd, tokens, train)
-    x_btd, weights_bhts = self.attend_to_source(
+    with `keep_weights` the `AttentionIntermediates` of self-attention and of attention
+    to the source, else None."""
+    x_btd, to_target = self.attend(x_btd, tokens, train)
+    x_btd, to_source = self.attend_to_source(
       x_btd, self.source_key_value(y_bsd), source, train
     )
     x_btd = self.feed_forward_block(x_btd, train, tokens.real_bt)
-    return constrain_sharding("btd", x_btd), weights_bhts if keep_weights else None
+    kept = (to_target, to_source) if keep_weights else None
+    return constrain_sharding("btd", x_btd), kept
 
   def attend_to_source(
     self, x_btd, key_value_bshk, source: TokenContext, train: bool = False
   ):
-    """The sublayer of attention to keys and values of the source: `[b, t, d]`, and the
-    attention weights."""
+    """The sublayer of attention to keys and values of the source: `[b, t, d]`, and
+    `AttentionIntermediates`."""
 
     def source_attention(x_btd):
       k_bshk, v_bshk = key_value_bshk
@@ -282,5 +320,5 @@ class DecoderLayer(SelfAttentionLayer):
       return y_bwd, written
 
     x_bwd, written = self.self_sublayer(x_bwd, self_attention)
-    x_bwd, weights_bhws = self.attend_to_source(x_bwd, split_heads(*key_value), source)
-    return self.feed_forward_block(x_bwd), written, weights_bhws
+    x_bwd, to_source = self.attend_to_source(x_bwd, split_heads(*key_value), source)
+    return self.feed_forward_block(x_bwd), written, to_source.weights_bhts

@@ -8,6 +8,7 @@ from flax import linen as nn
 
 from transformer.batch import Pairs, Tokens
 from transformer.decoding.state import DecodeState
+from transformer.layers.attention import AttentionIntermediates
 from transformer.layers.convolution import (
   GatedConvolution,
   attend,
@@ -20,6 +21,7 @@ from transformer.layers.embedding import Embedding, Logits
 from transformer.layers.linear import project, weight
 from transformer.layers.masks import same_segment
 from transformer.models.base import (
+  Attentions,
   DecodesLayerByLayer,
   EncoderDecoder,
   Model,
@@ -70,6 +72,10 @@ class ConvSeq2Seq(Model):
   @property
   def width(self) -> int:
     return self.d_model
+
+  @property
+  def position_table_length(self) -> int:
+    return self.positions
 
   def module(self, vocabulary: int, dtype=jnp.float32) -> "ConvSeq2SeqModule":
     return ConvSeq2SeqModule(self, vocabulary, dtype)
@@ -201,13 +207,15 @@ class ConvSeq2SeqModule(DecodesLayerByLayer, EncoderDecoder):
     """The decoder's output for every token of `batch.target`, `[b, t, d]`."""
     return self.decode(batch, train)[0]
 
-  def source_weights(self, batch: Pairs):
-    """The attention weights of every block when the target is read as a whole,
-    `[l, b, t, s]`."""
-    return self.decode(batch, keep_weights=True)[1]
+  def attention(self, batch: Pairs) -> Attentions:
+    """See `models.base.Attends`; every block of the decoder has one head."""
+    _, weights_lbts = self.decode(batch, keep_weights=True)
+    weights_lbhts = weights_lbts[:, :, None]
+    return {"decoder/source_attention": AttentionIntermediates(weights_lbhts)}
 
   def decode(self, batch: Pairs, train: bool = False, keep_weights: bool = False):
-    """The output `[b, t, d]`, and with `keep_weights` the attention weights."""
+    """The output `[b, t, d]`, and with `keep_weights` the attention weights of all
+    blocks, `[l, b, t, s]`, else None."""
     source, target = batch
     encoded = self.encode(source, train)
     token_btd = self.target_positioned_embedding(

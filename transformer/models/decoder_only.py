@@ -13,9 +13,8 @@ from transformer.axes import constrain_sharding
 from transformer.batch import Tokens
 from transformer.decoding.state import DecodeState
 from transformer.layers.attention import TokenContext, self_context
-from transformer.layers.embedding import Embedding
 from transformer.layers.masks import causal
-from transformer.models.base import DecodesLayerByLayer, shift_right
+from transformer.models.base import Attentions, DecodesLayerByLayer, shift_right
 from transformer.models.blocks import (
   FinalNorm,
   PositionBias,
@@ -30,6 +29,8 @@ from transformer.models.transformer import Transformer
 class DecoderOnly(Transformer):
   """The Transformer's decoder without attention to a source; sizes and recipes are the
   Transformer's."""
+
+  unused: ClassVar[tuple[str, ...]] = ("decoder_layers",)
 
   def module(self, vocabulary: int, dtype=jnp.float32) -> Any:
     return DecoderOnlyModule(self, vocabulary, dtype)
@@ -85,7 +86,7 @@ class DecoderOnlyModule(DecodesLayerByLayer, nn.Module):
   decoder_layers: ClassVar[tuple[str, ...]] = ("layers",)
 
   def setup(self):
-    self.embedding = Embedding(self.vocabulary, self.c.d_model, self.c.tying)
+    self.embedding = self.c.embedding(self.vocabulary)
     self.position_encoding = PositionEncoding(self.c)
     self.position_bias = PositionBias(self.c, causal=True)
     self.layers = self.stack()
@@ -99,7 +100,7 @@ class DecoderOnlyModule(DecodesLayerByLayer, nn.Module):
   def __call__(self, batch: Any, train: bool = False):
     """Logits `[b, t, v]` in float32 for every token of `batch`, which are `Tokens`,
     each computed from the tokens of its own example before it; an example begins after
-    `BOS`.
+    the model's `start_id`.
 
     With `train`, draws from the stream `dropout`.
     """
@@ -111,15 +112,25 @@ class DecoderOnlyModule(DecodesLayerByLayer, nn.Module):
 
   def hidden(self, batch: Any, train: bool = False):
     """The output of the layers for every token, `[b, t, d]`."""
+    return self.decode(batch, train)[0]
+
+  def attention(self, batch: Any) -> Attentions:
+    """See `models.base.Attends`."""
+    return {"self_attention": self.decode(batch, keep_weights=True)[1]}
+
+  def decode(self, batch: Tokens, train: bool = False, keep_weights: bool = False):
+    """The output of the layers for every token, `[b, t, d]`, and with `keep_weights`
+    the `AttentionIntermediates` of all layers, stacked, else None."""
     pos_bt, seg_bt = batch.pos_bt, batch.seg_bt
-    x_btd = self.position_encoding(
-      self.embedding(shift_right(batch), self.dtype), pos_bt, train
-    )
+    x_btd = self.embedding(shift_right(batch, self.c.start_id), self.dtype)
+    x_btd = self.position_encoding(x_btd, pos_bt, train, seg_bt != 0)
     tokens = self_context(
       pos_bt, seg_bt, self.position_bias(pos_bt, pos_bt), is_causal=True
     )
-    x_btd, _ = self.layers(constrain_sharding("btd", x_btd), tokens, train)
-    return self.final_norm(x_btd, tokens.real_bt, train)
+    x_btd, intermediates = self.layers(
+      constrain_sharding("btd", x_btd), tokens, train, keep_weights
+    )
+    return self.final_norm(x_btd, tokens.real_bt, train), intermediates
 
   def advance(self, layers, token_bw, state: DecodeState):
     """One decoding step inside `apply`; see `step`."""

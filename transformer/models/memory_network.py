@@ -8,9 +8,10 @@ import numpy as np
 from flax import linen as nn
 
 from transformer.batch import Questions
+from transformer.layers.attention import AttentionIntermediates
 from transformer.layers.linear import weight
 from transformer.layers.memory_hops import BagOfWords, PositionWeighted, hop
-from transformer.models.base import Model, check_settings
+from transformer.models.base import Attentions, Model, check_settings
 
 
 @dataclasses.dataclass(frozen=True)
@@ -54,9 +55,19 @@ class MemoryNetworkModule(nn.Module):
   vocabulary: int
   dtype: Any = jnp.float32
 
-  @nn.compact
   def __call__(self, batch: Questions, train: bool = False):
-    """Logits `[b, v]` in float32.
+    """Logits `[b, v]` in float32."""
+    return self.read(batch)[0]
+
+  def attention(self, batch: Questions) -> Attentions:
+    """See `models.base.Attends`: the question attends to sentences, once a hop."""
+    weights_lbs = jnp.stack(self.read(batch)[1])
+    weights_lbhts = weights_lbs[:, :, None, None]
+    return {"memory_attention": AttentionIntermediates(weights_lbhts)}
+
+  @nn.compact
+  def read(self, batch: Questions):
+    """Logits `[b, v]` in float32, and the attention weights of each hop, `[b, s]`.
 
     A^1 is B, the question's matrix; A^{k+1} is C^k, and the last C is W, the answer's
     (§2.2): K + 1 matrices for words and as many for time, one row an age (§4.1).
@@ -81,8 +92,11 @@ class MemoryNetworkModule(nn.Module):
       for l in range(c.hops + 1)
     ]
     u_bd = embed(0, batch.question_bt[:, None])[:, 0]
+    weights = []
     for l in range(c.hops):
-      u_bd = hop(u_bd, memory[l], memory[l + 1], real_bs)
-    return jnp.einsum(
+      u_bd, weight_bs = hop(u_bd, memory[l], memory[l + 1], real_bs)
+      weights.append(weight_bs)
+    logits_bv = jnp.einsum(
       "bd,vd->bv", u_bd, words_lvd[-1], preferred_element_type=jnp.float32
     )
+    return logits_bv, weights

@@ -29,6 +29,14 @@ class RNNSeq2Seq(Model):
   no other access to the source. `reverse` reads the source from its end (§3.3).
   `dropout` is applied between layers, never between time steps (Zaremba et al. 2015);
   the paper has none.
+
+  Attributes:
+    layers: how many layers, in each of encoder and decoder.
+    d_model: width of the embeddings and of the hidden state.
+    cell: the recurrent cell.
+    reverse: reads the source from its end (§3.3).
+    dropout: probability of dropout between layers, never between time steps (Zaremba
+      et al. 2015); the paper has none.
   """
 
   layers: int = 4
@@ -109,6 +117,10 @@ class RNNSeq2SeqModule(EncoderDecoder):
   @nn.nowrap
   def unstack(self, params):
     """Parameters for decoding: the same."""
+    return params
+
+  def restack(self, params):
+    """The same again."""
     return params
 
   @nn.nowrap

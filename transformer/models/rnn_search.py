@@ -8,6 +8,7 @@ from flax import linen as nn
 
 from transformer.batch import Pairs, Tokens
 from transformer.decoding.state import DecodeState
+from transformer.layers.attention import AttentionIntermediates
 from transformer.layers.dropout import dropout
 from transformer.layers.embedding import Embedding, Logits
 from transformer.layers.linear import project
@@ -22,7 +23,13 @@ from transformer.layers.rnn import (
   pick,
 )
 from transformer.layers.rnn_attention import AlignedLayer
-from transformer.models.base import EncoderDecoder, Model, check_settings, shift_right
+from transformer.models.base import (
+  Attentions,
+  EncoderDecoder,
+  Model,
+  check_settings,
+  shift_right,
+)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -79,18 +86,30 @@ class RNNSearchModule(EncoderDecoder):
 
   def hidden(self, batch: Pairs, train: bool = False):
     """The decoder's output for every token of `batch.target`, `[b, t, d]`."""
+    return self.decode(batch, train)[0]
+
+  def attention(self, batch: Pairs) -> Attentions:
+    """See `models.base.Attends`; one layer of one head."""
+    _, weights_bts = self.decode(batch, keep_weights=True)
+    weights_lbhts = weights_bts[None, :, None]
+    return {"decoder/source_attention": AttentionIntermediates(weights_lbhts)}
+
+  def decode(self, batch: Pairs, train: bool = False, keep_weights: bool = False):
+    """The decoder's output, `[b, t, d]`, and with `keep_weights` the attention weights,
+    `[b, t, s]`, else None."""
     source, target = batch
     y_bsd = self.encode(source, train)
     x_btd = self.target_embedding(shift_right(target), self.dtype)
     x_btd = dropout(self, x_btd, self.c.dropout, train)
-    states, context_btd = self.decoder.decode(
+    states, context_btd, weights_bts = self.decoder.decode(
       x_btd,
       begins(target.seg_bt),
       self.initial(y_bsd, source.seg_bt, target.seg_bt),
       self.decoder.annotate(y_bsd),
       same_segment(target.seg_bt, source.seg_bt),
+      keep_weights,
     )
-    return self.mix(states, x_btd, context_btd, train)
+    return self.mix(states, x_btd, context_btd, train), weights_bts
 
   def encode(self, source: Tokens, train: bool = False):
     """The annotations, `[b, s, d]`: for every token, the states of a forward and of a
@@ -140,6 +159,10 @@ class RNNSearchModule(EncoderDecoder):
   @nn.nowrap
   def unstack(self, params):
     """Parameters for decoding: the same."""
+    return params
+
+  def restack(self, params):
+    """The same again."""
     return params
 
   @nn.nowrap

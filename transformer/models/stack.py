@@ -18,9 +18,13 @@ from transformer.models.blocks import (
 
 
 def scanned(
-  layer: type[nn.Module], c: Any, remat=lambda layer: layer, in_axes=nn.broadcast
+  layer: type[nn.Module],
+  c: Any,
+  remat=lambda layer: layer,
+  in_axes=nn.broadcast,
+  length: int | None = None,
 ) -> Any:
-  """`layer` repeated `c.layers` times, its parameters stacked along axis `l`.
+  """`layer` repeated along the depth, its parameters stacked along axis `l`.
 
   Args:
     layer: its call takes the activations and further arguments, and returns the
@@ -29,14 +33,16 @@ def scanned(
     remat: what a layer keeps for the backward pass.
     in_axes: of the further arguments, as in `nn.scan`; all layers share them unless
       stated otherwise.
+    length: how often; `c.layers` times if None.
   """
+  length = c.layers if length is None else length
   return nn.scan(
     remat(layer),
     variable_axes={"params": 0, "batch_stats": 0},
     split_rngs={"params": True, "dropout": True},
     in_axes=in_axes,
-    length=c.layers,
-    unroll=min(c.unroll, c.layers),
+    length=length,
+    unroll=min(c.unroll, length),
     metadata_params={nn.PARTITION_NAME: "l"},
   )(c)
 
@@ -55,42 +61,46 @@ class Encoder(nn.Module):
   def __call__(
     self, x_btd, pos_bt, seg_bt, train: bool = False, keep_weights: bool = False
   ):
-    """The encoded tokens `[b, t, d]`, and with `keep_weights` the attention weights of
-    every layer, `[l, b, h, t, s]`, else None."""
-    x_btd = constrain_sharding("btd", self.position_encoding(x_btd, pos_bt, train))
+    """The encoded tokens `[b, t, d]`, and with `keep_weights` the
+    `AttentionIntermediates` of all layers, stacked, else None."""
+    x_btd = self.position_encoding(x_btd, pos_bt, train, seg_bt != 0)
+    x_btd = constrain_sharding("btd", x_btd)
     tokens = self_context(
       pos_bt, seg_bt, self.position_bias(pos_bt, pos_bt), is_causal=False
     )
-    x_btd, weights_lbhts = self.layers(x_btd, tokens, train, keep_weights)
-    return self.final_norm(x_btd, tokens.real_bt, train), weights_lbhts
+    x_btd, intermediates = self.layers(x_btd, tokens, train, keep_weights)
+    return self.final_norm(x_btd, tokens.real_bt, train), intermediates
 
 
 class Decoder(nn.Module):
   """N layers over embedded target tokens and an encoded source."""
 
-  c: Stack
+  c: Any  # an encoder-decoder's `Stack`, with its `decoder_depth`
 
   def setup(self):
     self.position_encoding = PositionEncoding(self.c)
     self.position_bias = PositionBias(self.c, causal=True)
-    self.layers = scanned(DecoderLayer, self.c, self.c.remat)
+    depth = self.c.decoder_depth
+    self.layers = scanned(DecoderLayer, self.c, self.c.remat, length=depth)
     self.final_norm = FinalNorm(self.c)
 
   def __call__(
     self, x_btd, pos_bt, seg_bt, y_bsd, source_seg_bs, train: bool = False,
     keep_weights: bool = False,
   ):  # fmt: skip
-    """The decoded tokens `[b, t, d]`, and with `keep_weights` the weights of every
-    layer's attention to the source, `[l, b, h, t, s]`, else None."""
-    x_btd = constrain_sharding("btd", self.position_encoding(x_btd, pos_bt, train))
+    """The decoded tokens `[b, t, d]`, and with `keep_weights` the
+    `AttentionIntermediates` of self-attention and of attention to the source, each
+    stacked over the layers, else None."""
+    x_btd = self.position_encoding(x_btd, pos_bt, train, seg_bt != 0)
+    x_btd = constrain_sharding("btd", x_btd)
     tokens = self_context(
       pos_bt, seg_bt, self.position_bias(pos_bt, pos_bt), is_causal=True
     )
     source = source_context(seg_bt, source_seg_bs)
-    x_btd, weights_lbhts = self.layers(
+    x_btd, intermediates = self.layers(
       x_btd, y_bsd, tokens, source, train, keep_weights
     )
-    return self.final_norm(x_btd, tokens.real_bt, train), weights_lbhts
+    return self.final_norm(x_btd, tokens.real_bt, train), intermediates
 
   def step(self, layers, x_bwd, caches, sources, index, origin_bws, source_seg_bs):
     """One token through all layers, whose parameters come one by one in `layers`, so

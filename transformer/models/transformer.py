@@ -1,26 +1,73 @@
 """The Transformer of the paper: an encoder, a decoder, one embedding (§3)."""
 
 import dataclasses
-from typing import ClassVar
+from typing import Any, ClassVar
 
 import jax.numpy as jnp
 from flax import linen as nn
 
-from transformer.batch import Pairs, Tokens
+from transformer.batch import BOS, Pairs, Tokens
+from transformer.config import check_at_least
 from transformer.decoding.state import DecodeState, KVCache, written_slots
 from transformer.layers.embedding import Embedding, Tying
-from transformer.models.base import DecodesLayerByLayer, EncoderDecoder, shift_right
+from transformer.models.base import (
+  Attentions,
+  DecodesLayerByLayer,
+  EncoderDecoder,
+  shift_right,
+)
 from transformer.models.blocks import DecoderLayer, Stack
 from transformer.models.stack import Decoder, Encoder
 
 
 @dataclasses.dataclass(frozen=True)
 class Transformer(Stack):
-  """The encoder-decoder of Vaswani et al. 2017; the defaults are its base model."""
+  """The encoder-decoder of Vaswani et al. 2017; the defaults are its base model.
+
+  Attributes:
+    tying: which of the matrices of the vocabulary are one.
+    decoder_layers: depth of the decoder; 0 stands for `layers`, that of the encoder.
+    start_id: the token that the decoder reads first.
+    logits_bias: adds a bias to the logits.
+    absent_ids: ids of the vocabulary that are no tokens (see `Embedding`).
+  """
 
   tying: Tying = Tying()
+  decoder_layers: int = 0
+  start_id: int = BOS
+  logits_bias: bool = False
+  absent_ids: tuple[int, ...] = ()
 
-  def module(self, vocabulary: int, dtype=jnp.float32) -> "TransformerModule":
+  unused: ClassVar[tuple[str, ...]] = ()
+  """Settings that a subclass has no use for."""
+
+  def __post_init__(self):
+    super().__post_init__()
+    for name in ("decoder_layers", "start_id"):
+      check_at_least(f"model.{name}", getattr(self, name), 0)
+    if min(self.absent_ids, default=0) < 0 or self.start_id in self.absent_ids:
+      raise ValueError(
+        "model.absent_ids: expected ids of 0 or more without model.start_id "
+        f"{self.start_id}, got {self.absent_ids}"
+      )
+    for name in self.unused:
+      default = getattr(Transformer, name)
+      if getattr(self, name) != default:
+        kind = type(self).__name__
+        raise ValueError(f"model.{name}: {kind} has no use for it; leave it {default}")
+
+  @property
+  def decoder_depth(self) -> int:
+    """The number of layers of the decoder."""
+    return self.decoder_layers or self.layers
+
+  def embedding(self, vocabulary: int) -> Embedding:
+    """The matrices of the vocabulary."""
+    return Embedding(
+      vocabulary, self.d_model, self.tying, self.logits_bias, self.absent_ids
+    )
+
+  def module(self, vocabulary: int, dtype=jnp.float32) -> Any:
     return TransformerModule(self, vocabulary, dtype)
 
 
@@ -32,7 +79,7 @@ class TransformerModule(DecodesLayerByLayer, EncoderDecoder):
   decoder_layers: ClassVar[tuple[str, ...]] = ("decoder", "layers")
 
   def setup(self):
-    self.embedding = Embedding(self.vocabulary, self.c.d_model, self.c.tying)
+    self.embedding = self.c.embedding(self.vocabulary)
     self.encoder = Encoder(self.c)
     self.decoder = Decoder(self.c)
 
@@ -42,18 +89,23 @@ class TransformerModule(DecodesLayerByLayer, EncoderDecoder):
 
   def hidden(self, batch: Pairs, train: bool = False):
     """The decoder's output for every token of `batch.target`, `[b, t, d]`."""
-    return self.decode(batch, train)[0]
-
-  def source_weights(self, batch: Pairs):
-    """The weights of attention to the source of every layer and head when the target is
-    read as a whole, `[l, b, h, t, s]`."""
-    return self.decode(batch, keep_weights=True)[1]
-
-  def decode(self, batch: Pairs, train: bool = False, keep_weights: bool = False):
-    """See `Decoder`."""
-    target = batch.target
     y_bsd = self.encode(batch.source, train)
-    x_btd = self.embedding(shift_right(target), self.dtype)
+    return self.decode(batch, y_bsd, train)[0]
+
+  def attention(self, batch: Pairs) -> Attentions:
+    """See `models.base.Attends`; the target is read as a whole."""
+    y_bsd, of_encoder = self.encoded(batch.source, keep_weights=True)
+    _, (to_target, to_source) = self.decode(batch, y_bsd, keep_weights=True)
+    return {
+      "encoder/self_attention": of_encoder,
+      "decoder/self_attention": to_target,
+      "decoder/source_attention": to_source,
+    }
+
+  def decode(self, batch: Pairs, y_bsd, train=False, keep_weights=False):
+    """See `Decoder`; `y_bsd` is the encoded source."""
+    target = batch.target
+    x_btd = self.embedding(shift_right(target, self.c.start_id), self.dtype)
     return self.decoder(
       x_btd, target.pos_bt, target.seg_bt, y_bsd, batch.source.seg_bt, train,
       keep_weights,
@@ -61,8 +113,12 @@ class TransformerModule(DecodesLayerByLayer, EncoderDecoder):
 
   def encode(self, source: Tokens, train: bool = False):
     """The encoded source, `[b, s, d]`."""
+    return self.encoded(source, train)[0]
+
+  def encoded(self, source: Tokens, train: bool = False, keep_weights: bool = False):
+    """See `Encoder`."""
     x_bsd = self.embedding.source(source.id_bt, self.dtype)
-    return self.encoder(x_bsd, source.pos_bt, source.seg_bt, train)[0]
+    return self.encoder(x_bsd, source.pos_bt, source.seg_bt, train, keep_weights)
 
   def advance(self, layers, token_bw, state: DecodeState):
     """One decoding step inside `apply`; see `step`."""
@@ -100,5 +156,5 @@ class TransformerModule(DecodesLayerByLayer, EncoderDecoder):
       b, c.heads, c.key_width, c.value_width, capacity, self.dtype
     )
     origin_bws = jnp.full((b, 1, capacity), -1, jnp.int32)
-    cache = origin_bws, (layer_cache,) * c.layers
+    cache = origin_bws, (layer_cache,) * c.decoder_depth
     return DecodeState(cache, (sources, source.seg_bt))

@@ -2,7 +2,7 @@
 hidden states of the segments before (Dai et al. 2019)."""
 
 import dataclasses
-from typing import Any, NamedTuple
+from typing import Any, ClassVar, NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -14,6 +14,7 @@ from transformer.batch import TextWithContext, Tokens
 from transformer.layers.attention import TokenContext
 from transformer.layers.masks import causal, same_segment
 from transformer.layers.positions import Position, TransformerXLPosition
+from transformer.models.base import Attentions
 from transformer.models.decoder_only import CausalLayer, DecoderOnly, DecoderOnlyModule
 from transformer.models.stack import scanned
 
@@ -28,6 +29,8 @@ class TransformerXL(DecoderOnly):
   """
 
   position: Position = TransformerXLPosition()
+
+  unused: ClassVar[tuple[str, ...]] = ("decoder_layers", "start_id")
 
   def module(self, vocabulary: int, dtype=jnp.float32) -> Any:
     return TransformerXLModule(self, vocabulary, dtype)
@@ -60,22 +63,24 @@ class SegmentLayer(CausalLayer):
   """A layer that attends to a memory and to its own segment."""
 
   def __call__(  # type: ignore[override]
-    self, x_btd, memory_bmd, tokens: TokenContext, train: bool = False
-  ):
+    self, x_btd, memory_bmd, tokens: TokenContext, train: bool = False,
+    keep_weights: bool = False,
+  ):  # fmt: skip
     """One layer over a segment `[b, t, d]`, with `s` = `m + t` keys; and the inputs of
-    its attention, `[b, t, d]`, the memory of the next segment."""
+    its attention, `[b, t, d]`, the memory of the next segment, with
+    `AttentionIntermediates` if `keep_weights`, else None."""
 
     def self_attention(x_btd):
       memory = jax.lax.stop_gradient(memory_bmd.astype(x_btd.dtype))
       k_bshk, v_bshk = self.keys_and_values(
         jnp.concatenate([memory, x_btd], axis=1), tokens.k_pos_bs
       )
-      y_btd, _ = self.self_attention(x_btd, k_bshk, v_bshk, tokens, train)
-      return y_btd, x_btd
+      y_btd, intermediates = self.self_attention(x_btd, k_bshk, v_bshk, tokens, train)
+      return y_btd, (x_btd, intermediates if keep_weights else None)
 
-    x_btd, input_btd = self.self_sublayer(x_btd, self_attention, train, tokens.real_bt)
+    x_btd, kept = self.self_sublayer(x_btd, self_attention, train, tokens.real_bt)
     x_btd = self.feed_forward_block(x_btd, train, tokens.real_bt)
-    return constrain_sharding("btd", x_btd), input_btd
+    return constrain_sharding("btd", x_btd), kept
 
 
 class TransformerXLModule(DecoderOnlyModule):
@@ -83,7 +88,7 @@ class TransformerXLModule(DecoderOnlyModule):
 
   @nn.nowrap
   def stack(self) -> Any:
-    axes = (0, nn.broadcast, nn.broadcast)  # each layer has its own memory
+    axes = (0, *(nn.broadcast,) * 3)  # each layer has its own memory
     return scanned(SegmentLayer, self.c, self.c.remat, axes)
 
   def __call__(self, batch: Any, train: bool = False):
@@ -105,9 +110,22 @@ class TransformerXLModule(DecoderOnlyModule):
       jnp.zeros(shape, self.dtype), jnp.zeros((rows, size), jnp.int32)
     )
 
+  def attention(self, batch: Any) -> Attentions:
+    """See `models.base.Attends`; of `batch.text`, the tokens before it are keys too."""
+    nothing = self.nothing(batch.text.id_bt.shape[0])
+    _, memory = self.read(batch.context, nothing)
+    return {"self_attention": self.attend_and_read(batch.text, memory, True)[2]}
+
   def read(self, tokens: Tokens, memory: SegmentMemory, train: bool = False):
     """The output of the layers for a segment, `[b, t, d]`, and its memory. A token
     attends to those of its own example in the memory and before it in the segment."""
+    return self.attend_and_read(tokens, memory, False, train)[:2]
+
+  def attend_and_read(
+    self, tokens: Tokens, memory: SegmentMemory, keep_weights: bool, train: bool = False
+  ):
+    """What `read` returns, and with `keep_weights` the `AttentionIntermediates` of all
+    layers, stacked, else None."""
     id_bt, pos_bt, seg_bt = tokens
     x_lbmd, seg_bm = memory
     m_pos_bm = positions(seg_bm)
@@ -118,14 +136,16 @@ class TransformerXLModule(DecoderOnlyModule):
     k_pos_bs = jnp.concatenate([m_pos_bm, pos_bt], axis=1)
     k_seg_bs = jnp.concatenate([seg_bm, seg_bt], axis=1)
     mask_bts = causal(pos_bt, k_pos_bs) & same_segment(seg_bt, k_seg_bs)
-    x_btd = self.position_encoding(self.embedding(id_bt, self.dtype), pos_bt, train)
+    x_btd = self.embedding(id_bt, self.dtype)
+    x_btd = self.position_encoding(x_btd, pos_bt, train, seg_bt != 0)
     bias_bhts = self.position_bias(pos_bt, k_pos_bs)
     context = TokenContext(mask_bts, bias_bhts, pos_bt, k_pos_bs, q_seg_bt=seg_bt)
-    x_btd, input_lbtd = self.layers(
-      constrain_sharding("btd", x_btd), x_lbmd, context, train
+    x_btd, (input_lbtd, intermediates) = self.layers(
+      constrain_sharding("btd", x_btd), x_lbmd, context, train, keep_weights
     )
     x_btd = self.final_norm(x_btd, context.real_bt, train)
-    return x_btd, SegmentMemory(jax.lax.stop_gradient(input_lbtd), seg_bt)
+    after = SegmentMemory(jax.lax.stop_gradient(input_lbtd), seg_bt)
+    return x_btd, after, intermediates
 
 
 def positions(seg_bm):

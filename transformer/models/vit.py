@@ -13,7 +13,7 @@ from transformer.layers.feedforward import GELU, FeedForward
 from transformer.layers.images import ClassLogits, ClassToken, Patches, PixelNorm
 from transformer.layers.positions import Learned, Position
 from transformer.layers.residual import PreNorm, Residual
-from transformer.models.base import check_settings
+from transformer.models.base import Attentions, check_settings
 from transformer.models.blocks import Stack
 from transformer.models.stack import Encoder
 
@@ -21,7 +21,13 @@ from transformer.models.stack import Encoder
 @dataclasses.dataclass(frozen=True)
 class VisionTransformer(Stack):
   """Patches of `patch` x `patch` pixels with `channels` channels as tokens of the
-  Transformer's encoder; the defaults are ViT-B/16 on images of 224 x 224 (Table 1)."""
+  Transformer's encoder; the defaults are ViT-B/16 on images of 224 x 224 (Table 1).
+
+  Attributes:
+    patch: pixels a side of a patch, which is one token.
+    channels: 3, or 1 for grey; as the task has it.
+    pixels: how bytes become the numbers that the patches are made of.
+  """
 
   layers: int = 12
   d_model: int = 768
@@ -50,9 +56,11 @@ class VisionTransformer(Stack):
 class DistilledVisionTransformer(VisionTransformer):
   """DeiT: a distillation token after the class token (Touvron et al. 2021, §4).
 
-  With `distillation_head`, the logits are the mean of those of two heads, one for each
-  of the two tokens; else those of the class token alone. Training here is without a
-  teacher, so both heads learn the labels.
+  Training here is without a teacher, so both heads learn the labels.
+
+  Attributes:
+    distillation_head: the logits are the mean of those of two heads, one for each of
+      the two tokens; else those of the class token alone.
   """
 
   position: Position = Learned(length=198)
@@ -80,15 +88,23 @@ class VisionTransformerModule(nn.Module):
 
     With `train`, draws from the stream `dropout`.
     """
+    y_btd, _ = self.encode(batch, train)
+    return self.logits(y_btd)
+
+  def encode(self, batch: Images, train: bool = False, keep_weights: bool = False):
+    """See `Encoder`; the tokens of `tokens`."""
     x_byxc = self.c.pixels(batch.image_byxc, self.c.channels, self.dtype)
     x_btd = self.tokens(self.patches(x_byxc))
     pos_bt = jnp.broadcast_to(jnp.arange(x_btd.shape[1]), x_btd.shape[:2])
     seg_bt = jnp.broadcast_to(batch.real_b[:, None], x_btd.shape[:2])
-    y_btd, _ = self.encoder(x_btd, pos_bt, seg_bt, train)
-    return self.logits(y_btd)
+    return self.encoder(x_btd, pos_bt, seg_bt, train, keep_weights)
+
+  def attention(self, batch: Images) -> Attentions:
+    """See `models.base.Attends`."""
+    return {"encoder/self_attention": self.encode(batch, keep_weights=True)[1]}
 
   def tokens(self, x_btd):
-    """The class token, then the patches, `[b, 1 + t, d]`."""
+    """The class token, then the patches row by row, `[b, 1 + t, d]`."""
     return self.token(x_btd)
 
   def logits(self, y_btd):

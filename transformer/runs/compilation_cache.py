@@ -1,9 +1,10 @@
 """Where compiled programs are kept."""
 
 import os
-from pathlib import Path
 
 import jax
+
+from transformer.data.cache import user_cache
 
 
 def enable_compilation_cache() -> None:
@@ -11,6 +12,8 @@ def enable_compilation_cache() -> None:
   names another."""
   if "JAX_COMPILATION_CACHE_DIR" in os.environ:
     return
-  base = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache")
-  jax.config.update("jax_compilation_cache_dir", str(base / "transformer" / "jax"))
+  user = user_cache()
+  if user is None:
+    return
+  jax.config.update("jax_compilation_cache_dir", str(user / "jax"))
   jax.config.update("jax_persistent_cache_min_compile_time_secs", 0.5)

@@ -4,6 +4,7 @@ and written whole."""
 import contextlib
 import fcntl
 import os
+import shutil
 import socket
 from collections.abc import Iterator
 from pathlib import Path
@@ -17,6 +18,26 @@ def write_atomic(path: Path, data: bytes) -> None:
   scratch = path.with_name(f".{path.name}.{os.getpid()}")
   scratch.write_bytes(data)
   os.replace(scratch, path)
+
+
+@contextlib.contextmanager
+def whole(path: Path) -> Iterator[Path]:
+  """A new directory beside `path`, which takes its name when the context ends well and
+  is removed when it does not.
+
+  Raises:
+    OSError: it cannot be made.
+  """
+  scratch = path.with_name(f".{path.name}.{os.getpid()}")
+  try:
+    scratch.mkdir(parents=True)
+  except OSError as error:
+    raise OSError(f"{path}: cannot be written ({error.strerror})") from None
+  try:
+    yield scratch
+    os.replace(scratch, path)
+  finally:
+    shutil.rmtree(scratch, ignore_errors=True)
 
 
 def check_inside(path: Path, name: str) -> None:

@@ -2,6 +2,7 @@
 
 from pathlib import Path
 
+from transformer.inference.devices import Devices
 from transformer.inference.generate import Generation, TextGenerator
 from transformer.runs.opening import open_run
 from transformer.tasks.language_modelling import LanguageModelling
@@ -12,7 +13,11 @@ class Generator(TextGenerator):
 
   @classmethod
   def open(
-    cls, path: Path | str, recipe: Generation = Generation(), step: int | None = None
+    cls,
+    path: Path | str,
+    recipe: Generation = Generation(),
+    step: int | None = None,
+    devices: Devices | None = None,
   ) -> "Generator":
     """Opens a run.
 
@@ -20,11 +25,14 @@ class Generator(TextGenerator):
       path: its directory.
       recipe: sampler, number and length of the continuations.
       step: the checkpoint; the newest if None.
+      devices: share the prompts; all of this process if None.
 
     Raises:
       FileNotFoundError: it is not a run, or has no such checkpoint.
       ValueError: it is damaged, or its task is not language modelling.
     """
     run, task = open_run(path, LanguageModelling)
-    params = run.params(step)
-    return cls(run.module(), params, run.tokenizer, recipe, task.context)
+    devices = devices or Devices.local()
+    params = run.params(step, devices=devices)
+    context = task.generation_context
+    return cls(run.module(), params, run.tokenizer, recipe, context, devices)

@@ -1,6 +1,8 @@
 """A run made or opened for training, and the run that it starts from."""
 
 import contextlib
+import dataclasses
+import shutil
 import sys
 from pathlib import Path
 from typing import Any
@@ -9,10 +11,11 @@ import jax
 
 from transformer import config as configs
 from transformer.experiment import Config, resume_conflicts
+from transformer.models.parent import ParentModel
 from transformer.runs import warm_start
 from transformer.runs.directory import write_atomic
 from transformer.runs.processes import barrier, is_primary
-from transformer.runs.run import Run
+from transformer.runs.run import HUGGINGFACE, Run
 
 
 def prepare(config: Config, workdir: Path) -> Run:
@@ -54,6 +57,8 @@ def _prepare(config: Config, workdir: Path) -> Run:
   with contextlib.suppress(FileNotFoundError):
     run = Run.open(path)
   if run is not None and run.steps():
+    if config.init:
+      config = inherit_tokenizer(config, run.config)
     different = resume_conflicts(run.config, config)
     if different:
       raise ValueError(
@@ -65,15 +70,17 @@ def _prepare(config: Config, workdir: Path) -> Run:
     return run
   task, parent = config.task, open_parent(config) if config.init else None
   if parent is None:
+    model = task.make_vocabulary(config.data, config.tokenizer)
     print(
       f"{task.vocabulary_file}: made from the training data",
       file=sys.stderr,
       flush=True,
     )
-    model = task.make_vocabulary(config.data, config.tokenizer)
-    run = Run(path, config, task.vocabulary(model))
+    run = Run(path, config, task.vocabulary(model, config.tokenizer))
   else:
-    run = Run(path, config, parent.vocabulary)
+    config = inherit_tokenizer(config, parent.config)
+    model = parent.vocabulary.model
+    run = Run(path, config, task.vocabulary(model, config.tokenizer))
     warm_start.check_any_match(
       run.abstract_params(), parent.abstract_params(), type(config.model).__name__,
       str(parent.path),
@@ -82,8 +89,34 @@ def _prepare(config: Config, workdir: Path) -> Run:
     warm_start.check_frozen(run.abstract_params(), config.freeze)
   path.mkdir(parents=True, exist_ok=True)
   write_atomic(path / task.vocabulary_file, run.vocabulary.model)
+  if parent is not None and (parent.path / HUGGINGFACE).is_dir():
+    shutil.copytree(parent.path / HUGGINGFACE, path / HUGGINGFACE, dirs_exist_ok=True)
   write_atomic(path / "config.json", configs.dumps(config).encode())
   return run
+
+
+def inherit_tokenizer(config: Config, parent: Config) -> Config:
+  """The config with the tokenizer of the run that it starts from."""
+  tokenizer = config.tokenizer.inherit(parent.tokenizer)
+  return dataclasses.replace(config, tokenizer=tokenizer)
+
+
+def inherit_model(config: Config, workdir: Path) -> Config:
+  """The config with a model in place of `ParentModel`: that of the run in `workdir`
+  where its training continues, else that of the run `config.init`.
+
+  Raises:
+    ValueError, FileNotFoundError: there is none.
+  """
+  if not isinstance(config.model, ParentModel):
+    return config
+  with contextlib.suppress(FileNotFoundError):
+    run = Run.open(workdir)
+    if run.steps():
+      return dataclasses.replace(config, model=run.config.model)
+  if not config.init:
+    config.model.module(0)
+  return dataclasses.replace(config, model=open_parent(config).config.model)
 
 
 def open_parent(config: Config) -> Run:

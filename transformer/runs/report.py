@@ -29,7 +29,7 @@ def write_report(
   scores = {name: value for name, value in last.items() if name.startswith("val/")}
   saved = min(config.keep.latest, -(-config.steps // config.save_every))
   lines = [
-    f"# {path.name}",
+    f"# {path.absolute().name}",
     "",
     f"{rows[-1][0] if rows else 0:,} of {config.steps:,} steps; {seconds / 60:.1f} "
     "minutes of training since it was last started, evaluation not counted.",
@@ -55,7 +55,7 @@ def write_report(
     f"transformer evaluate {path} --split test",
     f"transformer average {path} --last {saved}",
     f"transformer info {path}",
-    f"tensorboard --logdir {path / 'tensorboard'}",
+    f"tensorboard --logdir {path / 'tensorboard'}    # after pip install tensorboard",
     "```",
     "",
   ]

@@ -3,17 +3,21 @@
 A run is a directory that is complete in itself and may be copied anywhere:
 
   config.json        the experiment
-  tokenizer.model    SentencePiece; or names.json, the classes, where a task has these
+  tokenizer.model    SentencePiece, or the files of an imported tokenizer; names.json,
+                     the classes, where a task has these
   checkpoints/       Orbax; parameters apart from the rest, each with its checksums
   metrics.csv        step,name,value
   tensorboard/       the same numbers
   report.md          curves, scores, samples and commands, at the end
   cache/             tokenised text; may be deleted
+  huggingface/       of an imported model, and of what is trained from it: the files
+                     that are needed to write it back
 
 Opening one executes nothing from it.
 """
 
 import contextlib
+import dataclasses
 import functools
 from collections.abc import Iterator
 from pathlib import Path
@@ -26,9 +30,13 @@ from transformer import config as configs
 from transformer.data.tokenizer import Tokenizer
 from transformer.data.vocabulary import Vocabulary
 from transformer.experiment import Config
+from transformer.inference.devices import Devices
 from transformer.layers.int8 import quantise
 from transformer.runs.directory import check_inside, read_inside
 from transformer.training.checkpoint import CheckpointMismatch, Checkpoints, steps_in
+
+HUGGINGFACE = "huggingface"
+"""The part of a run that has what Hugging Face's classes need beside it."""
 
 
 class Run:
@@ -49,12 +57,12 @@ class Run:
     check_inside(path, "checkpoints")
     text = read_inside(path, "config.json")
     try:
-      config = configs.loads(Config, text.decode("utf-8"))
+      config = configs.loads(Config, text.decode("utf-8-sig"))
     except ValueError as error:
       raise ValueError(f"{path}: {error}") from None
     model = read_inside(path, config.task.vocabulary_file)
     try:
-      return cls(path, config, config.task.vocabulary(model))
+      return cls(path, config, config.task.vocabulary(model, config.tokenizer))
     except ValueError as error:
       raise ValueError(f"{path}: {error}") from None
 
@@ -72,6 +80,18 @@ class Run:
         f"transformer {task.verb} {self.path}"
       )
     return self.vocabulary
+
+  def with_languages(self, source: str | None, target: str | None) -> "Run":
+    """The run with another source or target language; None leaves one as it is.
+
+    Raises:
+      ValueError: its tokenizer has no such language, or none to choose from.
+    """
+    if source is None and target is None:
+      return self
+    recipe = self.config.tokenizer.with_languages(self.tokenizer, source, target)
+    config = dataclasses.replace(self.config, tokenizer=recipe)
+    return Run(self.path, config, config.task.vocabulary(self.vocabulary.model, recipe))
 
   @property
   def cache(self) -> Path:
@@ -107,26 +127,32 @@ class Run:
     init = functools.partial(self.module().init, jax.random.key(0), example)
     return jax.eval_shape(init)["params"]
 
-  def abstract_params(self) -> Any:
-    """Shapes of the parameters, on this process' first device."""
-    sharding = jax.sharding.SingleDeviceSharding(jax.local_devices()[0])
+  def abstract_params(self, devices: Devices = Devices()) -> Any:
+    """Shapes of the parameters, on `devices`."""
+    boxed = self.boxed_params()
 
-    def leaf(shape):
+    def leaf(shape, sharding):
       return jax.ShapeDtypeStruct(shape.shape, shape.dtype, sharding=sharding)
 
-    return jax.tree.map(leaf, nn.unbox(self.boxed_params()))
+    return jax.tree.map(leaf, nn.unbox(boxed), devices.shardings(boxed))
 
-  def params(self, step: int | None = None, int8: bool = False) -> Any:
-    """The parameters of a checkpoint, the newest if `step` is None; with `int8`, their
-    matrices in 8 bits (`layers.int8`).
+  def params(
+    self,
+    step: int | None = None,
+    int8: bool = False,
+    devices: Devices = Devices(),
+  ) -> Any:
+    """The parameters of a checkpoint, the newest if `step` is None, on `devices`; with
+    `int8`, their matrices in 8 bits (`layers.int8`).
 
     Raises:
       FileNotFoundError: there is none.
+      ValueError: a size does not divide over the devices.
     """
     if not self.steps():
       raise FileNotFoundError(f"{self.path}: no checkpoint yet; train it first")
     with self.checkpoints() as checkpoints, self.vocabulary_checked_first():
-      params, note = checkpoints.restore_params(self.abstract_params(), step)
+      params, note = checkpoints.restore_params(self.abstract_params(devices), step)
     self.check_vocabulary(note)
     if not int8:
       return params

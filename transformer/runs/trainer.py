@@ -12,16 +12,18 @@ import jax
 from transformer import config as configs
 from transformer import tree
 from transformer.experiment import Config
+from transformer.inference.devices import Devices
 from transformer.runs import warm_start
 from transformer.runs.directory import claim
 from transformer.runs.errors import explain
+from transformer.runs.lengths import position_notes
 from transformer.runs.metrics import Metrics
-from transformer.runs.prepare import parent_params, prepare
+from transformer.runs.prepare import inherit_model, parent_params, prepare
 from transformer.runs.processes import INTERRUPTED, Interrupt, barrier, is_primary
 from transformer.runs.progress import Progress
 from transformer.runs.report import write_report
 from transformer.runs.run import Run
-from transformer.runs.training_log import TrainingLog
+from transformer.runs.training_log import TrainingLog, shows_bars
 from transformer.tasks.base import EvaluationInputs
 from transformer.training.checkpoint import Checkpoints
 from transformer.training.mesh import batch_sharding, check_batches, own_rows, put
@@ -46,8 +48,9 @@ def train(config: Config, workdir: Path) -> int:
       memory or numbers.
   """
   path = Path(workdir)
+  config = inherit_model(config, path)
   mesh = config.mesh.build()
-  check_batches(mesh.shape, config.batching.shapes, config.accumulate)
+  check_batches(mesh.shape, config.batching, config.accumulate)
   check_model(config)
   with claim(path, "config.json", "run") as lock:
     compiled = state = None
@@ -63,6 +66,25 @@ def train(config: Config, workdir: Path) -> int:
     except jax.errors.JaxRuntimeError as error:
       ended = lock.ended_processes()
       raise explain(error, path, config, ended, compiled, state) from error
+
+
+def split_digests(config: Config) -> dict[str, str]:
+  """The fingerprint of each split, those of held-out text as far as there is any.
+
+  Raises:
+    OSError, ValueError: the training or validation data cannot be read, or the latter
+      is empty.
+  """
+  digests = {split: config.data.fingerprint(split) for split in ("train", "val")}
+  if not len(config.data.open("val")):
+    raise ValueError(
+      f"--config.data: the val split of {configs.written(config.data)} has no "
+      "examples, so the run could not be evaluated"
+    )
+  # It is needed only once the run is trained.
+  with contextlib.suppress(OSError, ValueError):
+    digests["test"] = config.data.fingerprint("test")
+  return digests
 
 
 def check_model(config: Config) -> None:
@@ -88,7 +110,7 @@ class Trainer:
     """Opens the training data; `parent_params` are those of the run `config.init`."""
     self.run, self.config, self.parent_params = run, run.config, parent_params
     config, self.task, self.module = run.config, run.config.task, run.module()
-    self.data_sha256 = config.data.fingerprint("train")
+    self.data_sha256 = split_digests(config)
     # The others read what the first has tokenised.
     if is_primary():
       self.training_data = self._training_data()
@@ -102,6 +124,7 @@ class Trainer:
     self.init = init_state(self.module, example, optimizer, init_key, config.ema)
     self.abstract = abstract_state(self.init, mesh)
     self.sharding = batch_sharding(mesh)
+    self.devices = Devices(mesh if mesh.size > 1 else None)
     loss = functools.partial(self.task.loss, self.module)
     self.step = step_program(
       loss, optimizer, self.abstract, config.ema, config.accumulate
@@ -147,7 +170,11 @@ class Trainer:
         status, samples = self.loop(state, interrupt, checkpoints, log)
     if status == 0 and is_primary():
       write_report(run.path, config, Metrics.read(run.path), samples, log.seconds)
-      print(f"{run.path}: done; see {run.path / 'report.md'}", file=sys.stderr)
+      early = self.progress.evaluated < config.steps
+      how = (
+        early and self.progress.finished(config, self.progress.evaluated)
+      ) or "done"
+      print(f"{run.path}: {how}; see {run.path / 'report.md'}", file=sys.stderr)
     return status
 
   def initial_state(self) -> TrainState:
@@ -172,7 +199,7 @@ class Trainer:
     with self.run.vocabulary_checked_first():
       state, note = checkpoints.restore(self.abstract)
     self.run.check_vocabulary(note)
-    if note["data_sha256"] != self.data_sha256:
+    if note["data_sha256"]["train"] != self.data_sha256["train"]:
       raise ValueError(
         f"{self.run.path}: the training text of {self.config.data} has changed since "
         f"step {int(state.step)}; restore it, or choose another --workdir"
@@ -188,11 +215,14 @@ class Trainer:
     start = f"resumed at step {step:,}" if step else "from the start"
     processes = jax.process_count()
     spread = f" in {processes} processes" if processes > 1 else ""
+    counts = warm_start.count_parameters(state.params, self.config.freeze)
     print(
-      f"{self.run.path}: {tree.size(state.params):,} parameters on {len(devices)} "
-      f"{devices[0].platform} device(s){spread}, {start}", file=sys.stderr,
-    )  # fmt: skip
-    for note in self.training_data.notes:
+      f"{self.run.path}: {counts} on {len(devices)} {devices[0].platform} "
+      f"device(s){spread}, {start}",
+      file=sys.stderr,
+    )
+    warnings = self.config.schedule.warnings(self.config.steps)
+    for note in (*self.training_data.notes, *position_notes(self.config), *warnings):
       print(f"  {note}", file=sys.stderr, flush=True)
 
   def loop(self, state, interrupt: Interrupt, checkpoints, log: TrainingLog):
@@ -238,7 +268,7 @@ class Trainer:
       with log.paused(), interrupt.raising():
         inputs = EvaluationInputs(
           self.module, state.eval_params, config.data, run.vocabulary, "val", run.cache,
-          is_primary(),
+          shows_bars(), self.devices,
         )  # fmt: skip
         scores, samples = self.task.evaluate(inputs)
     except InterruptedError:

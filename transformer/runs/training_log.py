@@ -14,9 +14,18 @@ from transformer.runs.processes import is_primary
 from transformer.training.step import StepMetrics
 
 
+def shows_bars() -> bool:
+  """Whether this process draws progress bars: the first, on a terminal. Elsewhere their
+  carriage returns would make a file one line without end."""
+  return is_primary() and sys.stderr.isatty()
+
+
 class TrainingLog:
   """The progress bar, and the numbers of the step before the newest: reading those
-  does not wait for the device."""
+  does not wait for the device.
+
+  Where standard error is no terminal, a line every `log_every` steps replaces the bar.
+  """
 
   def __init__(
     self,
@@ -39,8 +48,9 @@ class TrainingLog:
     self._examples = examples
     self._bar = tqdm.tqdm(
       total=config.steps, initial=start, desc="train", unit=" steps", mininterval=1.0,
-      disable=not is_primary(),
+      disable=not shows_bars(),
     )  # fmt: skip
+    self._compiled: tuple[int, float] | None = None  # the first step, and when it ended
     self._pending: tuple[int, StepMetrics] | None = None
     self._total, self._count = window
     self._since = self._started = time.monotonic()
@@ -76,6 +86,8 @@ class TrainingLog:
       self._total += float(metrics.loss.total)
       self._count += float(metrics.loss.count)
     self._bar.update(1)
+    if self._compiled is None:
+      self._compiled = step, time.monotonic()
     if step % self._every == 0 or step == self._config.steps:
       now = time.monotonic()
       values = {
@@ -83,16 +95,31 @@ class TrainingLog:
         "train/loss": self._total / self._count if self._count else float("nan"),
         "train/tokens_per_second": self._count / max(now - self._since, 1e-9),
         "train/gradient_norm": float(metrics.gradient_norm),
-        "train/rate": float(self._config.schedule(step, self._config.model.width)),
+        "train/rate": float(self._config.learning_rate(step)),
         "train/skipped": float(metrics.skipped),
       }
       self._metrics.write(step, values)
-      self._bar.set_postfix_str(
-        f"loss {values['train/loss']:.3f}, "
+      text = (
+        f"loss {values['train/loss']:.3f}, rate {values['train/rate']:.2e}, "
         f"{values['train/tokens_per_second']:,.0f} tokens/s"
       )
+      if self._bar.disable:
+        left = self._time_left(step, now)
+        self.print(f"step {step:,} of {self._config.steps:,}: {text}{left}")
+      else:
+        self._bar.set_postfix_str(text)
       self._total = self._count = 0.0
       self._since = now
+
+  def _time_left(self, step: int, now: float) -> str:
+    """Until the last step at the pace so far, evaluation and saving included; the first
+    step, which is compiled, does not count."""
+    assert self._compiled is not None
+    first, since = self._compiled
+    if step in (first, self._config.steps):
+      return ""
+    seconds = (now - since) / (step - first) * (self._config.steps - step)
+    return f", {tqdm.tqdm.format_interval(seconds)} left"
 
   def _report_skip(self, step: int, metrics: StepMetrics) -> None:
     what = "gradient" if np.isfinite(float(metrics.loss.total)) else "loss"

@@ -1,5 +1,6 @@
 """A run that translates, for programs."""
 
+import dataclasses
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import NamedTuple
@@ -7,9 +8,11 @@ from typing import NamedTuple
 import numpy as np
 
 from transformer.decoding.rerank import distinct, mbr
+from transformer.inference.devices import Devices
 from transformer.inference.score import score_targets
 from transformer.inference.search import Search, Searcher
 from transformer.inference.stream import stream
+from transformer.runs.lengths import LengthWarning
 from transformer.runs.opening import open_run
 from transformer.runs.run import Run
 from transformer.tasks.translation import Translation
@@ -39,6 +42,7 @@ class Translator:
   def __init__(self, run: Run, searcher: Searcher):
     """Wraps an opened run; see `open`."""
     self.run, self.searcher = run, searcher
+    self._length_warning = LengthWarning(run.config)
 
   @classmethod
   def open(
@@ -48,6 +52,9 @@ class Translator:
     step: int | None = None,
     tokens: int = 4096,
     int8: bool = False,
+    devices: Devices | None = None,
+    source_language: str | None = None,
+    target_language: str | None = None,
   ) -> "Translator":
     """Opens a run.
 
@@ -55,15 +62,24 @@ class Translator:
       path: its directory.
       search: beam, length penalty, limits, or sampling; see `Search`.
       step: the checkpoint; the newest if None.
-      tokens: source tokens times outputs in one batch; changes speed alone.
+      tokens: source tokens times outputs in one batch of a device; changes speed
+        alone.
       int8: quantises the matrices to 8 bits; faster, and slightly less accurate.
+      devices: share the texts; all of this process if None.
+      source_language, target_language: of a model of several languages; if None, those
+        of the run.
 
     Raises:
       FileNotFoundError: it is not a run, or has no such checkpoint.
-      ValueError: it is damaged, or its task is not translation.
+      ValueError: it is damaged, its task is not translation, or it has no such
+        language.
     """
     run, _ = open_run(path, Translation)
-    return cls(run, Searcher(run.module(), run.params(step, int8), search, tokens))
+    run = run.with_languages(source_language, target_language)
+    search = dataclasses.replace(search, prefix=run.tokenizer.prefix)
+    devices = devices or Devices.local()
+    params = run.params(step, int8, devices)
+    return cls(run, Searcher(run.module(), params, search, tokens, devices))
 
   def translate(
     self,
@@ -112,8 +128,9 @@ class Translator:
     if prefixes is not None:
       if len(prefixes) != len(texts):
         raise ValueError(f"prefixes: expected {len(texts)}, got {len(prefixes)}")
-      prefix_ids = [ids[:-1] for ids in tokenizer.encode(list(prefixes))]
-    sources = tokenizer.encode(list(texts))
+      prefix_ids = [self._prefix(prefix) for prefix in prefixes]
+    sources = tokenizer.encode_sources(texts)
+    self._length_warning.check(sources)
     results: list[list[Hypothesis]] = [[] for _ in texts]
     for i, output in self.searcher.search_all(sources, prefix_ids, seed):
       hypotheses = [
@@ -134,10 +151,11 @@ class Translator:
     """The translation of one text part by part as it is decoded; joined, the parts are
     that of `translate`. For a search with a beam of 1."""
     tokenizer = self.run.tokenizer
-    (source,), (prefix_ids,) = tokenizer.encode([text]), tokenizer.encode([prefix])
+    (source,) = tokenizer.encode_sources([text])
+    self._length_warning.check([source])
     ids: list[int] = []
     shown = ""
-    for token in stream(self.searcher, source, prefix_ids[:-1], seed):
+    for token in stream(self.searcher, source, self._prefix(prefix), seed):
       ids.append(token)
       (decoded,) = tokenizer.decode([ids])
       # A character in bytes cannot be decoded before its last byte.
@@ -161,8 +179,9 @@ class Translator:
     if len(texts) != len(translations):
       raise ValueError(f"translations: expected {len(texts)}, got {len(translations)}")
     tokenizer = self.run.tokenizer
-    sources = tokenizer.encode(list(texts))
-    targets = tokenizer.encode(list(translations))
+    sources = tokenizer.encode_sources(texts)
+    targets = tokenizer.encode(translations)
+    self._length_warning.check(sources + targets)
     results: dict[int, Hypothesis] = {}
     for i, token_logprob_t, score in score_targets(self.searcher, sources, targets):
       hypothesis = self._hypothesis(targets[i], token_logprob_t, score)
@@ -170,6 +189,11 @@ class Translator:
       if progress is not None:
         progress(1)
     return [results[i] for i in range(len(texts))]
+
+  def _prefix(self, text: str) -> np.ndarray:
+    """The ids of the beginning of an output, after those that all have."""
+    (ids,) = self.run.tokenizer.encode([text])
+    return ids[len(self.searcher.search.prefix) : -1]
 
   def _hypothesis(self, token_t, token_logprob_t, score) -> Hypothesis:
     tokenizer = self.run.tokenizer

@@ -57,12 +57,22 @@ def match_params(params: Any, parent: Any) -> Match:
 def check_any_match(params: Any, parent: Any, model: str, run: str) -> None:
   """Raises ValueError where `run`, with the parameters `parent`, has none that `params`
   of a `model` could start from."""
-  if not match_params(params, parent).same:
+  match = match_params(params, parent)
+  if match.other_shape and not match.same:
+    there, here = (tree.paths(part) for part in (parent, params))
+    examples = [
+      f"{path} is {there[path].shape} there and {here[path].shape} here"
+      for path in match.other_shape[:3]
+    ]
+    raise ValueError(
+      f"--config.init: {run} and this {model} have no parameter of the same shape in "
+      f"common: {'; '.join(examples)}; choose another run, or its sizes"
+    )
+  if not match.same:
     theirs, ours = (summarise(tuple(tree.paths(part))) for part in (parent, params))
     raise ValueError(
       f"--config.init: {run} and this {model} have no parameter in common: there, "
-      f"{theirs}; here, {ours}, or in other shapes; choose another run, or this one's "
-      "model and sizes"
+      f"{theirs}; here, {ours}; choose another run, or this one's model"
     )
 
 
@@ -82,6 +92,20 @@ def check_frozen(own: Any, prefixes: tuple[str, ...]) -> None:
     raise ValueError(
       f"--config.freeze: {prefixes!r} names every parameter, and leaves none to train"
     )
+
+
+def count_parameters(params: Any, freeze: tuple[str, ...]) -> str:
+  """How many parameters there are, and how many of them `freeze` leaves as they are."""
+  total, leaves = tree.size(params), tree.paths(params)
+  frozen = tree.size(
+    {
+      name: a
+      for name, a in leaves.items()
+      if begins_with(tuple(name.split("/")), freeze)
+    }
+  )
+  text = f"{total:,} parameters"
+  return f"{text} ({total - frozen:,} trained, {frozen:,} frozen)" if frozen else text
 
 
 def warm_start(state: TrainState, parent: Any) -> TrainState:

@@ -10,6 +10,7 @@ from pathlib import Path
 
 from transformer import config as configs
 from transformer.experiment import Config
+from transformer.inference.devices import Devices
 from transformer.runs.directory import write_atomic
 from transformer.runs.metrics import Metrics
 from transformer.runs.run import Run
@@ -66,13 +67,14 @@ def fingerprint(config: Config, held_out: Sequence[HeldOut]) -> str:
 def score(path: Path, held_out: Sequence[HeldOut]) -> Result:
   """The result of a finished run, from its newest checkpoint."""
   run = Run.open(path)
-  config, params = run.config, run.params()
+  devices = Devices.local()
+  config, params = run.config, run.params(devices=devices)
   scores: dict[str, float] = {}
   texts: list[tuple[str, str]] = []
   for one in held_out:
     inputs = EvaluationInputs(
       run.module(), params, one.data or config.data, run.vocabulary, one.split,
-      run.cache, progress=False,
+      run.cache, progress=False, devices=devices,
     )  # fmt: skip
     found, samples = config.task.evaluate(inputs)
     numbers = {k: float(v) for k, v in found.items() if not isinstance(v, str)}

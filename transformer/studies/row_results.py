@@ -11,6 +11,8 @@ from transformer.experiment import Config
 from transformer.studies.result import Result
 from transformer.studies.rows import Row
 from transformer.studies.significance import paired_bootstrap
+from transformer.tasks.text_scores import DEFAULT
+from transformer.tasks.translation import Translation
 
 
 class Summary(NamedTuple):
@@ -71,7 +73,9 @@ class RowResults:
     outputs_a = tuple(text for a, _ in pairs for text in a.outputs)
     outputs_b = tuple(text for _, b in pairs for text in b.outputs)
     references = tuple(text for _, b in pairs for text in b.references)
-    return p_value(outputs_a, outputs_b, references) if references else None
+    task = base.config.task
+    tokenize = task.tokenize if isinstance(task, Translation) else DEFAULT
+    return p_value(outputs_a, outputs_b, references, tokenize) if references else None
 
 
 def summarise(values: Sequence[float]) -> Summary | None:
@@ -84,7 +88,10 @@ def summarise(values: Sequence[float]) -> Summary | None:
 
 @functools.lru_cache(maxsize=1024)
 def p_value(
-  a: tuple[str, ...], b: tuple[str, ...], references: tuple[str, ...]
+  a: tuple[str, ...],
+  b: tuple[str, ...],
+  references: tuple[str, ...],
+  tokenize: str = DEFAULT,
 ) -> float:
   """That of the difference in BLEU between two systems on the same texts."""
-  return paired_bootstrap(a, b, references)["BLEU"].p
+  return paired_bootstrap(a, b, references, tokenize=tokenize)["BLEU"].p

@@ -20,7 +20,7 @@ from transformer.runs.run import Run
 from transformer.runs.translator import Translator
 from transformer.studies.compare_runs import lines, names, parser, write
 from transformer.studies.figures import UNITS, save
-from transformer.tasks.translation import text_scores
+from transformer.tasks.text_scores import text_scores
 
 
 class Row(NamedTuple):
@@ -56,7 +56,7 @@ def measure(paths: Sequence[Path], split: str, count: int) -> list[Row]:
   pairs = first.config.data.open(split)
   sources = [pairs[i].source for i in range(len(pairs))]
   references = [pairs[i].target for i in range(len(pairs))]
-  sizes = np.array([len(ids) for ids in first.tokenizer.encode(sources)])
+  sizes = np.array([len(ids) for ids in first.tokenizer.encode_sources(sources)])
   rows = []
   for name, path in zip(names(paths), paths, strict=True):
     outputs = Translator.open(path, Search(beam=1)).translate(sources)

@@ -3,6 +3,8 @@
 from collections.abc import Sequence
 from typing import Any, NamedTuple
 
+from transformer.tasks.text_scores import DEFAULT, bleu_metric
+
 RESAMPLES = 1000
 
 
@@ -29,6 +31,7 @@ def paired_bootstrap(
   b: Sequence[str],
   references: Sequence[str],
   resamples: int = RESAMPLES,
+  tokenize: str = DEFAULT,
 ) -> dict[str, Comparison]:
   """BLEU and chrF of two systems on the same texts, by paired bootstrap resampling
   (Koehn 2004) by sacreBLEU."""
@@ -37,7 +40,7 @@ def paired_bootstrap(
 
   test = PairedTest(
     [("a", list(a)), ("b", list(b))],
-    {"BLEU": sacrebleu.BLEU(), "chrF": sacrebleu.CHRF()},
+    {"BLEU": bleu_metric(tokenize), "chrF": sacrebleu.CHRF()},
     [list(references)],
     test_type="bs",
     n_samples=resamples,

@@ -16,9 +16,10 @@ from transformer.batch import Tokens
 from transformer.data.batching import Batching, Grouped, Plan, Shape
 from transformer.data.pipeline import Examples, batches
 from transformer.data.sources.base import Source
-from transformer.data.tokenizer import SentencePiece, Tokenizer
+from transformer.data.tokenizer import TokenizerRecipe
 from transformer.data.vocabulary import Vocabulary
 from transformer.inference.batches import evaluation_batches
+from transformer.inference.devices import Devices
 from transformer.models.base import Model
 from transformer.training.losses import CrossEntropy, Mean
 
@@ -82,6 +83,7 @@ class EvaluationInputs:
     vocabulary: the run's, as `Task.vocabulary` returns it.
     cache: the directory of tokenised text.
     progress: whether to show a progress bar.
+    devices: hold the parameters, and share the rows of every batch.
   """
 
   module: nn.Module
@@ -91,6 +93,7 @@ class EvaluationInputs:
   split: str
   cache: Path
   progress: bool = True
+  devices: Devices = Devices()
 
 
 @dataclasses.dataclass(frozen=True)
@@ -124,18 +127,18 @@ class Task(abc.ABC):
     )
 
   @abc.abstractmethod
-  def make_vocabulary(self, data: Source, recipe: SentencePiece) -> bytes:
+  def make_vocabulary(self, data: Source, recipe: TokenizerRecipe) -> bytes:
     """A vocabulary for the training part of `data`, as bytes for `vocabulary`."""
 
-  def vocabulary(self, model: bytes) -> Vocabulary:
+  def vocabulary(self, model: bytes, recipe: TokenizerRecipe) -> Vocabulary:
     """Opens what `make_vocabulary` returned.
 
     Raises:
-      ValueError: it is damaged.
+      ValueError: it is damaged, or of another recipe.
     """
-    return Tokenizer(model)
+    return recipe.open(model)
 
-  def vocabulary_size(self, data: Source, recipe: SentencePiece) -> int:
+  def vocabulary_size(self, data: Source, recipe: TokenizerRecipe) -> int:
     """The size that the vocabulary will have, before it is made."""
     return recipe.vocabulary
 
@@ -183,10 +186,12 @@ def evaluation_loss(task: Task, module, params, batch) -> Mean:
   return task.loss(module, params, batch, None)[0]
 
 
-def mean_loss(task: Task, module, params, examples: Examples) -> Mean:
+def mean_loss(
+  task: Task, module, params, examples: Examples, devices: Devices = Devices()
+) -> Mean:
   """Loss sums of all examples, without smoothing and dropout."""
   sums = Mean(jnp.zeros(()), jnp.zeros(()))
-  for batch in evaluation_batches(examples, Grouped()):
+  for batch in evaluation_batches(examples, Grouped(), devices):
     sums = sums + evaluation_loss(task, module, params, batch)
   return sums
 

@@ -14,8 +14,10 @@ import tqdm
 from transformer.data.batching import Batching, Shape
 from transformer.data.pipeline import steps
 from transformer.data.sources.base import Source
+from transformer.data.tokenizer import TokenizerRecipe
 from transformer.data.vocabulary import Vocabulary, WordVocabulary
 from transformer.inference.batches import group_rows
+from transformer.inference.devices import Devices
 from transformer.tasks.base import (
   ACCURACY,
   LOSS,
@@ -59,6 +61,13 @@ class Prediction(NamedTuple):
   probabilities: tuple[float, ...]
 
 
+class Unreadable(NamedTuple):
+  """An input that cannot be read, and why."""
+
+  name: str
+  reason: str  # names the input where that is a file
+
+
 @dataclasses.dataclass(frozen=True)
 class Classification(Task):
   """A task that predicts the class of an input."""
@@ -67,13 +76,16 @@ class Classification(Task):
 
   @abc.abstractmethod
   def classify(
-    self, module, params, vocabulary: Any, inputs: Sequence[str]
-  ) -> Iterator[Prediction]:
-    """The classes of each input, in order, whatever the others are.
-
-    Raises:
-      OSError, ValueError: an input cannot be read.
-    """
+    self,
+    module,
+    params,
+    vocabulary: Any,
+    inputs: Sequence[str],
+    devices: Devices = Devices(),
+  ) -> Iterator[Prediction | Unreadable]:
+    """The classes of each input, in order, whatever the others are; `Unreadable` in the
+    place of one that cannot be read. A blank text has no classes. `devices` hold the
+    parameters."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -82,7 +94,9 @@ class ExampleClassification(Classification):
 
   The model returns logits `[b, v]`. Held-out scores are the loss in nats an example,
   accuracy, and the accuracy of always predicting the most frequent label in training.
-  `smoothing` is label smoothing in training.
+
+  Attributes:
+    smoothing: epsilon of label smoothing in training.
   """
 
   vocabulary_file: ClassVar[str] = "names.json"
@@ -104,7 +118,7 @@ class ExampleClassification(Classification):
   def read(self, inputs: Sequence[str], vocabulary: Any) -> Examples:
     """The inputs of `transformer classify`, without labels."""
 
-  def vocabulary(self, model: bytes) -> Vocabulary:
+  def vocabulary(self, model: bytes, recipe: TokenizerRecipe) -> Vocabulary:
     return WordVocabulary(model)
 
   def classes(self, vocabulary: Any) -> Sequence[str]:
@@ -154,7 +168,8 @@ class ExampleClassification(Classification):
     with tqdm.tqdm(
       total=len(examples), desc=split, leave=False, disable=not inputs.progress
     ) as bar:
-      for i, logprob_v in self.logprobs(inputs.module, inputs.params, examples):
+      logprobs = self.logprobs(inputs.module, inputs.params, examples, inputs.devices)
+      for i, logprob_v in logprobs:
         predicted, label = int(logprob_v.argmax()), int(examples.label_n[i])
         loss -= float(logprob_v[label])
         correct += predicted == label
@@ -171,20 +186,51 @@ class ExampleClassification(Classification):
     return scores, Samples(tuple(rows))
 
   def classify(
-    self, module, params, vocabulary: Any, inputs: Sequence[str]
-  ) -> Iterator[Prediction]:
-    classes, examples = self.classes(vocabulary), self.read(inputs, vocabulary)
-    for i, logprob_v in self.logprobs(module, params, examples):
-      yield ranked(examples.name(i), classes, np.exp(logprob_v))
+    self, module, params, vocabulary: Any, inputs: Sequence[str], devices=Devices()
+  ) -> Iterator[Prediction | Unreadable]:
+    classes, rows = self.classes(vocabulary), ROWS * devices.count
+    for start in range(0, len(inputs), rows):
+      yield from self.classify_batch(
+        module, params, vocabulary, inputs[start : start + rows], classes, devices
+      )
+
+  def classify_batch(
+    self,
+    module,
+    params,
+    vocabulary: Any,
+    inputs: Sequence[str],
+    classes: Sequence[str],
+    devices: Devices,
+  ) -> Iterator[Prediction | Unreadable]:
+    """`classify` of one batch."""
+    results: list[Prediction | Unreadable] = []
+    rows, indices = [], []
+    for i, text in enumerate(inputs):
+      try:
+        examples = self.read([text], vocabulary)
+        rows.append(examples.batch(np.zeros(1, np.int64)))
+      except (OSError, ValueError) as error:
+        results.append(Unreadable(text, str(error)))
+      else:
+        results.append(Prediction(examples.name(0), (), ()))
+        indices.append(i)
+    if rows:
+      missing = ROWS * devices.count - len(rows)
+      padding = self.read([], vocabulary).batch(np.full(missing, -1))
+      batch = jax.tree.map(lambda *parts: np.concatenate(parts), *rows, padding)
+      logprob_bv = devices.fetch(log_softmax(module, params, devices.put(batch)))
+      for i, logprob_v in zip(indices, logprob_bv, strict=False):
+        results[i] = ranked(results[i].name, classes, np.exp(logprob_v))
+    yield from results
 
   def logprobs(
-    self, module, params, examples: Examples
+    self, module, params, examples: Examples, devices: Devices
   ) -> Iterator[tuple[int, np.ndarray]]:
     """The number of every example in order, and the log-probability of every class."""
-    for batch in group_rows(range(len(examples)), ROWS):
-      logprob_bv = np.asarray(
-        log_softmax(module, params, examples.batch(batch.index_b))
-      )
+    for batch in group_rows(range(len(examples)), ROWS * devices.count):
+      rows = devices.put(examples.batch(batch.index_b))
+      logprob_bv = devices.fetch(log_softmax(module, params, rows))
       yield from zip(batch.indices, logprob_bv, strict=False)
 
 

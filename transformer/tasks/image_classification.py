@@ -12,7 +12,7 @@ from transformer.data.images import Augmentation, ImageExamples
 from transformer.data.sources.base import Source
 from transformer.data.sources.image_folder import Files
 from transformer.data.sources.images import ImageSource, Pictures
-from transformer.data.tokenizer import SentencePiece
+from transformer.data.tokenizer import TokenizerRecipe
 from transformer.data.vocabulary import WordVocabulary
 from transformer.tasks.classification import ExampleClassification, check_rows
 
@@ -38,10 +38,10 @@ class ImageClassification(ExampleClassification):
         f"{self.channels}"
       )
 
-  def make_vocabulary(self, data: Source, recipe: SentencePiece) -> bytes:
+  def make_vocabulary(self, data: Source, recipe: TokenizerRecipe) -> bytes:
     return WordVocabulary.write(images_of(data).classes())
 
-  def vocabulary_size(self, data: Source, recipe: SentencePiece) -> int:
+  def vocabulary_size(self, data: Source, recipe: TokenizerRecipe) -> int:
     return len(images_of(data).classes())
 
   def example(self, shape: Shape) -> Images:

@@ -61,6 +61,12 @@ class LanguageModelling(TextTask):
     if self.context < 2:
       raise ValueError(f"task.context: expected 2 or more, got {self.context}")
 
+  @property
+  def generation_context(self) -> int:
+    """The longest text that is generated, in tokens: as much as a token sees in
+    training."""
+    return self.context
+
   def pieces(
     self, data: Source, split: str, tokenizer: Tokenizer, cache: Path, progress: bool
   ) -> Pieces:
@@ -93,15 +99,16 @@ class LanguageModelling(TextTask):
     pieces = self.pieces(
       inputs.data, inputs.split, inputs.vocabulary, inputs.cache, progress=False
     )
-    return mean_loss(self, inputs.module, inputs.params, pieces)
+    return mean_loss(self, inputs.module, inputs.params, pieces, inputs.devices)
 
   def samples(self, inputs: EvaluationInputs, pieces: Pieces) -> Samples:
     """Continuations of the first tokens of the first pieces, and the pieces."""
     tokenizer = inputs.vocabulary
     generator = TextGenerator(
-      inputs.module, inputs.params, tokenizer, self.generation, self.context
-    )
-    max_prompt = self.context - self.generation.max_length
+      inputs.module, inputs.params, tokenizer, self.generation, self.context,
+      inputs.devices,
+    )  # fmt: skip
+    max_prompt = self.context - (self.generation.max_length or self.context // 2)
     shown = [pieces[i] for i in range(min(NUM_SAMPLES, len(pieces)))]
     prompts = tokenizer.decode([ids[: min(max_prompt, len(ids) // 2)] for ids in shown])
     # A decoded prompt may encode to more tokens than it had.

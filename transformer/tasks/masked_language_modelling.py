@@ -14,7 +14,7 @@ from transformer.data.assemble import members, pack_tokens, pack_values
 from transformer.data.batching import Grouped, Shape
 from transformer.data.corpus import Corpus, Pieces, Texts, WithBos
 from transformer.data.sources.base import Source
-from transformer.data.tokenizer import SentencePiece, Tokenizer
+from transformer.data.tokenizer import SentencePiece, Tokenizer, TokenizerRecipe
 from transformer.inference.batches import evaluation_batches
 from transformer.inference.fill import MaskPredictor, fill_in, with_masks
 from transformer.layers.dropout import hashed_bits
@@ -79,8 +79,8 @@ class MaskedLanguageModelling(TextTask):
         f"task.mask_rate: expected more than 0 and less than 1, got {self.mask_rate}"
       )
 
-  def make_vocabulary(self, data: Source, recipe: SentencePiece) -> bytes:
-    if not recipe.byte_fallback:
+  def make_vocabulary(self, data: Source, recipe: TokenizerRecipe) -> bytes:
+    if isinstance(recipe, SentencePiece) and not recipe.byte_fallback:
       raise ValueError(
         "--config.tokenizer.byte_fallback: expected True, got False: the mask has the "
         "id of unknown characters"
@@ -109,7 +109,7 @@ class MaskedLanguageModelling(TextTask):
     train = self.pieces(data, "train", tokenizer, cache, progress=False)
     masked = MaskedTexts(pieces, self.mask_rate, tokenizer.size)
     sums = correct = Mean(jnp.zeros(()), jnp.zeros(()))
-    for batch in evaluation_batches(masked, Grouped()):
+    for batch in evaluation_batches(masked, Grouped(), inputs.devices):
       batch_sums, batch_correct = score_batch(inputs.module, inputs.params, batch)
       sums, correct = sums + batch_sums, correct + batch_correct
     unigram_loss, unigram_accuracy = unigram_scores(train, masked, tokenizer.size)
@@ -125,7 +125,9 @@ class MaskedLanguageModelling(TextTask):
   def samples(self, inputs: EvaluationInputs, masked: "MaskedTexts") -> Samples:
     """The first texts with all of their targets masked, filled in, and as they were."""
     tokenizer = inputs.vocabulary
-    predictor = MaskPredictor(inputs.module, inputs.params, tokenizer, self.context)
+    predictor = MaskPredictor(
+      inputs.module, inputs.params, tokenizer, self.context, inputs.devices
+    )
     rows = []
     for i in range(min(NUM_SAMPLES, len(masked))):
       text, target = masked.text(i), masked[i].target

@@ -12,7 +12,7 @@ from transformer.batch import Questions
 from transformer.data.batching import Shape
 from transformer.data.sources.base import Source
 from transformer.data.sources.stories import Story, StorySource
-from transformer.data.tokenizer import SentencePiece
+from transformer.data.tokenizer import TokenizerRecipe
 from transformer.data.vocabulary import WordVocabulary
 from transformer.tasks.classification import ExampleClassification, check_rows
 
@@ -35,14 +35,14 @@ class QuestionAnswering(ExampleClassification):
       if getattr(self, name) < 1:
         raise ValueError(f"task.{name}: expected 1 or more, got {getattr(self, name)}")
 
-  def make_vocabulary(self, data: Source, recipe: SentencePiece) -> bytes:
+  def make_vocabulary(self, data: Source, recipe: TokenizerRecipe) -> bytes:
     found = set()
     for story in stories_of(data).open("train"):
       for text in (*story.sentences, story.question, story.answer):
         found.update(split_words(text))
     return WordVocabulary.write(sorted(found))
 
-  def vocabulary_size(self, data: Source, recipe: SentencePiece) -> int:
+  def vocabulary_size(self, data: Source, recipe: TokenizerRecipe) -> int:
     return WordVocabulary(self.make_vocabulary(data, recipe)).size
 
   def example(self, shape: Shape) -> Questions:

@@ -17,6 +17,7 @@ from transformer.data.corpus import Corpus, TextSegments
 from transformer.data.sources.base import Source
 from transformer.data.tokenizer import Tokenizer
 from transformer.inference.batches import group_rows, pad_ids, pad_tokens
+from transformer.inference.devices import Devices
 from transformer.tasks.base import EvaluationInputs, TrainingData, next_tokens
 from transformer.tasks.language_modelling import LanguageModelling
 from transformer.tasks.texts import open_texts, text_training_data
@@ -57,6 +58,11 @@ class SegmentLanguageModelling(LanguageModelling):
       if getattr(self, name) < 0:
         raise ValueError(f"task.{name}: expected 0 or more, got {getattr(self, name)}")
 
+  @property
+  def generation_context(self) -> int:
+    """A segment and the memory before it."""
+    return self.context + self.memory_length
+
   def training_data(
     self,
     data: Source,
@@ -88,8 +94,9 @@ class SegmentLanguageModelling(LanguageModelling):
       inputs.data, inputs.split, inputs.vocabulary, inputs.cache, progress=False
     )
     return segment_by_segment(
-      inputs.module, inputs.params, texts, self.context, self.eval_memory_length
-    )
+      inputs.module, inputs.params, texts, self.context, self.eval_memory_length,
+      inputs.devices,
+    )  # fmt: skip
 
 
 def next_token_targets(text: Tokens) -> Tokens:
@@ -100,20 +107,24 @@ def next_token_targets(text: Tokens) -> Tokens:
 
 
 def segment_by_segment(
-  module, params, texts: Corpus, length: int, memory_length: int
+  module, params, texts: Corpus, length: int, memory_length: int, devices=Devices()
 ) -> Mean:
   """Loss sums of whole texts, read in segments of `length` tokens with a memory of
   `memory_length`. Every text begins with an empty memory of its own."""
   order = np.argsort(-texts.lengths_n2[:, 0], kind="stable")
   sums = Mean(jnp.zeros(()), jnp.zeros(()))
-  for _, rows, indices in group_rows(order.tolist(), ROWS):
+  for _, rows, indices in group_rows(order.tolist(), ROWS * devices.count):
     streams = [np.concatenate([[BOS], texts[i][0]]) for i in indices]
     longest = len(streams[0]) - 1
     memory = module.apply({"params": params}, rows, memory_length, method="nothing")
     for start in range(0, longest, length):
       stop = start + length
-      tokens = pad_tokens([ids[:-1][start:stop] for ids in streams], rows, length)
-      target_bt = pad_ids([ids[1:][start:stop] for ids in streams], rows, length)
+      tokens, target_bt = devices.put(
+        (
+          pad_tokens([ids[:-1][start:stop] for ids in streams], rows, length),
+          pad_ids([ids[1:][start:stop] for ids in streams], rows, length),
+        )
+      )
       segment_sums, memory = read_segment(
         module, params, tokens, target_bt, memory, memory_length
       )

@@ -15,7 +15,7 @@ from transformer.data.batching import Shape
 from transformer.data.corpus import Corpus, Pieces, WithBos
 from transformer.data.sources.base import Source
 from transformer.data.tokenizer import Tokenizer
-from transformer.inference.embed import TextEmbedder
+from transformer.inference.embed import TextEmbedder, token_vectors
 from transformer.layers.pooling import Pooling, unit_length
 from transformer.tasks.base import (
   LOSS,
@@ -86,7 +86,7 @@ class SentenceEmbedding(TextTask):
       rngs = {} if key is None else {"dropout": jax.random.fold_in(key, number)}
       x_btd, changed = module.apply(
         {"params": params}, tokens, key is not None, rngs=rngs, mutable=["batch_stats"],
-        method="encode",
+        method=token_vectors,
       )  # fmt: skip
       x_bed, real_be = self.pooling(x_btd, tokens, examples)
       views.append(unit_length(x_bed).reshape(-1, x_bed.shape[-1]))

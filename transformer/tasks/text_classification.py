@@ -20,13 +20,14 @@ from transformer.data.assemble import (
 from transformer.data.batching import Batching, Grouped, Shape
 from transformer.data.corpus import Corpus, Texts, WithBos
 from transformer.data.sources.base import LabelledSource, Source
-from transformer.data.tokenizer import SentencePiece, Tokenizer
+from transformer.data.tokenizer import Tokenizer, TokenizerRecipe
 from transformer.inference.batches import (
   TEXT_LENGTHS,
   evaluation_batches,
   group,
   pad_tokens,
 )
+from transformer.inference.devices import Devices
 from transformer.inference.fill import ROWS
 from transformer.models.base import Model
 from transformer.models.bert import BertClassifier
@@ -40,7 +41,12 @@ from transformer.tasks.base import (
   TrainingData,
   next_tokens,
 )
-from transformer.tasks.classification import Classification, Prediction, ranked
+from transformer.tasks.classification import (
+  Classification,
+  Prediction,
+  Unreadable,
+  ranked,
+)
 from transformer.tasks.texts import text_training_data, train_on_texts
 from transformer.training.losses import CrossEntropy, Mean, accuracy, cross_entropy
 
@@ -80,7 +86,7 @@ class TextClassification(Classification):
         f"{len(self.labels)} labels; give --config.model.classes={len(self.labels)}"
       )
 
-  def make_vocabulary(self, data: Source, recipe: SentencePiece) -> bytes:
+  def make_vocabulary(self, data: Source, recipe: TokenizerRecipe) -> bytes:
     return train_on_texts(self.source(data), recipe)
 
   def source(self, data: Source) -> LabelledSource:
@@ -145,7 +151,7 @@ class TextClassification(Classification):
     data, split = inputs.data, inputs.split
     examples = self.texts(data, split, tokenizer, inputs.cache, progress=False)
     sums = correct = Mean(jnp.zeros(()), jnp.zeros(()))
-    for batch in evaluation_batches(examples, Grouped()):
+    for batch in evaluation_batches(examples, Grouped(), inputs.devices):
       batch_sums, batch_correct = score_batch(module, params, batch)
       sums, correct = sums + batch_sums, correct + batch_correct
     train_labels = np.asarray(self.source(data).labels("train"))
@@ -158,7 +164,7 @@ class TextClassification(Classification):
     }
     texts = self.source(data).open(split)
     shown = [texts[i] for i in range(min(NUM_SAMPLES, len(texts)))]
-    predictions = self.classify(module, params, tokenizer, shown)
+    predictions = self.classify(module, params, tokenizer, shown, inputs.devices)
     rows = [
       (
         prediction.name,
@@ -166,23 +172,32 @@ class TextClassification(Classification):
         self.labels[label],
       )
       for prediction, label in zip(predictions, examples.labels, strict=False)
+      if isinstance(prediction, Prediction) and prediction.classes
     ]
     return scores, Samples(tuple(rows))
 
   def classify(
-    self, module, params, vocabulary: Any, inputs: Sequence[str]
-  ) -> Iterator[Prediction]:
-    sources = [
-      np.concatenate([[BOS], ids])[: self.context] for ids in vocabulary.encode(inputs)
-    ]
-    prob_nc = np.zeros((len(inputs), len(self.labels)), np.float32)
-    padded = [TEXT_LENGTHS.round_up(len(ids)) for ids in sources]
-    for length, rows, indices in group(padded, lambda _: (ROWS,)):
+    self, module, params, vocabulary: Any, inputs: Sequence[str], devices=Devices()
+  ) -> Iterator[Prediction | Unreadable]:
+    results: list[Prediction | Unreadable] = [Prediction(t, (), ()) for t in inputs]
+    sources: dict[int, np.ndarray] = {}
+    for i, text in enumerate(inputs):
+      try:
+        (ids,) = vocabulary.encode([text])
+      except ValueError as error:
+        results[i] = Unreadable(text, str(error))
+      else:
+        if len(ids) > 1:
+          sources[i] = np.concatenate([[BOS], ids])[: self.context]
+    order = list(sources)
+    padded = [TEXT_LENGTHS.round_up(len(sources[i])) for i in order]
+    for length, rows, chosen in group(padded, lambda _: (ROWS * devices.count,)):
+      indices = [order[n] for n in chosen]
       tokens = pad_tokens([sources[i] for i in indices], rows, length)
-      prob_bc = np.asarray(probabilities(module, params, tokens))
-      prob_nc[indices] = prob_bc[: len(indices)]
-    for text, prob_c in zip(inputs, prob_nc, strict=True):
-      yield ranked(text, self.labels, prob_c)
+      prob_bc = devices.fetch(probabilities(module, params, devices.put(tokens)))
+      for i, prob_c in zip(indices, prob_bc, strict=False):
+        results[i] = ranked(inputs[i], self.labels, prob_c)
+    yield from results
 
 
 class LabelledTexts:

@@ -10,7 +10,7 @@ from transformer.data.batching import Batching, Shape
 from transformer.data.corpus import Texts
 from transformer.data.pipeline import Examples, fill
 from transformer.data.sources.base import Source, TextSource
-from transformer.data.tokenizer import SentencePiece, Tokenizer
+from transformer.data.tokenizer import Tokenizer, TokenizerRecipe
 from transformer.tasks.base import Task, TrainingData, training_data_of
 
 
@@ -20,7 +20,7 @@ class TextTask(Task):
 
   context: int = 128
 
-  def make_vocabulary(self, data: Source, recipe: SentencePiece) -> bytes:
+  def make_vocabulary(self, data: Source, recipe: TokenizerRecipe) -> bytes:
     return train_on_texts(data, recipe)
 
   def training_data(
@@ -63,7 +63,7 @@ def text_source(data: Source) -> TextSource:
   return data
 
 
-def train_on_texts(data: Source, recipe: SentencePiece) -> bytes:
+def train_on_texts(data: Source, recipe: TokenizerRecipe) -> bytes:
   """A tokenizer model for the training texts, line by line."""
   texts = open_texts(data, "train")
 
@@ -83,9 +83,9 @@ def text_training_data(
     ValueError: most of them are longer than the rows of a batch.
   """
   plan = batching.plan(examples.lengths_n2, seed, examples.min_lengths)
-  if 2 * plan.dropped > len(examples):
+  if 2 * len(plan.left_out) > len(examples):
     raise ValueError(
-      f"--config.batching: {batching} is too short for {plan.dropped:,} of "
+      f"--config.batching: {batching} is too short for {len(plan.left_out):,} of "
       f"{len(examples):,} pieces, of up to {examples.lengths_n2.max():,} tokens; raise "
       "its length to that, or take shorter pieces (--config.task: context, "
       "memory_length)"
@@ -95,9 +95,7 @@ def text_training_data(
     f"vocabulary {tokenizer.size:,}, {plan.batches:,} steps an epoch, "
     f"{fill(plan, examples.lengths_n2):.0%} of slots filled"
   ]
-  if plan.dropped:
-    notes.append(
-      f"{plan.dropped:,} pieces left out: of a single token, or longer than batching "
-      "allows"
-    )
+  notes += plan.left_out.notes(
+    "pieces", "of a single token", lambda i: f"piece {i + 1:,}"
+  )
   return training_data_of(examples, plan, notes)

@@ -1,11 +1,10 @@
 """Translation: pairs of texts, smoothed cross-entropy, BLEU on raw references."""
 
 import dataclasses
+import functools
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-import sacrebleu
 import tqdm
 
 from transformer.batch import Pairs
@@ -14,8 +13,10 @@ from transformer.data.batching import Batching, Shape
 from transformer.data.corpus import Corpus
 from transformer.data.pipeline import fill
 from transformer.data.sources.base import Source
-from transformer.data.tokenizer import SentencePiece, Tokenizer
+from transformer.data.tokenizer import Tokenizer, TokenizerRecipe
+from transformer.inference.devices import Devices
 from transformer.inference.search import Search, Searcher
+from transformer.models.base import Model
 from transformer.tasks.base import (
   LOSS,
   EvaluationInputs,
@@ -28,6 +29,12 @@ from transformer.tasks.base import (
   next_tokens,
   training_data_of,
 )
+from transformer.tasks.text_scores import (
+  DEFAULT,
+  BleuTokenizer,
+  bleu_metric,
+  text_scores,
+)
 from transformer.training.losses import CrossEntropy, Mean
 
 
@@ -39,6 +46,8 @@ class Translation(Task):
     smoothing: epsilon_ls of label smoothing (Vaswani et al. 2017, §5.4).
     search: decodes held-out text in training; greedy, because it is fast.
     cross_entropy: how much of the logits exists at a time; memory and speed alone.
+    tokenize: how BLEU divides a text into words, as sacreBLEU names it; 13a is for
+      scripts with spaces, zh, ja-mecab and char for Chinese and Japanese.
   """
 
   scores = (LOSS, Metric("exact_match"), Metric("bleu"), Metric("chrf"))
@@ -46,8 +55,12 @@ class Translation(Task):
   smoothing: float = 0.1
   search: Search = Search(beam=1)
   cross_entropy: CrossEntropy = CrossEntropy()
+  tokenize: BleuTokenizer = DEFAULT
 
-  def make_vocabulary(self, data: Source, recipe: SentencePiece) -> bytes:
+  def check(self, model: Model) -> None:
+    bleu_metric(self.tokenize, "--config.task.tokenize")
+
+  def make_vocabulary(self, data: Source, recipe: TokenizerRecipe) -> bytes:
     pairs = data.open("train")
 
     def texts():
@@ -67,15 +80,13 @@ class Translation(Task):
     corpus = corpus_of(data, "train", tokenizer, cache, progress=True)
     plan = batching.plan(corpus.lengths_n2, seed, corpus.min_lengths)
     notes = [
+      *data.notes(),
       f"{len(corpus):,} training pairs, vocabulary {tokenizer.size:,}, "
       f"{plan.batches:,} steps an epoch, {fill(plan, corpus.lengths_n2):.0%} of slots "
-      f"filled, shapes {len(plan.shapes)}"
+      f"filled, shapes {len(plan.shapes)}",
     ]
-    if plan.dropped:
-      notes.append(
-        f"{plan.dropped:,} pairs left out: one side is empty or longer than batching "
-        "allows"
-      )
+    locate = functools.partial(data.locate, "train")
+    notes += plan.left_out.notes("pairs", "one side is empty", locate)
     return training_data_of(corpus, plan, notes)
 
   def example(self, shape: Shape) -> Pairs:
@@ -93,22 +104,26 @@ class Translation(Task):
     module, params, tokenizer = inputs.module, inputs.params, inputs.vocabulary
     data, split = inputs.data, inputs.split
     corpus = corpus_of(data, split, tokenizer, inputs.cache, progress=False)
-    scores: Scores = {"loss": self.held_out_loss(module, params, corpus)}
+    devices = inputs.devices
+    scores: Scores = {"loss": self.held_out_loss(module, params, corpus, devices)}
     pairs = data.open(split)
     sources = [pairs[i].source for i in range(len(pairs))]
     references = [pairs[i].target for i in range(len(pairs))]
-    searcher = Searcher(module, params, self.search)
+    search = dataclasses.replace(self.search, prefix=tokenizer.prefix)
+    searcher = Searcher(module, params, search, devices=devices)
     with tqdm.tqdm(
       total=len(pairs), desc=split, unit=" sentences", leave=False,
       disable=not inputs.progress,
     ) as bar:  # fmt: skip
       outputs = searcher.texts(sources, tokenizer, bar.update)
-    scores |= text_scores(outputs, references)
+    scores |= text_scores(outputs, references, self.tokenize)
     return scores, Samples(tuple(zip(sources, outputs, references, strict=True)))
 
-  def held_out_loss(self, module, params, corpus: Corpus) -> float:
+  def held_out_loss(
+    self, module, params, corpus: Corpus, devices: Devices = Devices()
+  ) -> float:
     """Mean cross-entropy in nats per token, without smoothing and dropout."""
-    return float(mean_loss(self, module, params, corpus).value)
+    return float(mean_loss(self, module, params, corpus, devices).value)
 
 
 def corpus_of(
@@ -116,21 +131,3 @@ def corpus_of(
 ) -> Corpus:
   """A split of a source, tokenised once and cached under `cache`."""
   return Corpus.build(data, split, tokenizer, cache, progress=progress)
-
-
-def text_scores(
-  outputs: list[str], references: list[str], tokenize: str = "13a"
-) -> Scores:
-  """sacreBLEU (Post 2018) with its signature, chrF (Popović 2015), exact match and the
-  number of sentences, on raw text."""
-  bleu = sacrebleu.BLEU(tokenize=tokenize)
-  chrf = sacrebleu.CHRF()
-  score = bleu.corpus_score(outputs, [references])
-  same = [o == r for o, r in zip(outputs, references, strict=True)]
-  return {
-    "exact_match": float(np.mean(same)),
-    "bleu": score.score,
-    "bleu_signature": str(bleu.get_signature()),
-    "chrf": chrf.corpus_score(outputs, [references]).score,
-    "sentences": len(outputs),
-  }

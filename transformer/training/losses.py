@@ -33,7 +33,7 @@ def cross_entropy(logits_btv, target_bt, weight_bt, smoothing: float = 0.0) -> M
   2016, §7): the target distribution is (1 - smoothing)·onehot + smoothing/v.
 
   Args:
-    logits_btv: float32.
+    logits_btv: float32; -inf for an id that is no token, which is not counted in `v`.
     target_bt: token ids below `v`.
     weight_bt: 1 for a real token, 0 for padding.
     smoothing: epsilon_ls of the paper.
@@ -45,7 +45,9 @@ def cross_entropy(logits_btv, target_bt, weight_bt, smoothing: float = 0.0) -> M
   ]
   loss_bt = normalizer_bt - (1.0 - smoothing) * target_logit_bt
   if smoothing:
-    loss_bt = loss_bt - smoothing * jnp.mean(logits_btv, axis=-1)
+    present_btv = logits_btv > -jnp.inf
+    mean_bt = jnp.mean(logits_btv, axis=-1, where=present_btv)
+    loss_bt = loss_bt - smoothing * mean_bt
   weight_bt = weight_bt.astype(jnp.float32)
   return Mean(jnp.sum(loss_bt * weight_bt), jnp.sum(weight_bt))
 
@@ -78,6 +80,9 @@ class ChunkedCrossEntropy(CrossEntropy):
 
   A chunk is some slots of every row, and at least one, so that rows stay on their
   devices.
+
+  Attributes:
+    tokens: whose logits exist at a time, over all devices.
   """
 
   tokens: int = 4096

@@ -3,11 +3,14 @@
 import dataclasses
 import math
 from collections.abc import Mapping, Sequence
+from typing import Any, Protocol
 
 import jax
 import numpy as np
 from flax import linen as nn
 from jax.sharding import AxisType, NamedSharding, PartitionSpec
+
+from transformer.config import differences
 
 AXES = ("data", "fsdp", "tensor", "sequence")
 
@@ -42,7 +45,16 @@ NAMES = {"h": "heads", "f": "d_ff", "v": "the vocabulary", "d": "d_model"}
 
 @dataclasses.dataclass(frozen=True)
 class Mesh:
-  """Sizes of the mesh axes; one of them may be -1, which takes what is left."""
+  """Sizes of the mesh axes; one of them may be -1, which takes what is left.
+
+  Attributes:
+    data: devices over which the rows of a batch are sharded.
+    fsdp: devices over which rows, and parameters, gradients and optimizer state, are
+      sharded.
+    tensor: devices over which heads, feed-forward channels and the vocabulary are
+      sharded.
+    sequence: devices over which the tokens of a row are sharded.
+  """
 
   data: int = -1
   fsdp: int = 1
@@ -111,37 +123,45 @@ def check_weights(sizes: Mapping[str, int], boxed, rules: Rules = RULES) -> None
         )
 
 
+class Batches(Protocol):
+  """What is asked of a recipe for batches."""
+
+  @property
+  def shapes(self) -> Sequence[tuple[int, ...]]:
+    """`(rows, slots, …)` of every batch that there may be."""
+
+  def divisible(self, parts: int) -> Any:
+    """The nearest recipe of which the rows of every shape divide into `parts`."""
+
+
 def check_batches(
-  sizes: Mapping[str, int], shapes: Sequence[tuple[int, ...]], accumulate: int = 1
+  sizes: Mapping[str, int], batching: Batches, accumulate: int = 1
 ) -> None:
-  """Raises ValueError where batches of these shapes, `(rows, slots, …)`, do not divide
-  over a mesh of `sizes` in `accumulate` parts.
+  """Raises ValueError where batches do not divide over a mesh of `sizes` in
+  `accumulate` parts.
 
   The global batch is fixed by the config, in tokens, so that a result never depends on
   the number of devices; it is refused rather than changed.
   """
   shards = math.prod(sizes[axis] for axis in BATCH)
+  shapes = batching.shapes
   for rows, *slots in shapes:
     if rows % (shards * accumulate):
-      length = max(slots, default=1)
-      every = math.lcm(*(max(shape[1:], default=1) for shape in shapes))
-      step = every * shards * accumulate
-      below = rows * length // step * step
+      changes = differences(batching, batching.divisible(shards * accumulate))
+      settings = " ".join(f"--config.batching.{name}={new}" for name, _, new in changes)
       parts = f" in {accumulate} parts" if accumulate > 1 else ""
-      near = [n for n in (below, below + step) if n]
       raise ValueError(
-        f"mesh: a batch of {rows:,} rows of {length} slots does not divide over "
-        f"{shards} devices (data x fsdp){parts}; choose batching.tokens "
-        f"{' or '.join(f'{n:,}' for n in near)}, or data x fsdp from "
-        f"{listed(common_divisors(shapes, accumulate))}"
+        f"--config.mesh: {rows:,} rows padded to {max(slots, default=1)} tokens do not "
+        f"divide over {shards} devices (data x fsdp){parts}: use {settings}, or "
+        f"data x fsdp from {listed(common_divisors(shapes, accumulate))}"
       )
     for size in slots:
       if size % sizes["sequence"]:
         every_slot = math.gcd(*(n for shape in shapes for n in shape[1:]))
         raise ValueError(
-          f"mesh: rows of {size} slots do not divide over sequence="
-          f"{sizes['sequence']}; choose sequence from {listed(divisors(every_slot))}, "
-          "or other lengths in batching"
+          f"--config.mesh.sequence: rows of {size} tokens do not divide over "
+          f"{sizes['sequence']} devices; choose from {listed(divisors(every_slot))}, "
+          "or other lengths in --config.batching"
         )
 
 

@@ -47,11 +47,14 @@ class SGD(Optimizer):
 
 @dataclasses.dataclass(frozen=True)
 class Adam(Optimizer):
-  """Adam (Kingma and Ba 2015) with the paper's constants (§5.3).
+  """Adam (Kingma and Ba 2015) with the paper's constants (§5.3), which clips no
+  gradient and decays no weight.
 
-  `clip` bounds the global norm of the gradient before the update; 0 turns clipping off.
-  `decay` is decoupled weight decay (Loshchilov and Hutter 2019). The paper uses
-  neither.
+  Attributes:
+    beta1, beta2: decay of the means of the gradient and of its square.
+    epsilon: added to the root of the second mean.
+    clip: largest global norm of the gradient; 0 turns clipping off.
+    decay: decoupled weight decay, times the rate (Loshchilov and Hutter 2019).
   """
 
   beta1: float = 0.9
@@ -82,7 +85,13 @@ class AdamW(Adam):
 class Lion(Optimizer):
   """The sign of a mean of gradients (Chen et al. 2023, algorithm 2); `clip` and `decay`
   as in Adam. Its rate should be 3 to 10 times smaller than Adam's, and its decay larger
-  by the same factor (§5)."""
+  by the same factor (§5).
+
+  Attributes:
+    beta1: weight of the mean in the update.
+    beta2: decay of the mean.
+    clip, decay: as in Adam.
+  """
 
   beta1: float = 0.9
   beta2: float = 0.99
@@ -104,6 +113,11 @@ class Adafactor(Optimizer):
   Each weight of each layer is one matrix, its heads side by side. A matrix is factored
   if both of its sides are `factored` or longer. The state is small and replicated on
   every device. The rate is relative, for example 1e-2 or `InverseRoot`.
+
+  Attributes:
+    power: the decay of second moments is 1 - step^-power.
+    clip: largest RMS of an update before it is scaled.
+    factored: shortest side of a matrix whose second moments are factored.
   """
 
   power: float = 0.8
@@ -133,6 +147,11 @@ class Muon(Optimizer):
   (Liu et al. 2025, §2.2). Adam updates every parameter that is not recorded as `hidden`
   where it is made (`axes.Weight`): embeddings, the maps from pixels and to the logits,
   tables of positions, norms and biases.
+
+  Attributes:
+    beta: decay of the momentum of matrices.
+    beta1, beta2, epsilon: Adam's, for the other parameters.
+    clip, decay: as in Adam.
   """
 
   beta: float = 0.95

@@ -32,6 +32,14 @@ class Source(abc.ABC):
   def fingerprint(self, split: str) -> str:
     """SHA-256 that changes whenever the text of a split changes."""
 
+  def notes(self) -> list[str]:
+    """Lines for the reader on what became of the data."""
+    return []
+
+  def locate(self, split: str, i: int) -> str:
+    """Where example `i` of a split is, for the reader: `in line 812`."""
+    return f"number {i + 1:,}"
+
 
 @dataclasses.dataclass(frozen=True)
 class TextSource(Source):

@@ -76,7 +76,11 @@ class Dates(Source):
 
 @dataclasses.dataclass(frozen=True)
 class ManyDates(Dates):
-  """Dates, `fewest` to `several` in every text."""
+  """Dates, `fewest` to `several` in every text.
+
+  Attributes:
+    fewest: the fewest dates in a text.
+  """
 
   several: int = 2
   fewest: int = 2

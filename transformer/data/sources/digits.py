@@ -19,7 +19,8 @@ class Digits(ImageSource):
   order those of one writer lie together, so that held-out digits are, but for the
   borders, by other hands; a random division is easier.
 
-  `examples` is how many of those for training are taken, evenly from the whole.
+  Attributes:
+    examples: how many training images are taken, evenly from the whole.
   """
 
   examples: int = 1245

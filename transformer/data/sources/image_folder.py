@@ -13,6 +13,12 @@ from transformer.data.sources.images import ImageSource, Pictures
 
 SUFFIXES = (".bmp", ".gif", ".jpeg", ".jpg", ".png", ".ppm", ".tif", ".tiff", ".webp")
 
+BITS_PER_SAMPLE, PHOTOMETRIC_INTERPRETATION, ORIENTATION = 258, 262, 274
+"""Tags of TIFF 6.0, the last also of EXIF."""
+
+WHITE_IS_ZERO = 0
+"""A value of `PHOTOMETRIC_INTERPRETATION`, which Pillow heeds up to 8 bits."""
+
 
 @dataclasses.dataclass(frozen=True)
 class ImageFolder(ImageSource):
@@ -20,7 +26,11 @@ class ImageFolder(ImageSource):
 
   Where the directory has `train`, and `val` or `test`, the classes are in these, and
   one of the two serves for both where the other is absent. Elsewhere a tenth of the
-  files is held out for each, by a hash of their names.
+  files is held out for each, by a hash of their names. Hidden files and directories,
+  whose names begin with a dot, are left out.
+
+  Attributes:
+    directory: where the images are.
   """
 
   directory: str
@@ -61,9 +71,10 @@ class ImageFolder(ImageSource):
 
   def _entries(self, folder: Path) -> list[Path]:
     try:
-      return sorted(folder.iterdir())
+      found = sorted(folder.iterdir())
     except OSError as error:
       raise type(error)(f"{folder}: cannot be read ({error.strerror})") from None
+    return [path for path in found if not path.name.startswith(".")]
 
   def _files(self, split: str) -> tuple[list[Path], np.ndarray]:
     folder, divided = self._folder(split)
@@ -101,9 +112,12 @@ def read_image(file: Path | str) -> np.ndarray:
   """The image in a file, uint8 `[y, x, c]`, turned as its camera says; grey stays grey,
   and anything else becomes red, green and blue.
 
+  16 bits of grey are scaled to 8, and transparent areas are laid on white.
+
   Raises:
     OSError: it cannot be read.
-    ValueError: it is no image, or Pillow is not installed.
+    ValueError: it is no image, or one of several frames or of numbers without a fixed
+      white, or Pillow is not installed.
   """
   pillow = load_pillow()
   try:
@@ -112,12 +126,57 @@ def read_image(file: Path | str) -> np.ndarray:
     raise type(error)(f"{file}: cannot be read ({error.strerror})") from None
   try:
     with pillow.Image.open(io.BytesIO(data)) as image:
-      image = pillow.ImageOps.exif_transpose(image)
-      image = image.convert("L" if image.mode in ("1", "L") else "RGB")
-      return np.array(image).reshape(image.height, image.width, -1)
-  except (OSError, SyntaxError, pillow.Image.DecompressionBombError) as error:
+      # A camera's MPO file begins with the photograph; views and depths follow it.
+      frames = 1 if image.format == "MPO" else getattr(image, "n_frames", 1)
+      if frames == 1:
+        return to_bytes(pillow.ImageOps.exif_transpose(to_8_bits(image)))
+    reason = f"it has {frames} frames; save each as a file of its own"
+  except pillow.UnidentifiedImageError:
+    reason = "no image format that Pillow knows"
+  # A decoder raises whatever its format's parser meets in a damaged file.
+  except Exception as error:
     reason = str(error).splitlines()[0] if str(error) else type(error).__name__
-    raise ValueError(f"{file}: not an image that can be read ({reason})") from None
+  raise ValueError(f"{file}: not an image that can be read ({reason})")
+
+
+def to_8_bits(image):
+  """An image of whole bytes, and its orientation; grey of 12 or 16 bits is scaled.
+
+  Raises:
+    ValueError: its numbers have no fixed white: floats, or integers of 32 bits.
+  """
+  if not image.mode.startswith(("I", "F")):
+    return image
+  # Of what Pillow opens as 32 bits, only these formats' numbers end at 65,535.
+  if image.mode == "F" or (image.mode == "I" and image.format not in ("PNG", "PPM")):
+    kind = "floats" if image.mode == "F" else "integers of more than 16 bits"
+    raise ValueError(
+      f"its pixels are {kind}, of no fixed white; save it as 8 or 16 bits"
+    )
+  tags = getattr(image, "tag_v2", {})
+  white = 2 ** tags.get(BITS_PER_SAMPLE, (16,))[0] - 1
+  value_yx = np.asarray(image, np.int64)
+  transparent_yx = value_yx == image.info.get("transparency", -1)
+  if tags.get(PHOTOMETRIC_INTERPRETATION) == WHITE_IS_ZERO:
+    value_yx = white - value_yx
+  value_yx = np.where(transparent_yx, white, value_yx)
+  exif = image.getexif()
+  scaled = load_pillow().Image.fromarray(
+    np.round(value_yx * (255 / white)).astype("u1")
+  )
+  scaled.getexif().update({ORIENTATION: exif.get(ORIENTATION, 1)})
+  return scaled
+
+
+def to_bytes(image) -> np.ndarray:
+  """An image of 8 bits as uint8 `[y, x, c]`, its transparent areas on white."""
+  mode = "L" if image.mode in ("1", "L", "LA", "La") else "RGB"
+  if image.has_transparency_data:
+    image = image.convert("RGBA")
+    white = load_pillow().Image.new("RGBA", image.size, "white")
+    white.alpha_composite(image)
+    image = white
+  return np.array(image.convert(mode)).reshape(image.height, image.width, -1)
 
 
 def load_pillow():

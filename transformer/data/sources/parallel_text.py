@@ -1,23 +1,34 @@
 """Aligned text files, one sentence a line."""
 
 import dataclasses
-import gzip
 import hashlib
-import zlib
 from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
 
+from transformer.data import text
 from transformer.data.sources.base import Pair, Source, check_split
+
+MAX_HELD_OUT = 2000
+"""The most pairs that one held-out split takes from the training files."""
 
 
 @dataclasses.dataclass(frozen=True)
 class ParallelText(Source):
-  """Two text files whose n-th lines belong together; UTF-8, `.gz` or plain.
+  """Two text files whose n-th lines belong together; UTF-8, gzipped or plain
+  (`data.text`).
 
-  Without files of their own, val and test are the same held-out lines: the last
-  twentieth of the training files, at most 2,000, which training then does not see.
+  A held-out split without files of its own is cut from the end of the training files,
+  val before test: a twentieth of the pairs each, at least one and at most 2,000, which
+  are then not trained on. Where there are too few pairs to cut any, it is the training
+  pairs themselves.
+
+  Attributes:
+    source, target: files of the training pairs.
+    val_source, val_target: files of held-out pairs, by which a run is evaluated while
+      it trains.
+    test_source, test_target: files of the pairs that `transformer evaluate` scores.
   """
 
   source: str
@@ -27,37 +38,71 @@ class ParallelText(Source):
   test_source: str = ""
   test_target: str = ""
 
-  def files(self, split: str) -> tuple[Path, Path, bool]:
-    """The two files of a split, and whether it is a part of the training files."""
-    check_split(split)
-    for name in dict.fromkeys((split, "val")):
-      if name == "train":
-        break
-      source = getattr(self, f"{name}_source")
-      target = getattr(self, f"{name}_target")
-      if bool(source) != bool(target):
+  def __post_init__(self):
+    for name in ("val", "test"):
+      if bool(getattr(self, f"{name}_source")) != bool(getattr(self, f"{name}_target")):
         raise ValueError(
-          f"ParallelText: {name}_source and {name}_target are given together or not "
-          f"at all"
+          f"data: {name}_source and {name}_target are given together or not at all"
         )
-      if source:
-        return Path(source), Path(target), False
-    return Path(self.source), Path(self.target), not self.val_source
+
+  def files(self, split: str) -> tuple[Path, Path] | None:
+    """The two files of a split; None if it is cut from the training files."""
+    if split == "train":
+      return Path(self.source), Path(self.target)
+    source = getattr(self, f"{split}_source")
+    return (Path(source), Path(getattr(self, f"{split}_target"))) if source else None
+
+  def spans(self, count: int) -> dict[str, range]:
+    """Which of `count` pairs of the training files each split has that has no files of
+    its own."""
+    cut = [split for split in ("val", "test") if self.files(split) is None]
+    held_out = min(MAX_HELD_OUT, max(1, count // 20))
+    if count <= len(cut) * held_out:
+      return dict.fromkeys(("train", *cut), range(count))
+    spans, stop = {}, count
+    for split in reversed(cut):
+      spans[split] = range(stop - held_out, stop)
+      stop -= held_out
+    return {"train": range(stop), **spans}
 
   def open(self, split: str) -> Sequence[Pair]:
-    source, target, shared = self.files(split)
-    pairs = read_pairs(source, target)
-    if not shared:
-      return pairs
-    held_out = min(2000, len(pairs) // 20)
-    cut = len(pairs) - held_out
-    return pairs[:cut] if split == "train" else pairs[cut:]
+    check_split(split)
+    if split != "train" and (files := self.files(split)):
+      return read_pairs(*files)
+    pairs = read_pairs(Path(self.source), Path(self.target))
+    span = self.spans(len(pairs))[split]
+    return pairs[span.start : span.stop]
 
   def fingerprint(self, split: str) -> str:
-    source, target, shared = self.files(split)
-    part = split != "train" if shared else "whole"
-    text = f"{digest(source)} {digest(target)} {part}"
-    return hashlib.sha256(text.encode()).hexdigest()
+    check_split(split)
+    source, target = self.files(split) or (Path(self.source), Path(self.target))
+    pairs = read_pairs(source, target)
+    span = range(len(pairs))
+    if split == "train" or not self.files(split):
+      span = self.spans(len(pairs))[split]
+    parts = f"{digest(source)} {digest(target)} {span.start}:{span.stop}"
+    return hashlib.sha256(parts.encode()).hexdigest()
+
+  def locate(self, split: str, i: int) -> str:
+    span = range(i + 1)
+    if self.files(split) is None:
+      span = self.spans(len(read_pairs(Path(self.source), Path(self.target))))[split]
+    return f"in line {span[0] + i + 1:,}"
+
+  def notes(self) -> list[str]:
+    pairs = read_pairs(Path(self.source), Path(self.target))
+    spans = self.spans(len(pairs))
+    parts = []
+    for split in ("train", "val", "test"):
+      span = spans.get(split)
+      if span is None:
+        source, _ = self.files(split) or (None, None)
+        parts.append(f"{split} is {source}")
+      elif split != "train" and span == spans["train"]:
+        parts.append(f"{split} is the training text itself, too short to be divided")
+      else:
+        parts.append(f"{split} is lines {span.start + 1:,} to {span.stop:,}")
+    return [f"{self.source}: {', '.join(parts)}"]
 
 
 class Lines(Sequence[str]):
@@ -97,7 +142,8 @@ class Lines(Sequence[str]):
 
 
 class Pairs(Sequence[Pair]):
-  """Two aligned sequences of lines, or a range of them."""
+  """Two aligned sequences of lines, or a range of them; a blank line is an empty
+  text."""
 
   def __init__(self, source: Lines, target: Lines, span: range):
     self._source, self._target, self._span = source, target, span
@@ -109,7 +155,9 @@ class Pairs(Sequence[Pair]):
     if isinstance(i, slice):
       return Pairs(self._source, self._target, self._span[i])
     j = self._span[i]
-    return Pair(self._source[j], self._target[j])
+    return Pair(
+      *(text.blank_to_empty(side[j]) for side in (self._source, self._target))
+    )
 
 
 def read_pairs(source: Path, target: Path) -> Pairs:
@@ -132,29 +180,21 @@ def read_pairs(source: Path, target: Path) -> Pairs:
 def _suspect(left: Lines, right: Lines, size: int) -> str:
   """Where one side first has an empty line and the other not: a likely slip."""
   for i in range(size):
-    if bool(left[i].strip()) != bool(right[i].strip()):
+    if text.is_blank(left[i]) != text.is_blank(right[i]):
       return f" (near line {i + 1:,} one side is empty and the other is not)"
   return ""
 
 
 def read_bytes(path: Path) -> bytes:
-  """A file's contents, unpacked if its name ends in `.gz`."""
+  """The plain text of a file, as in `data.text.read_bytes`."""
   try:
-    data = path.read_bytes()
+    return text.read_bytes(path)
   except FileNotFoundError:
     raise FileNotFoundError(
-      f"{path}: no such file; check the path in --config.data"
+      f"{path}: no such file; check the paths in the config's data"
     ) from None
-  except OSError as error:
-    raise OSError(f"{path}: cannot be read ({error.strerror})") from None
-  if path.suffix != ".gz":
-    return data
-  try:
-    return gzip.decompress(data)
-  except (OSError, EOFError, zlib.error) as error:
-    raise ValueError(f"{path}: not a whole gzip file ({error})") from None
 
 
 def digest(path: Path) -> str:
-  """SHA-256 of a file's unpacked contents."""
+  """SHA-256 of a file's plain text."""
   return hashlib.sha256(read_bytes(path)).hexdigest()

@@ -7,18 +7,19 @@ from pathlib import Path
 
 from transformer.data.sources.base import TextSource, check_split
 from transformer.data.sources.parallel_text import Lines, read_bytes
+from transformer.data.text import is_blank
 
 
 @dataclasses.dataclass(frozen=True)
 class PlainText(TextSource):
-  """Text files, UTF-8, `.gz` or plain; each is one document.
+  """Text files, UTF-8, gzipped or plain; each is one document.
 
   Without files of their own, val and test are the same held-out lines: the last
   twentieth of each training file, which training then does not see.
 
   Attributes:
     train, val, test: files of each split; test without files takes those of val.
-    lines: every line is a document, and empty ones are none.
+    lines: every line is a document, and blank ones are none.
   """
 
   train: tuple[str, ...]
@@ -35,7 +36,7 @@ class PlainText(TextSource):
       cut = len(lines) if self.val else len(lines) - len(lines) // 20
       part = lines[:cut] if split == "train" else lines[0 if own else cut :]
       documents += part if self.lines else ["\n".join(part)]
-    documents = [text for text in documents if text.strip()]
+    documents = [text for text in documents if not is_blank(text)]
     if not documents:
       raise ValueError(
         f"PlainText: {', '.join(own or self.train)}: no text for {split!r}; "

@@ -59,6 +59,12 @@ class TfdsImages(ImageSource):
           f"Tfds: {builder.info.full_name} has no labelled images under {self.image!r} "
           f"and {self.label!r}; its features are {list(features)}"
         )
+    image = features[self.image]
+    if image.np_dtype != np.uint8 or image.shape[-1] not in (1, 3, None):
+      raise ValueError(
+        f"Tfds: {builder.info.full_name} has images of {np.dtype(image.np_dtype)} "
+        f"{image.shape}; expected uint8 and 1 or 3 channels"
+      )
     return builder
 
 

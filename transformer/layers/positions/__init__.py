@@ -2,9 +2,11 @@
 
 from transformer.layers.positions.absolute import (
   Axial,
+  ConcatenatedSinusoid,
   Learned,
   LearnedSinusoid,
   Sinusoid,
+  Tensor2TensorSinusoid,
 )
 from transformer.layers.positions.base import Position, Relation
 from transformer.layers.positions.distance import Alibi, T5Bias
@@ -13,6 +15,7 @@ from transformer.layers.positions.relative import Rope, Shaw, TransformerXLPosit
 __all__ = [
   "Alibi",
   "Axial",
+  "ConcatenatedSinusoid",
   "Learned",
   "LearnedSinusoid",
   "Position",
@@ -21,5 +24,6 @@ __all__ = [
   "Shaw",
   "Sinusoid",
   "T5Bias",
+  "Tensor2TensorSinusoid",
   "TransformerXLPosition",
 ]

@@ -15,6 +15,12 @@ class Relation(NamedTuple):
 class Position:
   """No position information. Subclasses override only the hooks they need."""
 
+  @property
+  def table_length(self) -> int | None:
+    """Positions of a learned table, beyond which all share its last vector; None where
+    a position is a function of its number."""
+    return None
+
   def embed(self, mod, x_btd, pos_bt):
     """Once per stack, on the embeddings; `mod` may hold parameters."""
     return x_btd

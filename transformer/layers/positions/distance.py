@@ -37,6 +37,10 @@ class T5Bias(Position):
   Near distances have a bucket each; farther ones share buckets whose edges grow
   geometrically up to `farthest`, beyond which all share the last. In a stack that is
   not causal, half of the buckets are for later keys.
+
+  Attributes:
+    buckets: how many numbers a head has.
+    farthest: the distance from which all share the last bucket.
   """
 
   buckets: int = 32

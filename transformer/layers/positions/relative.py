@@ -18,6 +18,9 @@ class Rope(Position):
 
   Channels 2i and 2i+1 of a head are one plane, rotated by pos / base^(2i/k). `k` must
   be even.
+
+  Attributes:
+    base: the slowest plane turns once in nearly 2π times this many positions.
   """
 
   base: float = 10000.0
@@ -39,6 +42,9 @@ class Shaw(Position):
   are shared by the heads of a layer (§3.3) and each layer has its own. Their term is
   scaled by 1/sqrt(d_k) with every score recipe. The term of the values takes b·t·s·k
   numbers.
+
+  Attributes:
+    clip: the largest distance with a vector of its own.
   """
 
   clip: int = 16
@@ -74,6 +80,9 @@ class TransformerXLPosition(Position):
   (q + u)·k + (q + v)·W_R R(distance), all over sqrt(d_k); R are the sinusoids of
   §3.5 at the distance, W_R, u and v belong to each layer and head. R has as many
   channels as all heads together, d_model where heads have reduced width.
+
+  Attributes:
+    base: that of the sinusoids.
   """
 
   base: float = 10000.0

@@ -1,0 +1,89 @@
+"""Imported models beside the Hugging Face classes themselves, at real sizes.
+
+`TRANSFORMER_PEERS` names a Python with PyTorch and transformers (`make peers`).
+"""
+
+import os
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import jax
+import numpy as np
+import pytest
+from safetensors.numpy import save_file
+
+from tests.interop.fixtures import Fixture
+from transformer.interop.weights import export_tensors
+
+PEERS = os.environ.get("TRANSFORMER_PEERS", "")
+HERE = Path(__file__).parent
+
+pytestmark = [
+  pytest.mark.slow,
+  pytest.mark.skipif(
+    not PEERS, reason="TRANSFORMER_PEERS names no Python with PyTorch and transformers"
+  ),
+]
+
+
+def peers(*arguments) -> str:
+  """Runs a program of `peers.py`; its standard output."""
+  done = subprocess.run(
+    [PEERS, HERE / "peers.py", *map(str, arguments)], capture_output=True, text=True,
+    timeout=300, env={**os.environ, "PYTHONPATH": str(HERE)},
+  )  # fmt: skip
+  assert done.returncode == 0, done.stderr
+  return done.stdout
+
+
+@pytest.mark.parametrize("family", ["marian", "m2m", "bart", "mbart"])
+def test_the_same_logits_here_and_back(family, tmp_path):
+  """512 wide, 6 and 6 layers, 60 tokens, with padding."""
+  path, back = tmp_path / family, tmp_path / "back"
+  peers("make", family, path)
+  f = Fixture(path)
+  apply = jax.jit(f.model.module(f.order.size).apply)
+  ours_btv = np.asarray(apply({"params": f.imported.params}, f.batch))
+  real_bt = f.expected["decoder_mask"] > 0
+  ours, theirs = ours_btv[:, :, f.order.ours][real_bt], f.expected["logits"][real_bt]
+  np.testing.assert_allclose(ours, theirs, rtol=0, atol=1e-4 * np.abs(theirs).max())
+  back.mkdir()
+  for name in ("config.json", "generation_config.json"):
+    shutil.copy(path / name, back)
+  tensors = f.family.tensor_map(f.origin, f.model, f.order)
+  save_file(
+    export_tensors(f.origin, tensors, *f.imported), back / "model.safetensors",
+    metadata={"format": "pt"},
+  )  # fmt: skip
+  peers("check", path, back)
+
+
+PROOF = """
+import sys
+sys.path.append(sys.argv[1])
+from tests.interop.fixtures import FIXTURES, Fixture
+from transformer.interop.proof import can_compare, largest_difference
+f = Fixture("marian")
+assert can_compare()
+parts = f.directory, f.family, f.model, f.order
+assert largest_difference(*parts, f.imported.params) < 1e-4
+f.imported.params["encoder"]["layers"]["self_attention"]["q"][0] *= 1.01
+try:
+  largest_difference(*parts, f.imported.params)
+except ValueError as error:
+  print(error)
+"""
+
+
+def test_the_proof_finds_a_wrong_weight():
+  """With PyTorch and transformers beside this package in one environment."""
+  find = "import transformers, os; print(os.path.dirname(transformers.__path__[0]))"
+  done = subprocess.run([PEERS, "-c", find], capture_output=True, text=True, check=True)
+  proof = subprocess.run(
+    [sys.executable, "-c", PROOF, done.stdout.strip()], capture_output=True, text=True,
+    timeout=300,
+  )  # fmt: skip
+  assert proof.returncode == 0, proof.stderr
+  assert "outputs differ from those of MarianMTModel by" in proof.stdout

@@ -1,0 +1,140 @@
+"""Runs made of Hugging Face directories, and directories made of these runs."""
+
+import dataclasses
+import json
+import shutil
+from pathlib import Path
+
+import jax
+import ml_dtypes
+import numpy as np
+import pytest
+from safetensors.numpy import load_file, save_file
+
+from tests.interop.fixtures import Fixture, write_marian
+from transformer import experiment
+from transformer.cli import main
+from transformer.data.sources.parallel_text import ParallelText
+from transformer.interop.convert import export_run, import_run
+from transformer.interop.hf_directory import HFDirectory
+from transformer.interop.weights import export_tensors, import_params
+from transformer.models.parent import ParentModel
+from transformer.runs.prepare import inherit_model, prepare
+from transformer.runs.run import Run
+
+NAMES = ("marian", "marian_target_tied", "m2m", "bart", "mbart")
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_the_same_bytes_for_every_tensor(name):
+  f = Fixture(name)
+  tensors = f.family.tensor_map(f.origin, f.model, f.order)
+  found = export_tensors(f.origin, tensors, *f.imported)
+  for tensor in f.origin.infos:
+    stored = f.directory.read(tensor)
+    assert found[tensor].dtype == stored.dtype
+    assert found[tensor].tobytes() == np.ascontiguousarray(stored).tobytes(), tensor
+
+
+@pytest.mark.parametrize("dtype", [np.float16, ml_dtypes.bfloat16])
+def test_other_types_copies_and_constants_come_back_too(tmp_path, dtype):
+  f = Fixture("marian")
+  stored = {n: f.directory.read(n).astype(dtype) for n in f.origin.infos}
+  stored["lm_head.weight"] = stored["model.shared.weight"]
+  table_td = np.asarray(f.model.position.table(np.arange(40)[None], 24)[0])
+  stored["model.decoder.embed_positions.weight"] = table_td.astype(dtype)
+  shutil.copy(f.path / "config.json", tmp_path)
+  half = len(stored) // 2
+  parts = {"a.safetensors": list(stored)[:half], "b.safetensors": list(stored)[half:]}
+  for part, names in parts.items():
+    save_file({name: stored[name] for name in names}, tmp_path / part)
+  index = {name: part for part, names in parts.items() for name in names}
+  (tmp_path / "model.safetensors.index.json").write_text(
+    json.dumps({"weight_map": index})
+  )
+  directory = HFDirectory(tmp_path)
+  origin = f.origin._replace(infos=directory.infos)
+  imported = import_params(directory, f.family, f.model, f.order)
+  assert list(imported.constants) == ["model.decoder.embed_positions.weight"]
+  tensors = f.family.tensor_map(origin, f.model, f.order)
+  found = export_tensors(origin, tensors, *imported)
+  assert found.keys() == stored.keys()
+  for name, values in stored.items():
+    assert found[name].tobytes() == values.tobytes(), name
+
+
+@pytest.fixture(scope="module")
+def directory(tmp_path_factory) -> Path:
+  """MarianMT's fixture, its vocabulary that of a small tokenizer."""
+  path = tmp_path_factory.mktemp("interop") / "marian"
+  write_marian(path)
+  return path
+
+
+@pytest.fixture(scope="module")
+def run_path(directory) -> Path:
+  path = directory.with_name("imported")
+  import_run(HFDirectory(directory), path)
+  return path
+
+
+def test_the_command_makes_a_run_and_a_directory(directory, tmp_path, capsys):
+  run, back = tmp_path / "run", tmp_path / "back"
+  assert main(["convert", str(directory), str(run), "--json"]) == 0
+  told = json.loads(capsys.readouterr().out)
+  assert told["architecture"] == "MarianMTModel" and told["tensors"] == 112
+  assert main(["convert", str(run), str(back), "--to", "huggingface"]) == 0
+  for source in directory.iterdir():
+    assert (back / source.name).read_bytes() == source.read_bytes(), source.name
+  for target in (run, back):
+    arguments = ["--to", "huggingface"] * (target == back)
+    source = run if target == back else directory
+    assert main(["convert", str(source), str(target), *arguments]) == 1
+    assert "already exists" in capsys.readouterr().err
+
+
+def test_verbs_work_on_an_imported_run(run_path, tmp_path, capsys):
+  assert main(["translate", str(run_path), "a house", "--beam", "2"]) == 0
+  pairs = tmp_path / "pairs.tsv"
+  pairs.write_text("a house\tein Haus\n")
+  assert main(["info", str(run_path), "--json"]) == 0
+  assert json.loads(capsys.readouterr().out.splitlines()[-1])["step"] == 0
+
+
+def test_a_run_that_was_trained_here_is_of_no_class(language_run, tmp_path):
+  with pytest.raises(ValueError, match="not made by transformer convert"):
+    export_run(Run.open(language_run), tmp_path / "back")
+  assert not any(tmp_path.iterdir())
+
+
+def test_what_is_trained_from_an_imported_run_goes_back_too(run_path, tmp_path):
+  """The model is the parent's; its dropout may differ, its layers may not."""
+  config = experiment.Config(
+    ParallelText("a", "b"), model=ParentModel(), init=str(run_path)
+  )
+  config = inherit_model(config, tmp_path / "run")
+  parent = Run.open(run_path)
+  assert config.model == parent.config.model
+  for name, change, allowed in (
+    ("dropout", {"dropout": 0.3}, True),
+    ("layers", {"decoder_layers": 1}, False),
+  ):
+    model = dataclasses.replace(config.model, **change)
+    run = prepare(dataclasses.replace(config, model=model), tmp_path / name)
+    with run.checkpoints() as checkpoints:
+      params = parent.params() if allowed else run.abstract_params()
+      params = jax.tree.map(lambda leaf: np.ones(leaf.shape, np.float32), params)
+      checkpoints.save_params(1, params, {"tokenizer_sha256": run.vocabulary.sha256})
+    if allowed:
+      assert export_run(run, tmp_path / "back") == 112
+      found = load_file(tmp_path / "back" / "model.safetensors")
+      assert all((values == 1.0).all() for values in found.values())
+    else:
+      with pytest.raises(ValueError, match=r"config\.model is no longer that of"):
+        export_run(run, tmp_path / "other")
+
+
+def test_the_parents_model_needs_a_parent(tmp_path):
+  config = experiment.Config(ParallelText("a", "b"), model=ParentModel())
+  with pytest.raises(ValueError, match=r"give that run as --config\.init=RUN"):
+    inherit_model(config, tmp_path)

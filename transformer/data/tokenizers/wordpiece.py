@@ -1,0 +1,55 @@
+"""The tokenizer of BERT: WordPiece (Wu et al. 2016; Devlin et al. 2019)."""
+
+import dataclasses
+from typing import ClassVar
+
+import tokenizers
+from tokenizers import decoders, models, normalizers, pre_tokenizers
+
+from transformer.data.tokenizers.backend import LibraryBackend, cleans_up, from_json
+from transformer.data.tokenizers.files import Files, require, settings
+from transformer.data.tokenizers.imported import ImportedTokenizer
+
+
+@dataclasses.dataclass(frozen=True)
+class BertTokenizer(ImportedTokenizer):
+  """BERT and its many descendants: words, cut into the longest pieces that there are.
+
+  Texts stand between `[CLS]` and `[SEP]`, which take the ids of `BOS` and `EOS`;
+  `[MASK]` takes that of `MASK`, and `[UNK]` is a piece like others.
+  """
+
+  vocabulary: int = 30_522
+
+  specials: ClassVar = {
+    "pad": ("pad_token", "[PAD]"),
+    "eos": ("sep_token", "[SEP]"),
+    "bos": ("cls_token", "[CLS]"),
+    "unk": ("mask_token", "[MASK]"),
+  }
+  names: ClassVar = ("BertTokenizerFast", "DistilBertTokenizer")
+
+  def backend(self, files: Files) -> LibraryBackend:
+    if "tokenizer.json" in files:
+      return from_json(files)
+    require(files, "vocab.txt")
+    stated = settings(files)
+    lines = files["vocab.txt"].decode("utf-8", "replace").split("\n")
+    names = [line.rstrip("\r") for line in (lines[:-1] if not lines[-1] else lines)]
+    special = [stated.get(f"{name}_token") or f"[{name.upper()}]"
+               for name in ("pad", "unk", "cls", "sep", "mask")]  # fmt: skip
+    if missing := [name for name in special if name not in names]:
+      raise ValueError(
+        f"vocab.txt: no piece {missing[0]}; the file is of another model"
+      )
+    ids = {name: i for i, name in enumerate(names)}
+    tokenizer = tokenizers.Tokenizer(models.WordPiece(ids, unk_token=special[1]))
+    tokenizer.normalizer = normalizers.BertNormalizer(
+      handle_chinese_chars=stated.get("tokenize_chinese_chars", True),
+      strip_accents=stated.get("strip_accents"),
+      lowercase=stated.get("do_lower_case", True),
+    )
+    tokenizer.pre_tokenizer = pre_tokenizers.BertPreTokenizer()
+    tokenizer.decoder = decoders.WordPiece(prefix="##")
+    tokenizer.add_special_tokens(special)
+    return LibraryBackend(tokenizer, cleans_up(files))

@@ -1,0 +1,28 @@
+"""The families of models that can be imported."""
+
+from collections.abc import Mapping
+from typing import Any
+
+from transformer.interop.bart import Bart, MBart
+from transformer.interop.family import Family
+from transformer.interop.m2m import M2M100
+from transformer.interop.marian import Marian
+
+FAMILIES: tuple[Family, ...] = (Marian(), M2M100(), Bart(), MBart())
+
+
+def family_of(config: Mapping[str, Any]) -> Family:
+  """The family of a config.json.
+
+  Raises:
+    ValueError: there is none.
+  """
+  for family in FAMILIES:
+    if family.accepts(config):
+      return family
+  known = [name for family in FAMILIES for name in family.architectures]
+  found = config.get("architectures") or config.get("model_type")
+  raise ValueError(
+    f"config.json: architectures: {found} is not covered; covered are "
+    f"{', '.join(known)}"
+  )
