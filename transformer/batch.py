@@ -56,6 +56,12 @@ class Labelled(NamedTuple):
   class_bt: Any  # int32: at each example's first token its class; elsewhere -1
 
 
+class Sentences(NamedTuple):
+  """Rows of texts, of which each has one vector."""
+
+  tokens: Tokens
+
+
 class TextWithContext(NamedTuple):
   """Rows of texts and of the tokens before each; segment `n` of a context row belongs
   to segment `n` of the text row.

@@ -33,7 +33,7 @@ from transformer.data.tokenizers.sentencepieces import M2M100Tokenizer, MarianTo
 from transformer.data.tokenizers.t5 import T5Tokenizer
 from transformer.data.tokenizers.wordpiece import BertTokenizer
 from transformer.models.base import Model
-from transformer.models.bert import Bert, BertClassifier
+from transformer.models.bert import Bert, BertClassifier, BertEncoder
 from transformer.models.conv_seq2seq import ConvSeq2Seq
 from transformer.models.decoder_only import DecoderOnly
 from transformer.models.memory_network import MemoryNetwork
@@ -43,13 +43,14 @@ from transformer.models.rnn import RNNSeq2Seq
 from transformer.models.rnn_search import RNNSearch
 from transformer.models.transformer import Transformer
 from transformer.models.transformer_xl import TransformerXL
-from transformer.models.vit import VisionTransformer
+from transformer.models.vit import DistilledVisionTransformer, VisionTransformer
 from transformer.tasks.base import Task
 from transformer.tasks.image_classification import ImageClassification
 from transformer.tasks.language_modelling import LanguageModelling
 from transformer.tasks.masked_language_modelling import MaskedLanguageModelling
 from transformer.tasks.question_answering import QuestionAnswering
 from transformer.tasks.segment_language_modelling import SegmentLanguageModelling
+from transformer.tasks.sentence_embedding import SentenceEmbedding
 from transformer.tasks.text_classification import TextClassification
 from transformer.tasks.translation import Translation
 from transformer.training.keep import Keep
@@ -67,12 +68,14 @@ TOKENIZERS = (
   *(MarianTokenizer, NllbTokenizer, SentencePiece, T5Tokenizer),
 )
 MODELS = (
-  *(Bert, BertClassifier, ConvSeq2Seq, DecoderOnly, MemoryNetwork, RNNSeq2Seq),
-  *(RNNSearch, ResNet, TransformerXL, Transformer, VisionTransformer, ParentModel),
+  *(Bert, BertClassifier, BertEncoder, ConvSeq2Seq, DecoderOnly),
+  *(DistilledVisionTransformer, MemoryNetwork, RNNSeq2Seq, RNNSearch, ResNet),
+  *(TransformerXL, Transformer, VisionTransformer, ParentModel),
 )
 TASKS = (
   *(ImageClassification, LanguageModelling, MaskedLanguageModelling),
-  *(QuestionAnswering, SegmentLanguageModelling, TextClassification, Translation),
+  *(QuestionAnswering, SegmentLanguageModelling, SentenceEmbedding),
+  *(TextClassification, Translation),
 )
 """Imported so that the command line and stored configs can name them."""
 

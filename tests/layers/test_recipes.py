@@ -21,7 +21,9 @@ from transformer.layers.embedding import (
   Untied,
 )
 from transformer.layers.feedforward import (
+  GEGLU,
   GELU,
+  GLU,
   FeedForward,
   NoFeedForward,
   SiLU,
@@ -166,11 +168,24 @@ def test_residuals_are_the_papers(residual, oracle):
       feedforward_oracle.relu_network,
       ["w1", "w1_bias", "w2", "w2_bias"],
     ),
+    (
+      FeedForward(biases=False),
+      feedforward_oracle.relu_network_without_biases,
+      ["w1", "w2"],
+    ),
     (GELU(), feedforward_oracle.gelu_network, ["w1", "w1_bias", "w2", "w2_bias"]),
+    (
+      GELU(approximate=True),
+      feedforward_oracle.gelu_tanh_network,
+      ["w1", "w1_bias", "w2", "w2_bias"],
+    ),
     (SiLU(), feedforward_oracle.silu_network, ["w1", "w1_bias", "w2", "w2_bias"]),
+    (GLU(), feedforward_oracle.glu_network, ["w1", "v", "w2"]),
+    (GEGLU(), feedforward_oracle.geglu_network, ["w1", "v", "w2"]),
+    (GEGLU(approximate=True), feedforward_oracle.geglu_tanh_network, ["w1", "v", "w2"]),
     (SwiGLU(), feedforward_oracle.swiglu_network, ["w1", "v", "w2"]),
   ],
-  ids=["relu", "gelu", "silu", "swiglu"],
+  ids=["relu", "t5", "gelu", "gpt2", "silu", "glu", "geglu", "t5_v1_1", "swiglu"],
 )
 def test_feed_forward_networks_are_their_papers(network, oracle, names):
   x = random(8, B, T, D)
@@ -180,7 +195,7 @@ def test_feed_forward_networks_are_their_papers(network, oracle, names):
   found = layer.apply({"params": params}, x)
   weights = [np.asarray(params[name], np.float64) for name in names]
   for b, t in np.ndindex(B, T):
-    np.testing.assert_allclose(found[b, t], oracle(x[b, t], *weights), atol=2e-4)
+    np.testing.assert_allclose(found[b, t], oracle(x[b, t], *weights), atol=5e-5)
 
 
 def test_without_a_feed_forward_sublayer_the_stream_goes_on():
@@ -211,6 +226,28 @@ def test_tying_says_which_matrices_are_one(tying, names, scaled):
     (layer.apply(variables, x, method="logits"), x @ output.T),
   ):
     np.testing.assert_allclose(found, expected, atol=1e-5)
+
+
+def test_scaled_logits_are_divided_by_the_root_of_the_width():
+  ids, x = np.array([[3, 7, 1]]), random(10, 2, 3, D)
+  plain, scaled = (
+    Embedding(11, D, TiedTarget(scaled_logits=given)) for given in (False, True)
+  )
+  variables = {"params": parameters(plain, ids)}
+  expected, found = (
+    layer.apply(variables, x, method="logits") for layer in (plain, scaled)
+  )
+  np.testing.assert_allclose(found, expected / 4.0, atol=1e-6)
+  np.testing.assert_array_equal(
+    scaled.apply(variables, ids), plain.apply(variables, ids)
+  )
+
+
+def test_a_gated_network_with_biases_has_three():
+  layer = Holder(lambda mod, x: GEGLU(biases=True)(mod, x, F, False))
+  params = parameters(layer, random(8, B, T, D))
+  biases = {name: leaf.shape for name, leaf in params.items() if "bias" in name}
+  assert biases == {"w1_bias": (F,), "v_bias": (F,), "w2_bias": (D,)}
 
 
 def test_heads_of_reduced_width_weigh_what_one_full_head_does():

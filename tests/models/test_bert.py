@@ -15,15 +15,21 @@ from tests.models.test_transformer import V, example, tokens
 from tests.oracles import transformer as oracle
 from tests.oracles.attention import multi_head_attention
 from transformer import tree
-from transformer.batch import BOS, EOS, Labelled
+from transformer.batch import BOS, EOS, Labelled, Sentences
 from transformer.layers.residual import PreNorm
-from transformer.models.bert import Bert, BertClassifier
+from transformer.models.bert import Bert, BertClassifier, BertEncoder
 
 PLAIN = small(Bert)
 MODELS = pytest.mark.parametrize(
   "model",
-  [PLAIN, dataclasses.replace(PLAIN, residual=PreNorm()), small(BertClassifier)],
-  ids=["post", "pre", "classifier"],
+  [
+    PLAIN,
+    dataclasses.replace(PLAIN, residual=PreNorm()),
+    dataclasses.replace(PLAIN, token_types=3),
+    small(BertClassifier),
+    dataclasses.replace(small(BertEncoder), pooler=True),
+  ],
+  ids=["post", "pre", "types", "classifier", "encoder"],
 )
 
 
@@ -31,6 +37,8 @@ def read(model, batch):
   """Tokens as the model reads them."""
   if isinstance(model, BertClassifier):
     return Labelled(batch, np.zeros_like(batch.id_bt))
+  if isinstance(model, BertEncoder):
+    return Sentences(batch)
   return batch
 
 
@@ -96,12 +104,41 @@ def test_the_classifier_is_an_independent_one():
   np.testing.assert_allclose(logits(model, tokens([[ids]]))[0], y, atol=3e-5)
 
 
+def test_the_first_token_type_is_added_to_every_token():
+  model = dataclasses.replace(PLAIN, token_types=3)
+  batch = tokens([[example(np.random.default_rng(0), 6)]], 8)
+  params = dict(variables(model)["params"])
+  types_cd = params.pop("token_type")
+  assert types_cd.shape == (3, 16)
+  table_td = params["encoder"]["position_encoding"]["position"]
+  encoder = {
+    **params["encoder"], "position_encoding": {"position": table_td + types_cd[:1]}
+  }  # fmt: skip
+  plain = {"params": {**params, "encoder": encoder}}
+  expected = PLAIN.module(V).apply(plain, batch)
+  np.testing.assert_allclose(logits(model, batch), expected, atol=1e-5)
+
+
+def test_a_pooler_is_the_first_layer_of_the_classifier():
+  batch = tokens([[[BOS, *example(np.random.default_rng(0), 6)]]])
+  model = dataclasses.replace(small(BertEncoder), pooler=True)
+  params = doubles(model)
+  encoded_td = encoded(params, batch.id_bt[0])
+  head = params["class_head"]
+  expected = np.tanh(encoded_td @ head["pool"] + head["pool_bias"])
+  np.testing.assert_allclose(logits(model, batch)[0], expected, atol=3e-5)
+  bare = {"params": {k: v for k, v in variables(model)["params"].items()
+                     if k != "class_head"}}  # fmt: skip
+  found = small(BertEncoder).module(V).apply(bare, Sentences(batch))
+  np.testing.assert_allclose(found[0], encoded_td, atol=3e-5)
+
+
 @MODELS
 def test_shape_and_finite_gradient(model):
   rng = np.random.default_rng(1)
   batch = read(model, tokens([[example(rng, 8)], [example(rng, 3)]]))
   model = dataclasses.replace(model, dropout=0.2)
-  size = 7 if isinstance(model, BertClassifier) else V
+  size = {BertClassifier: 7, BertEncoder: model.d_model}.get(type(model), V)
 
   def loss(params):
     rngs = {"dropout": jax.random.key(3)}
@@ -153,6 +190,11 @@ def test_the_defaults_are_the_papers_base_model():
     Bert().module(30_522).init, jax.random.key(0), Bert().example()
   )
   assert 108e6 < tree.size(params) < 112e6
+
+
+def test_token_types_below_zero_are_refused():
+  with pytest.raises(ValueError, match=r"model\.token_types: expected 0 or more"):
+    Bert(token_types=-1)
 
 
 def test_too_few_classes_are_refused():

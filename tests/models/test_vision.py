@@ -14,7 +14,7 @@ from tests.oracles import images as oracle
 from transformer import config as configs
 from transformer import tree
 from transformer.batch import Images
-from transformer.layers.images import ClassToken, Patches, max_pool
+from transformer.layers.images import ClassToken, Patches, PixelNorm, max_pool
 from transformer.layers.norms import BatchNorm
 from transformer.layers.positions import Learned
 from transformer.models.resnet import (
@@ -25,7 +25,7 @@ from transformer.models.resnet import (
   Shrinking,
   Stem,
 )
-from transformer.models.vit import VisionTransformer
+from transformer.models.vit import DistilledVisionTransformer, VisionTransformer
 from transformer.tasks.image_classification import ImageClassification
 
 V = 5
@@ -33,23 +33,30 @@ VIT = VisionTransformer(
   layers=2, d_model=16, d_ff=24, heads=4, d_k=8, d_v=6, dropout=0.0, patch=3,
   channels=3, position=Learned(length=9),
 )  # fmt: skip
+DEIT = DistilledVisionTransformer(
+  layers=2, d_model=16, d_ff=24, heads=4, d_k=8, d_v=6, dropout=0.0, patch=3,
+  channels=3, position=Learned(length=10),
+  pixels=PixelNorm((0.4, 0.5, 0.6), (0.2, 0.3, 0.1)),
+)  # fmt: skip
 RESNET = ResNet(stages=(2, 1), base_channels=8, block=Block(), stem=Stem())
 
 
 def variants():
   """Both models, and every other norm, block and stem; what else an encoder can have is
   in test_seq2seq."""
-  for model in (VIT, RESNET):
+  for model in (VIT, DEIT, RESNET):
     yield pytest.param(model, id=type(model).__name__)
     for field, family in configs.annotations(type(model)).items():
-      if field in ("norm", "block", "stem"):
+      if field in ("norm", "block", "stem") and model is not DEIT:
         for name, member in configs.members(family).items():
           if member is not type(getattr(model, field)):
             changed = dataclasses.replace(model, **{field: member()})
             yield pytest.param(changed, id=f"{type(model).__name__}-{field}-{name}")
 
 
-MODELS = pytest.mark.parametrize("model", [VIT, RESNET], ids=["ViT", "ResNet"])
+MODELS = pytest.mark.parametrize(
+  "model", [VIT, DEIT, RESNET], ids=["ViT", "DeiT", "ResNet"]
+)
 
 
 def images(rows, size=(6, 12), empty=0, seed=0):
@@ -192,6 +199,49 @@ def test_company_and_empty_rows_change_no_answer(model):
   np.testing.assert_allclose(logits(model, batch)[1], alone, atol=1e-5 * scale)
   np.testing.assert_allclose(logits(model, batched)[4], alone, atol=1e-5 * scale)
   assert np.abs(logits(model, batched)[1] - alone).max() > 1e-3
+
+
+def test_a_distillation_token_comes_after_the_class_token_and_has_a_head():
+  batch, own = images(2), params(DEIT)
+  both = logits(DEIT, batch)
+  # Exchanging the two tokens, with their positions and heads, changes nothing.
+  table_td = own["encoder"]["position_encoding"]["position"]
+  swapped = {"position": table_td[np.array([1, 0, *range(2, 10)])]}
+  exchanged = {
+    **own,
+    "token": own["distillation_token"],
+    "distillation_token": own["token"],
+    "head": own["distillation_head"],
+    "distillation_head": own["head"],
+    "encoder": {**own["encoder"], "position_encoding": swapped},
+  }
+  found = DEIT.module(V).apply({"params": exchanged}, batch)
+  np.testing.assert_allclose(found, both, atol=1e-5)
+  # The mean of two heads, each alone: the model without the distillation head.
+  alone = dataclasses.replace(DEIT, distillation_head=False).module(V)
+  halves = []
+  for given in (own, exchanged):
+    bare = {name: leaf for name, leaf in given.items() if name != "distillation_head"}
+    halves.append(alone.apply({"params": bare}, batch))
+  np.testing.assert_allclose((halves[0] + halves[1]) / 2, both, atol=1e-5)
+  assert np.abs(halves[0] - halves[1]).max() > 1e-3
+
+
+def test_pixels_are_normalised_by_channel():
+  image = images(1).image_byxc
+  norm = PixelNorm((0.4, 0.5, 0.6), (0.2, 0.3, 0.1))
+  for c, (mean, deviation) in enumerate(zip(norm.mean, norm.deviation, strict=True)):
+    expected = (image[..., c] / 255.0 - mean) / deviation
+    found = norm(image, 3, jnp.float32)[..., c]
+    np.testing.assert_allclose(found, expected, atol=1e-5)
+  plain = image.astype(np.float32) / 127.5 - 1.0
+  np.testing.assert_allclose(PixelNorm()(image, 3, jnp.float32), plain, atol=2e-7)
+  with pytest.raises(ValueError, match=r"model\.pixels: expected 1 or 3 means"):
+    PixelNorm((0.5, 0.5), (0.5, 0.5))(image, 3, jnp.float32)
+  with pytest.raises(ValueError, match="deviation: expected more than 0, got 0"):
+    PixelNorm((0.5,), (0.0,))
+  with pytest.raises(ValueError, match="as many means as deviations"):
+    PixelNorm((0.5,), (0.5, 0.5))
 
 
 @MODELS

@@ -17,6 +17,7 @@ from transformer.cli import (
   classify,
   compare,
   convert,
+  embed,
   evaluate,
   export,
   fill,
@@ -34,8 +35,8 @@ from transformer.cli import (
 from transformer.data.text import check_text
 
 VERBS = (
-  *(translate, generate, fill, score, classify, evaluate, compare, average, export),
-  *(convert, serve, info, attend, beam, heads, plan, ablate, settings),
+  *(translate, generate, fill, score, classify, embed, evaluate, compare, average),
+  *(export, convert, serve, info, attend, beam, heads, plan, ablate, settings),
 )
 """In the order of `--help`. None of these modules imports JAX before `run`."""
 

@@ -19,9 +19,12 @@ class Tying:
 
   Attributes:
     scaled: multiplies the vectors of tokens by sqrt(d_model), never the logits.
+    scaled_logits: divides the logits by sqrt(d_model), for vectors of variance 1 that
+      are not scaled (T5, Raffel et al. 2020; as in Mesh TensorFlow).
   """
 
   scaled: bool = True
+  scaled_logits: bool = False
 
   tables: ClassVar = ("table", "table", "table")
   """Names of the matrices for sources, targets and logits."""
@@ -97,6 +100,8 @@ class Embedding(nn.Module):
     return logits_btv
 
   def _project(self, x_btd):
+    if self.tying.scaled_logits:
+      x_btd = x_btd * jnp.asarray(self.d_model**-0.5, x_btd.dtype)
     if isinstance(self.output_vd, Int8):
       return einsum("btd,dv->btv", x_btd, self.output_vd).astype(jnp.float32)
     table_vd = self.output_vd.astype(x_btd.dtype)

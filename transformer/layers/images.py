@@ -1,5 +1,7 @@
 """Layers on images: pixels, patches, convolutions, pooling."""
 
+import dataclasses
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -8,18 +10,49 @@ from flax import linen as nn
 from transformer.layers.linear import project, weight
 
 
-def normalise_pixels(image_byxc, channels: int, dtype):
-  """Images of bytes 0 to 255 as numbers -1 to 1.
+@dataclasses.dataclass(frozen=True)
+class PixelNorm:
+  """Pixels as (x - mean) / deviation, where x is the byte over 255.
 
-  Raises:
-    ValueError: the number of channels is another.
+  Attributes:
+    mean, deviation: one for all channels, or one for each; the defaults map bytes to
+      -1 to 1.
   """
-  if image_byxc.shape[-1] != channels:
-    raise ValueError(
-      f"model.channels: expected {image_byxc.shape[-1]}, as in the images, got "
-      f"{channels}; set model.channels and task.channels to the same number"
+
+  mean: tuple[float, ...] = (0.5,)
+  deviation: tuple[float, ...] = (0.5,)
+
+  def __post_init__(self):
+    if not self.mean or len(self.mean) != len(self.deviation):
+      raise ValueError(
+        "pixels: expected as many means as deviations, got "
+        f"{self.mean!r} and {self.deviation!r}"
+      )
+    if min(self.deviation) <= 0:
+      raise ValueError(f"deviation: expected more than 0, got {min(self.deviation)}")
+
+  def __call__(self, image_byxc, channels: int, dtype):
+    """Images `[b, y, x, c]` of bytes 0 to 255 in `dtype`.
+
+    Raises:
+      ValueError: the number of channels is another.
+    """
+    if image_byxc.shape[-1] != channels:
+      raise ValueError(
+        f"model.channels: expected {image_byxc.shape[-1]}, as in the images, got "
+        f"{channels}; set model.channels and task.channels to the same number"
+      )
+    if len(self.mean) not in (1, channels):
+      raise ValueError(
+        f"model.pixels: expected 1 or {channels} means, as there are channels, got "
+        f"{len(self.mean)}"
+      )
+    mean, deviation = np.array(self.mean), np.array(self.deviation)
+    scale_111c, shift_111c = (
+      jnp.asarray(x.reshape(1, 1, 1, -1), dtype)
+      for x in (255.0 * deviation, mean / deviation)
     )
-  return image_byxc.astype(dtype) / 127.5 - 1.0
+    return image_byxc.astype(dtype) / scale_111c - shift_111c
 
 
 class Patches(nn.Module):

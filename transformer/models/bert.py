@@ -8,7 +8,7 @@ import jax.numpy as jnp
 import numpy as np
 from flax import linen as nn
 
-from transformer.batch import Labelled, Tokens
+from transformer.batch import Labelled, Sentences, Tokens
 from transformer.layers.embedding import Tying
 from transformer.layers.feedforward import GELU, FeedForward
 from transformer.layers.linear import project, weight
@@ -26,6 +26,11 @@ class Bert(Transformer):
 
   Texts begin with `BOS`, the paper's [CLS], and end in `EOS`, its [SEP]. Recipes and
   sizes are the Transformer's.
+
+  Attributes:
+    token_types: embeddings of the sentences of a pair; that of type 0, the first, is
+      added to every token (§3, input representations), the others are parameters that
+      single texts do not use.
   """
 
   layers: int = 12
@@ -35,8 +40,14 @@ class Bert(Transformer):
   position: Position = Learned(512)
   feed_forward: FeedForward = GELU()
   tying: Tying = Tying(scaled=False)
+  token_types: int = 0
 
   unused: ClassVar[tuple[str, ...]] = ("decoder_layers", "start_id", "logits_bias")
+
+  def __post_init__(self):
+    super().__post_init__()
+    if self.token_types < 0:
+      raise ValueError(f"model.token_types: expected 0 or more, got {self.token_types}")
 
   def module(self, vocabulary: int, dtype=jnp.float32) -> Any:
     return BertModule(self, vocabulary, dtype)
@@ -68,6 +79,24 @@ class BertClassifier(Bert):
     return Labelled(super().example(), np.ones((1, 2), np.int32))
 
 
+@dataclasses.dataclass(frozen=True)
+class BertEncoder(Bert):
+  """BERT without a head, for vectors of texts.
+
+  Attributes:
+    pooler: has the dense layer with tanh that a classifier has before its classes
+      (§3.2 there) among its parameters.
+  """
+
+  pooler: bool = False
+
+  def module(self, vocabulary: int, dtype=jnp.float32) -> Any:
+    return BertEncoderModule(self, vocabulary, dtype)
+
+  def example(self) -> Any:
+    return Sentences(super().example())
+
+
 class MaskedHead(nn.Module):
   """A dense layer, the feed-forward recipe's activation and norm, before the logits."""
 
@@ -82,30 +111,76 @@ class MaskedHead(nn.Module):
     return self.c.norm(self, y_btd, real_bt=real_bt, train=train)
 
 
-class ClassHead(nn.Module):
-  """A dense layer with tanh, the paper's pooler, and a linear map to the classes."""
+class Pooler(nn.Module):
+  """A dense layer with tanh (the code of Devlin et al. 2019)."""
 
-  c: BertClassifier
+  @nn.compact
+  def __call__(self, x_btd):
+    """`[b, t, d]` to the same."""
+    d = x_btd.shape[-1]
+    return nn.tanh(project(self, "pool", "btd,de->bte", x_btd, e=d, bias=True))
+
+
+class ClassHead(Pooler):
+  """The pooler, and a linear map to the classes."""
+
+  classes: int
 
   @nn.compact
   def __call__(self, x_btd):
     """`[b, t, d]` to logits `[b, t, c]` in float32."""
-    d, c = x_btd.shape[-1], self.c.classes
-    y_btd = nn.tanh(project(self, "pool", "btd,de->bte", x_btd, e=d, bias=True))
+    y_btd, c = super().__call__(x_btd), self.classes
     y_btc = project(self, "w", "btd,dc->btc", y_btd, c=c, bias=True, hidden=False)
     return y_btc.astype(jnp.float32)
 
 
-class BertModule(nn.Module):
-  """Logits of every token of a text, given all of them, some of which are masked."""
+class TextEncoder(nn.Module):
+  """Embeddings and encoder, which every form of BERT has."""
 
-  c: Bert
+  c: Any  # a `Bert`
   vocabulary: int
   dtype: Any = jnp.float32
 
   def setup(self):
     self.embedding = self.c.embedding(self.vocabulary)
     self.encoder = Encoder(self.c)
+    if self.c.token_types:
+      shape, init = (self.c.token_types, self.c.d_model), nn.initializers.normal(0.02)
+      self.token_type_cd = weight(self, "token_type", "cd", shape, init)
+
+  def encode(self, tokens: Tokens, train: bool = False, keep_weights: bool = False):
+    """See `Encoder`."""
+    id_bt, pos_bt, seg_bt = tokens
+    x_btd = self.embedding(id_bt, self.dtype)
+    if self.c.token_types:
+      x_btd = x_btd + self.token_type_cd[None, :1].astype(self.dtype)
+    return self.encoder(x_btd, pos_bt, seg_bt, train, keep_weights)
+
+
+class BertEncoderModule(TextEncoder):
+  """Vectors of every token of a text."""
+
+  def setup(self):
+    super().setup()
+    if self.c.pooler:
+      self.class_head = Pooler()
+
+  def __call__(self, batch: Sentences, train: bool = False):
+    """The output of the encoder, and of the pooler where there is one, `[b, t, d]`.
+    With `train`, draws from the stream `dropout`."""
+    y_btd, _ = self.encode(batch.tokens, train)
+    return self.class_head(y_btd) if self.c.pooler else y_btd
+
+  def attention(self, batch: Sentences) -> Attentions:
+    """See `models.base.Attends`."""
+    return {"encoder/self_attention": self.encode(batch.tokens, keep_weights=True)[1]}
+
+
+class BertModule(TextEncoder):
+  """Logits of every token of a text, given all of them, some of which are masked."""
+
+  def setup(self):
+    super().setup()
     self.masked_head = MaskedHead(self.c)
     zeros = nn.initializers.zeros
     self.bias_v = weight(self, "bias", "v", (self.vocabulary,), zeros)
@@ -123,28 +198,17 @@ class BertModule(nn.Module):
     x_btd, _ = self.encode(batch, train)
     return self.masked_head(x_btd, batch.seg_bt != 0, train)
 
-  def encode(self, tokens: Tokens, train: bool = False, keep_weights: bool = False):
-    """See `Encoder`."""
-    id_bt, pos_bt, seg_bt = tokens
-    x_btd = self.embedding(id_bt, self.dtype)
-    return self.encoder(x_btd, pos_bt, seg_bt, train, keep_weights)
-
   def attention(self, batch: Tokens) -> Attentions:
     """See `models.base.Attends`."""
     return {"encoder/self_attention": self.encode(batch, keep_weights=True)[1]}
 
 
-class BertClassifierModule(nn.Module):
+class BertClassifierModule(TextEncoder):
   """Logits of the classes of every example, meaningful at its first token only."""
 
-  c: BertClassifier
-  vocabulary: int
-  dtype: Any = jnp.float32
-
   def setup(self):
-    self.embedding = self.c.embedding(self.vocabulary)
-    self.encoder = Encoder(self.c)
-    self.class_head = ClassHead(self.c)
+    super().setup()
+    self.class_head = ClassHead(self.c.classes)
 
   def __call__(self, batch: Labelled, train: bool = False):
     """Logits `[b, t, c]` in float32. With `train`, draws from the stream `dropout`."""
@@ -157,12 +221,6 @@ class BertClassifierModule(nn.Module):
   def hidden(self, batch: Labelled, train: bool = False):
     """The output of the encoder for every token, `[b, t, d]`."""
     return self.encode(batch.tokens, train)[0]
-
-  def encode(self, tokens: Tokens, train: bool = False, keep_weights: bool = False):
-    """See `Encoder`."""
-    id_bt, pos_bt, seg_bt = tokens
-    x_btd = self.embedding(id_bt, self.dtype)
-    return self.encoder(x_btd, pos_bt, seg_bt, train, keep_weights)
 
   def attention(self, batch: Labelled) -> Attentions:
     """See `models.base.Attends`."""

@@ -12,8 +12,8 @@ from transformer.batch import Images
 from transformer.layers.images import (
   ClassLogits,
   Convolution,
+  PixelNorm,
   max_pool,
-  normalise_pixels,
 )
 from transformer.layers.norms import BatchNorm, Norm
 from transformer.models.base import Model, check_settings
@@ -71,6 +71,7 @@ class ResNet(Model):
     stem: the layers before the first stage.
     norm: after every convolution.
     channels: of the images.
+    pixels: how their bytes become numbers.
   """
 
   stages: tuple[int, ...] = (3, 4, 6, 3)
@@ -79,6 +80,7 @@ class ResNet(Model):
   stem: Stem = Shrinking()
   norm: Norm = BatchNorm()
   channels: int = 3
+  pixels: PixelNorm = PixelNorm()
 
   def __post_init__(self):
     if not self.stages or min(self.stages) < 1:
@@ -157,7 +159,7 @@ class ResidualNetwork(nn.Module):
       convolution = Unit(c, size, channels, stride, hidden=False, name=name)
       return convolution(x_byxd, real_b, train)
 
-    x_byxd = normalise_pixels(batch.image_byxc, c.channels, self.dtype)
+    x_byxd = c.pixels(batch.image_byxc, c.channels, self.dtype)
     x_byxd = c.stem(unit, x_byxd, c.base_channels)
     for stage, blocks in enumerate(c.stages):
       for i in range(blocks):
