@@ -2,7 +2,6 @@
 
 import argparse
 import contextlib
-import os
 import sys
 from pathlib import Path
 
@@ -14,6 +13,7 @@ from transformer.cli.lines import (
   input_chunks,
   progress_bar,
 )
+from transformer.runs.output import OutputFile
 
 
 def add_arguments(parser: flags.VerbParser) -> None:
@@ -87,21 +87,7 @@ def write_arrays(path: Path, embedder, chunks, source: Path | None) -> None:
   """Writes the vectors of all texts into an `.npz` file."""
   import numpy as np
 
-  scratch = path.with_name(f"{path.name}.part")
-  try:
-    with open_for_arrays(path, scratch) as file:
-      with progress_bar(count_lines(source)) as bar:
-        vectors = [embedder.embed(texts, bar.update) for texts in chunks]
-      empty_nd = np.zeros((0, embedder.module.c.d_model), np.float32)
-      np.savez(file, vectors=np.concatenate([empty_nd, *vectors]))
-    os.replace(scratch, path)
-  finally:
-    scratch.unlink(missing_ok=True)
-
-
-def open_for_arrays(path: Path, scratch: Path):
-  """The file to write to; raises OSError if there can be none."""
-  try:
-    return scratch.open("wb")
-  except OSError as error:
-    raise OSError(f"{path}: cannot be written ({error.strerror})") from None
+  with OutputFile(path) as file, progress_bar(count_lines(source)) as bar:
+    vectors = [embedder.embed(texts, bar.update) for texts in chunks]
+    empty_nd = np.zeros((0, embedder.module.c.d_model), np.float32)
+    np.savez(file, vectors=np.concatenate([empty_nd, *vectors]))
