@@ -99,7 +99,7 @@ class Linear(Schedule):
 
 
 @dataclasses.dataclass(frozen=True)
-class Cosine(Schedule):
+class Cosine(Linear):
   """Linear warm-up to `rate`, then half a cosine to zero at `steps` (Loshchilov and
   Hutter 2017, without restarts).
 
@@ -108,25 +108,10 @@ class Cosine(Schedule):
     steps: updates until it is zero; those of the run if None.
   """
 
-  warmup: int = 1000
-  steps: int | None = None
-
-  def __post_init__(self):
-    check_steps(self.steps)
-
-  def resolved(self, run_steps: int) -> Schedule:
-    return dataclasses.replace(self, steps=self.steps or run_steps)
-
   def __call__(self, step, d_model: int, run_steps: int):
     fallen = progress(step, self.warmup, self.steps or run_steps)
     decay = 0.5 * (1.0 + jnp.cos(jnp.pi * fallen))
     return self.rate * jnp.minimum(rise(step, self.warmup), decay)
-
-  def warnings(self, run_steps: int) -> list[str]:
-    return [
-      *warmup_warnings(self.warmup, run_steps),
-      *length_warnings(self.steps, run_steps),
-    ]
 
 
 def rise(step, warmup: int):
