@@ -4,6 +4,7 @@ A run that was imported keeps, beside its own files, what only Hugging Face's cl
 need, so that it can be written back:
 
   huggingface/NAME.json          the directory's JSON files, but for its tokenizer's
+  huggingface/MODULE/config.json settings of sentence-transformers' modules, if any
   huggingface/tensors.json       names, types and shapes of its tensors
   huggingface/constants.safetensors   tensors that are no parameters, if there are any
 """
@@ -27,6 +28,7 @@ from transformer.interop.families import family_of
 from transformer.interop.family import Origin
 from transformer.interop.hf_directory import HFDirectory, TensorInfo, read_json
 from transformer.interop.proof import can_compare, largest_difference
+from transformer.interop.sentence_modules import MODULES
 from transformer.interop.tokenizers import open_tokenizer
 from transformer.interop.weights import export_tensors, import_params, origin_of
 from transformer.runs.directory import check_inside, whole
@@ -110,8 +112,14 @@ def keep_origin(directory: HFDirectory, constants, folder: Path) -> None:
   folder.mkdir()
   for source in sorted(directory.path.glob("*.json")):
     if source.name not in NAMES and not source.name.endswith(INDEX):
-      read_json(source)
+      if source.name != MODULES:  # a list, read by `HFDirectory`
+        read_json(source)
       shutil.copyfile(source, folder / source.name)
+  for module in directory.modules:
+    source = directory.path / module.path / "config.json"
+    if module.path and source.is_file():
+      (folder / module.path).mkdir()
+      shutil.copyfile(source, folder / module.path / source.name)
   tensors = {n: [info.dtype, *info.shape] for n, info in directory.infos.items()}
   (folder / "tensors.json").write_text(json.dumps(tensors, indent=1), encoding="utf-8")
   if constants:
@@ -153,6 +161,9 @@ def export_run(run: Run, directory: Path, step: int | None = None) -> int:
     for source in sorted(folder.glob("*.json")):
       if source.name != "tensors.json":
         shutil.copyfile(source, scratch / source.name)
+    for source in sorted(folder.glob("*/config.json")):
+      (scratch / source.parent.name).mkdir()
+      shutil.copyfile(source, scratch / source.parent.name / source.name)
     write_tokenizer(run.vocabulary.model, scratch)
     save_file(found, scratch / "model.safetensors", metadata={"format": "pt"})
   return len(found)

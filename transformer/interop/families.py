@@ -4,11 +4,14 @@ from collections.abc import Mapping
 from typing import Any
 
 from transformer.interop.bart import Bart, MBart
+from transformer.interop.bert import BertOfMasks, BertOfTexts
 from transformer.interop.family import Family
 from transformer.interop.m2m import M2M100
 from transformer.interop.marian import Marian
 
-FAMILIES: tuple[Family, ...] = (Marian(), M2M100(), Bart(), MBart())
+FAMILIES: tuple[Family, ...] = (
+  *(Marian(), M2M100(), Bart(), MBart(), BertOfTexts(), BertOfMasks()),
+)
 
 
 def family_of(config: Mapping[str, Any]) -> Family:

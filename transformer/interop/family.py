@@ -10,6 +10,7 @@ import numpy as np
 from transformer.data.id_order import IdOrder
 from transformer.experiment import Config
 from transformer.interop.hf_directory import TensorInfo
+from transformer.interop.sentence_modules import Module
 from transformer.interop.tensor_map import TensorMap
 from transformer.layers.feedforward import GELU, FeedForward, SiLU
 from transformer.models.base import Model
@@ -23,11 +24,14 @@ class Origin(NamedTuple):
     config: its config.json.
     generation: its generation_config.json; empty if there is none.
     infos: shapes and types of its tensors by name.
+    modules: those of a sentence-transformers directory; none in another, and none of a
+      run.
   """
 
   config: Mapping[str, Any]
   generation: Mapping[str, Any]
   infos: Mapping[str, TensorInfo]
+  modules: tuple[Module, ...] = ()
 
   def get(self, name: str, kind: type, default: Any = None) -> Any:
     """A setting of config.json, of the type `kind`; without a default it must be there.

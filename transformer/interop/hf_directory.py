@@ -10,6 +10,7 @@ import ml_dtypes
 import numpy as np
 import safetensors
 
+from transformer.interop.sentence_modules import read_modules
 from transformer.interop.torch_file import TorchFile
 
 DTYPES = {
@@ -99,6 +100,7 @@ class HFDirectory:
     config: its config.json.
     generation: its generation_config.json, empty if there is none.
     infos: shape and type of every tensor by name.
+    modules: those of a sentence-transformers directory, none in another.
   """
 
   def __init__(self, path: Path | str):
@@ -117,6 +119,7 @@ class HFDirectory:
     self.config = read_json(self.path / "config.json")
     generation = self.path / "generation_config.json"
     self.generation = read_json(generation) if generation.is_file() else {}
+    self.modules = read_modules(self.path)
     self._files: dict[str, TensorFile] = {}
     for file in self._open_weights():
       for name, info in file.infos.items():

@@ -36,7 +36,9 @@ class Imported(NamedTuple):
 
 def origin_of(directory: HFDirectory) -> Origin:
   """What a directory says of its model."""
-  return Origin(directory.config, directory.generation, directory.infos)
+  return Origin(
+    directory.config, directory.generation, directory.infos, directory.modules
+  )
 
 
 def param_shapes(model: Any, vocabulary: int) -> dict[str, Shape]:
