@@ -14,6 +14,7 @@ from safetensors.numpy import load_file, save_file
 from tests.interop.fixtures import Fixture, write_marian
 from transformer import experiment
 from transformer.cli import main
+from transformer.data.sources.dates import Dates
 from transformer.data.sources.parallel_text import ParallelText
 from transformer.interop.convert import export_run, import_run
 from transformer.interop.hf_directory import HFDirectory
@@ -109,9 +110,8 @@ def test_a_run_that_was_trained_here_is_of_no_class(language_run, tmp_path):
 
 def test_what_is_trained_from_an_imported_run_goes_back_too(run_path, tmp_path):
   """The model is the parent's; its dropout may differ, its layers may not."""
-  config = experiment.Config(
-    ParallelText("a", "b"), model=ParentModel(), init=str(run_path)
-  )
+  data = Dates(examples=20, held_out=4)
+  config = experiment.Config(data, model=ParentModel(), init=str(run_path))
   config = inherit_model(config, tmp_path / "run")
   parent = Run.open(run_path)
   assert config.model == parent.config.model

@@ -12,12 +12,20 @@ from tests.models.test_family import small
 from tests.models.test_transformer import V, example, quick, tokens
 from transformer import config as configs
 from transformer import tree
-from transformer.batch import Images, Labelled, Pairs, Questions, TextWithContext
+from transformer.batch import (
+  Images,
+  Labelled,
+  Pairs,
+  Questions,
+  Sentences,
+  TextWithContext,
+)
 from transformer.models.base import Attends, Model
 from transformer.models.parent import ParentModel
 from transformer.models.resnet import ResNet
 from transformer.models.rnn import RNNSeq2Seq
 from transformer.models.transformer import Transformer
+from transformer.models.vit import DistilledVisionTransformer
 
 LAYERS, HEADS, B, T, S = 2, 4, 3, 5, 7
 SHAPES = {
@@ -44,6 +52,8 @@ def batch_of(model):
     return Questions(id_bst, age_bs, id_bst[:, 0], one_b, one_b)
   if kind is Images:
     return Images(rng.integers(0, 255, (B, 4, 6, 3)).astype(np.uint8), one_b, one_b)
+  if kind is Sentences:
+    return Sentences(source)
   return Labelled(source, source.id_bt) if kind is Labelled else source
 
 
@@ -102,7 +112,8 @@ def test_every_row_sums_to_one_and_every_attention_is_there(model):
     layers = getattr(model, "layers", getattr(model, "hops", 1))
     shape = SHAPES[name]
     if model.example()._fields == Images._fields:
-      shape = (7, 7)  # two by three patches and the class token
+      # Two by three patches and the class token, and DeiT's of distillation.
+      shape = (8, 8) if isinstance(model, DistilledVisionTransformer) else (7, 7)
     elif name == "self_attention":
       shape = (T, T) if model.example()._fields == TextWithContext._fields else (S, S)
     assert weights_lbhts.shape == (layers, B, heads, *shape)

@@ -124,7 +124,7 @@ def import_directory(arguments) -> None:
   directory = HFDirectory(arguments.source)
   with tqdm.tqdm(
     total=directory.size, desc="tensors", unit="B", unit_scale=True, leave=False,
-    disable=arguments.json,
+    disable=arguments.json, delay=0.5,  # what is refused at once needs no bar
   ) as bar:  # fmt: skip
     found = import_run(directory, arguments.target, bar.update)
   if arguments.json:

@@ -46,8 +46,11 @@ class Progress:
     """Why there is nothing left to train after `step`, for the reader; empty if there
     is."""
     if step >= config.steps:
+      follows = config.schedule.resolved(step) != config.schedule
+      keep = f", and keep the schedule with --config.schedule.steps={step}" * follows
       return (
         f"already at step {step} of {config.steps}; raise --config.steps to continue"
+        f"{keep}"
       )
     if self.out_of_patience(config):
       return (
