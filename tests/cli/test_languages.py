@@ -4,7 +4,7 @@ import json
 
 import pytest
 
-from tests.interop.fixtures import write_directory
+from tests.interop.fixtures import write_directory, write_marian
 from transformer.runs.translator import Translator
 
 
@@ -46,6 +46,20 @@ def test_a_language_that_is_not_the_models_names_the_nearest(m2m, call):
   status, _, err = call("translate", m2m, "a", "--target-language", "dee")
   assert status == 1 and err.startswith("error: --target-language: 'dee' is none of")
   assert "de" in err and err.count("\n") == 1
+
+
+def test_marians_target_language_is_the_first_token_of_every_source(tmp_path, call):
+  write_marian(tmp_path / "directory")
+  run = tmp_path / "run"
+  assert call("convert", tmp_path / "directory", run)[0] == 0
+  tokenizer = Translator.open(run, target_language="de").run.tokenizer
+  (ids,) = tokenizer.encode_sources(["a"])
+  (written,) = Translator.open(run).run.tokenizer.encode_sources([">>deu<< a"])
+  assert tokenizer.pieces(ids[:1]) == [">>deu<<"] and ids.tolist() == written.tolist()
+  assert tokenizer.prefix == () and tokenizer.encode(["a"])[0][0] != ids[0]
+  status, _, err = call("translate", run, "a", "--source-language", "en")
+  assert status == 1 and err.count("\n") == 1
+  assert "--source-language en: this model has one source language" in err
 
 
 def test_a_model_of_one_pair_has_no_languages(run, call):

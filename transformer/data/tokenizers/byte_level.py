@@ -20,15 +20,13 @@ def byte_level(files: Files, special: list[str]) -> LibraryBackend:
   if "tokenizer.json" in files:
     return from_json(files)
   require(files, "vocab.json", "merges.txt")
+  ids = id_table(files, "vocab.json")
   lines = files["merges.txt"].decode("utf-8", "replace").split("\n")
   pairs = [tuple(line.split(" ")) for line in lines if line and line[:8] != "#version"]
-  if any(len(pair) != 2 for pair in pairs):
+  if not pairs or any(len(pair) != 2 for pair in pairs):
     raise ValueError("merges.txt: expected two pieces a line; the file is damaged")
   try:
-    model = models.BPE(
-      id_table(files, "vocab.json"), pairs, continuing_subword_prefix="",
-      end_of_word_suffix="",
-    )  # fmt: skip
+    model = models.BPE(ids, pairs, continuing_subword_prefix="", end_of_word_suffix="")
   # The library raises Exception itself, where a merge has a piece without an id.
   except Exception as error:
     raise ValueError(f"merges.txt: not the merges of vocab.json: {error}") from None

@@ -1,7 +1,7 @@
 """The tokenizer of BERT: WordPiece (Wu et al. 2016; Devlin et al. 2019)."""
 
 import dataclasses
-from typing import ClassVar
+from typing import Any, ClassVar
 
 import tokenizers
 from tokenizers import decoders, models, normalizers, pre_tokenizers
@@ -9,6 +9,9 @@ from tokenizers import decoders, models, normalizers, pre_tokenizers
 from transformer.data.tokenizers.backend import LibraryBackend, cleans_up, from_json
 from transformer.data.tokenizers.files import Files, require, settings
 from transformer.data.tokenizers.imported import ImportedTokenizer
+
+MAX_UNUSED = 1024
+"""Rows of an embedding without a word: sizes are rounded up, but not by more."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -53,3 +56,14 @@ class BertTokenizer(ImportedTokenizer):
     tokenizer.decoder = decoders.WordPiece(prefix="##")
     tokenizer.add_special_tokens(special)
     return LibraryBackend(tokenizer, cleans_up(files))
+
+  def of_directory(self, config: dict[str, Any], files: Files) -> "ImportedTokenizer":
+    own = super().of_directory(config, files)
+    words, rows = self.backend(files).size, config["vocab_size"]
+    # A list of words has no end by which a truncated one is known.
+    if "tokenizer.json" not in files and rows - words > MAX_UNUSED:
+      raise ValueError(
+        f"vocab.txt: {words:,} words, but the model has {rows:,}; the file is "
+        "truncated, or of another model"
+      )
+    return own
