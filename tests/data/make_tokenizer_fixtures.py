@@ -144,10 +144,11 @@ def nllb() -> None:
   }
   write_json(folder / "tokenizer_config.json", settings)
   tokenizer = transformers.NllbTokenizer.from_pretrained(folder)
-  write_expected(folder, tokenizer)
   saved = new_folder("nllb_saved")
   tokenizer.save_pretrained(saved)
   write_expected(saved, transformers.NllbTokenizer.from_pretrained(saved))
+  # As the older file alone is not read, its ids being others in newer classes.
+  shutil.rmtree(folder)
 
 
 def mbart50() -> None:
