@@ -108,6 +108,7 @@ def test_override_walks_the_dots_and_leaves_the_rest():
     ("pair", "(1, inf)", "pair: expected a finite number, got inf"),
     ("loud", "2", "expected true or false"),
     ("sizes", "(1, 'a')", "expected a tuple"),
+    ("sizes", "5", r"expected a tuple such as \(2, 2\), got .*5.*; write \(.*5.*,\)"),
     ("pair", "(1, 2, 3)", "expected a tuple"),
     ("mode", "medium", "expected 'fast' or 'slow'"),
     ("shape", "Cirkle()", "no Shape is named Cirkle; did you mean Circle"),

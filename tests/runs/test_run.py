@@ -23,7 +23,7 @@ from transformer.experiment import TASKS
 from transformer.models.transformer import Transformer
 from transformer.runs import trainer
 from transformer.runs.metrics import Metrics
-from transformer.runs.run import Run
+from transformer.runs.run import Run, recorded_digests
 from transformer.tasks.base import Samples
 from transformer.training.keep import Keep
 from transformer.training.schedules import Schedule
@@ -361,3 +361,9 @@ def test_a_run_with_a_moving_average_is_used_with_it(tmp_path):
   assert losses(tmp_path / "run") == losses(tmp_path / "raw")
   assert digest(tmp_path / "run") != digest(tmp_path / "raw")
   assert scores(tmp_path / "run") != scores(tmp_path / "raw")
+
+
+def test_notes_of_older_runs_have_the_training_texts_digest_alone():
+  assert recorded_digests({"data_sha256": "a"}) == {"train": "a"}
+  both = {"train": "a", "val": "b"}
+  assert recorded_digests({"data_sha256": both}) == both

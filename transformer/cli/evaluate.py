@@ -201,20 +201,15 @@ def check_data(data, split: str, path: Path) -> None:
     raise ValueError(f"{split}: there is nothing to score, the text is empty")
 
 
-def split_digests(note: dict[str, Any]) -> dict[str, str]:
-  """The fingerprints of splits in a checkpoint's note, which had that of the training
-  text alone before there were several."""
-  found = note.get("data_sha256", {})
-  return {"train": found} if isinstance(found, str) else found
-
-
 def check_digest(run, data, split: str, step: int | None) -> None:
   """Raises ValueError if a split is not the one that the run was trained beside."""
+  from transformer.runs.run import recorded_digests
+
   steps = run.steps()
   if not steps:
     return
   with run.checkpoints() as checkpoints:
-    digests = split_digests(checkpoints.note(step or steps[-1]))
+    digests = recorded_digests(checkpoints.note(step or steps[-1]))
   if digests.get(split, digest := data.fingerprint(split)) != digest:
     raise ValueError(
       f"{split}: the text of {data} is not the one of {run.path} when it was trained; "

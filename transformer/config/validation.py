@@ -157,7 +157,12 @@ def coerce(value, annotation):
 
 def expected(annotation, got: str) -> str:
   """The message that a value is not what its annotation allows."""
-  return f"expected {describe(annotation)}, got {got}"
+  several = any(
+    typing.get_origin(each) is tuple and typing.get_args(each)[-1:] == (Ellipsis,)
+    for each in alternatives(annotation)
+  )
+  hint = f"; write ({got},)" if several and not got.startswith(("(", "[")) else ""
+  return f"expected {describe(annotation)}, got {got}{hint}"
 
 
 def describe(annotation) -> str:

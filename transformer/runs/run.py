@@ -175,3 +175,10 @@ class Run:
         f"{self.path}: {self.config.task.vocabulary_file} is not the one that the "
         "checkpoint was trained with; restore the run's own"
       )
+
+
+def recorded_digests(note: dict[str, Any]) -> dict[str, str]:
+  """The fingerprints of the splits in a checkpoint's note; older notes have that of the
+  training text alone."""
+  found = note.get("data_sha256", {})
+  return {"train": found} if isinstance(found, str) else found

@@ -22,7 +22,7 @@ from transformer.runs.prepare import inherit_model, parent_params, prepare
 from transformer.runs.processes import INTERRUPTED, Interrupt, barrier, is_primary
 from transformer.runs.progress import Progress
 from transformer.runs.report import write_report
-from transformer.runs.run import Run
+from transformer.runs.run import Run, recorded_digests
 from transformer.runs.training_log import TrainingLog, shows_bars
 from transformer.tasks.base import EvaluationInputs
 from transformer.training.checkpoint import Checkpoints
@@ -193,10 +193,16 @@ class Trainer:
     with self.run.vocabulary_checked_first():
       state, note = checkpoints.restore(self.abstract)
     self.run.check_vocabulary(note)
-    if note["data_sha256"]["train"] != self.data_sha256["train"]:
+    if recorded_digests(note)["train"] != self.data_sha256["train"]:
       raise ValueError(
         f"{self.run.path}: the training text of {self.config.data} has changed since "
         f"step {int(state.step)}; restore it, or choose another --workdir"
+      )
+    if isinstance(note["data_sha256"], str) and is_primary():
+      print(
+        f"{self.run.path}: made by an older version, whose batches may have had other "
+        "rows (batching.row_multiple); from here on it may be another run",
+        file=sys.stderr,
       )
     self.progress, self.origin = Progress.from_note(note), note.get("init")
     return state
