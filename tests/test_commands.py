@@ -25,6 +25,7 @@ from absl import flags as absl_flags
 
 import train as training_command
 from tests.interop.fixtures import write_marian, write_nllb
+from tests.interop.test_bert import sentence_directory
 from tests.tiny import TINY
 from transformer import cli, experiment
 from transformer import config as configs
@@ -152,7 +153,7 @@ def place(tmp_path_factory):
   place = tmp_path_factory.mktemp("pages")
   for name in ("configs", "train.py"):
     (place / name).symlink_to(ROOT / name)
-  for name in ("dates.txt", "news.en"):
+  for name in ("dates.txt", "news.en", "texts.txt"):
     (place / name).write_text("6. září 2030\n", encoding="utf-8")
   for name, config in RUNS.items():
     run = prepare(config, place / "runs" / name)
@@ -174,6 +175,8 @@ def place(tmp_path_factory):
     write(place / name)
     import_run(HFDirectory(place / name), place / "runs" / name)
     shutil.copytree(place / "runs" / name, place / "runs" / trained)
+  sentence_directory(place / "minilm", "", ("weight", "bias"), False)
+  import_run(HFDirectory(place / "minilm"), place / "runs" / "minilm")
   image_yxc, _ = Digits().open("test")[0]
   PIL.Image.fromarray(image_yxc[..., 0]).save(place / "digit.png")
   return place
@@ -196,8 +199,6 @@ def test_a_command_works(command, place, monkeypatch, capsys):
   monkeypatch.setattr(plan_text, "render", str)
   monkeypatch.setattr("transformer.cli.plan.as_json", str)
   # What another command made is not overwritten.
-  if command[1] == "convert":
-    shutil.rmtree(command[3], ignore_errors=True)
   if command[1] == "average":
     shutil.rmtree(f"{command[2]}-averaged", ignore_errors=True)
   program, *rest = command

@@ -135,12 +135,12 @@ def test_what_would_fit_is_proposed(monkeypatch):
 @pytest.mark.slow
 def test_a_mesh_that_does_not_divide_is_refused_if_asked_for_and_else_replaced():
   with pytest.raises(
-    ValueError, match=r"24 rows .* over 16 devices .*; .*tokens 512 or"
+    ValueError, match=r"24 rows .* over 16 devices .*: use .*row_multiple=16, or"
   ):
     plans.plan(SMALL, 16, "h200", Mesh(data=16))
   record = planned(None, devices=16, device="v5p")
   assert record["mesh"] == "Mesh(data=8, tensor=2)"
-  assert "does not divide over 16 devices" in record["notes"][0]
+  assert "do not divide over 16 devices" in record["notes"][0]
   assert record["precision"] == "bfloat16"
 
 

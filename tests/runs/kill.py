@@ -20,7 +20,7 @@ from transformer.runs.metrics import Metrics
 from transformer.runs.run import Run
 
 ROOT = Path(__file__).resolve().parents[2]
-BAR = "\rtrain:"  # the bar of the steps; that of the tokens says `tokenise train:`
+BEGINS = "steps an epoch"  # in what a process prints when it is about to train
 WAIT = 600  # seconds until a process that says nothing is given up
 
 CONFIG = """
@@ -84,11 +84,15 @@ class Process:
 def wait_for_steps(process: Process, path: Path) -> bool:
   """Waits until the first steps since the start are done: before, a process imports
   and compiles. False if it ended first."""
-  if not process.wait_for(BAR):
+  if not process.wait_for(BEGINS):
     return False
   file, stop = path / "metrics.csv", time.monotonic() + WAIT
-  size = file.stat().st_size
-  while file.stat().st_size == size:
+
+  def size() -> int:
+    return file.stat().st_size if file.exists() else 0
+
+  before = size()
+  while size() == before:
     if process.process.poll() is not None:
       return False
     assert time.monotonic() < stop, process.told()[-500:]
@@ -134,7 +138,7 @@ def torment(folder: Path, steps: int, kills: int, seed: int) -> dict:
 
 def moment(told: str, path: Path) -> str:
   """What a kill interrupted."""
-  if BAR not in told:
+  if BEGINS not in told:
     return "start-up"
   if any((path / "checkpoints").glob("*-tmp*")):
     return "save"
