@@ -19,6 +19,7 @@ import numpy as np
 import sentencepiece
 import tokenizers
 import transformers
+from sentencepiece import sentencepiece_model_pb2
 
 FOLDER = Path(__file__).resolve().parent / "tokenizers"
 sys.path.insert(0, str(FOLDER.parents[2]))
@@ -62,7 +63,10 @@ def sentencepiece_model(size: int, kind: str, normalised: bool, **settings) -> b
     **settings,
   )  # fmt: skip
   rules.unlink()
-  return model.getvalue()
+  # The path of the rules is of no use, and of one machine.
+  proto = sentencepiece_model_pb2.ModelProto.FromString(model.getvalue())
+  proto.normalizer_spec.ClearField("normalization_rule_tsv")
+  return proto.SerializeToString()
 
 
 def pieces(model: bytes) -> list[str]:

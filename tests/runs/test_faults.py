@@ -274,7 +274,7 @@ def test_a_schedule_that_follows_the_steps(case):
   cosine = "--config.schedule=Cosine(warmup=1)"
   assert case.train(cosine)[0] == 0
   answer = case.train(cosine, "--config.steps=9")
-  case.sees("the schedule would change when a run goes on", answer)
+  case.sees("the schedule would change on resume", answer)
   assert case.train(cosine, "--config.steps=9", "--config.schedule.steps=6")[0] == 0
 
 

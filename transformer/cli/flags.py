@@ -167,7 +167,7 @@ def add_tokenize(parser: argparse.ArgumentParser, default: str) -> None:
 
 
 def check_seed(seed: int) -> None:
-  """Raises ValueError if `--seed` is none of the random generator's."""
+  """Raises ValueError if `--seed` is out of the random generator's range."""
   if not 0 <= seed < 2**32:
     raise ValueError(f"--seed: expected 0 to 2**32 - 1, got {seed}")
 

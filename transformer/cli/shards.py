@@ -45,8 +45,8 @@ class ShardOutput:
   """The file of a part; a context manager.
 
   Until it is complete its lines are in `NAME.part`, and `NAME.part.json` says what
-  command makes it. After an interruption, however it came, the same command goes on
-  after the last whole line.
+  command makes it. After an interruption of any kind, the same command resumes after
+  the last whole line.
 
   Attributes:
     done: lines that an earlier call has written.

@@ -63,7 +63,7 @@ def add_arguments(parser: flags.VerbParser) -> None:
   parser.add_argument(
     "--shard", metavar="I/N",
     help="translate part I of N of --input, for the jobs of an array, into "
-    "OUTPUT.I-of-N; the same command goes on with a part that was stopped, and all "
+    "OUTPUT.I-of-N; the same command resumes a part that was stopped, and all "
     "parts one after another are the whole",
   )  # fmt: skip
   flags.add_search(parser)

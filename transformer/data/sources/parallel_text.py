@@ -80,7 +80,7 @@ class ParallelText(Source):
     span = range(len(pairs))
     if split == "train" or not self.files(split):
       span = self.spans(len(pairs))[split]
-    parts = f"{digest(source)} {digest(target)} {span.start}:{span.stop}"
+    parts = f"{pairs.sha256} {span.start}:{span.stop}"
     return hashlib.sha256(parts.encode()).hexdigest()
 
   def locate(self, split: str, i: int) -> str:
@@ -129,6 +129,11 @@ class Lines(Sequence[str]):
         f"text is 0x{self._data[error.start]:02x}); convert the file to UTF-8"
       ) from None
 
+  @property
+  def sha256(self) -> str:
+    """SHA-256 of the text."""
+    return hashlib.sha256(self._data).hexdigest()
+
   def __len__(self) -> int:
     return len(self._ends)
 
@@ -147,6 +152,11 @@ class Pairs(Sequence[Pair]):
 
   def __init__(self, source: Lines, target: Lines, span: range):
     self._source, self._target, self._span = source, target, span
+
+  @property
+  def sha256(self) -> str:
+    """The digests of both files' plain text."""
+    return f"{self._source.sha256} {self._target.sha256}"
 
   def __len__(self) -> int:
     return len(self._span)
