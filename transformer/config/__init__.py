@@ -10,6 +10,7 @@ from transformer.config.serialisation import (
   dumps,
   load,
   loads,
+  parse_json,
 )
 from transformer.config.settings import (
   field_meanings,
@@ -38,6 +39,7 @@ __all__ = [
   "members",
   "override",
   "parse",
+  "parse_json",
   "replace",
   "settings",
   "split_flags",

@@ -88,10 +88,23 @@ def loads(cls: type, text: str) -> Any:
     ValueError: the text is not JSON, or not a config of class `cls`.
   """
   try:
-    tree = json.loads(text, object_pairs_hook=_object, parse_constant=_constant)
-  except (ValueError, RecursionError) as error:
+    tree = parse_json(text)
+  except ValueError as error:
     raise ValueError(f"config: not JSON ({error})") from None
   return load(cls, tree)
+
+
+def parse_json(text: str | bytes) -> Any:
+  """The value of a JSON text.
+
+  Raises:
+    ValueError: it is not JSON, has the same name twice in an object, or a number that
+      JSON does not have.
+  """
+  try:
+    return json.loads(text, object_pairs_hook=_object, parse_constant=_constant)
+  except RecursionError:
+    raise ValueError("it is nested too deeply") from None
 
 
 def _object(pairs: list[tuple[str, Any]]) -> dict[str, Any]:

@@ -10,6 +10,7 @@ import dataclasses
 import functools
 import zlib
 from collections.abc import Iterator, Sequence
+from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -155,11 +156,18 @@ def find_rows(
     )  # fmt: skip
     n_bw = jnp.maximum(output.length_bw, 1)
     return output._replace(score_bw=search.penalty.normalise(output.logprob_bw, n_bw))
+  return beam_search(
+    step, state, constraint, capacity, **beam_arguments(module, search)
+  )
+
+
+def beam_arguments(module, search: Search) -> dict[str, Any]:
+  """The arguments of `decoding.beam.beam_search` that a search decides, by name."""
   # Near duplicates are removed later, so all of a beam may be needed.
   settled = 1 if search.n_best == 1 and search.penalty.exact else search.beam
-  return beam_search(
-    step, state, constraint, capacity, search.beam, search.penalty, settled,
-    module.c.start_id, len(search.prefix),
+  return dict(
+    beam=search.beam, penalty=search.penalty, n_best=settled,
+    start_id=module.c.start_id, given=len(search.prefix),
   )  # fmt: skip
 
 

@@ -21,7 +21,12 @@ from transformer.batch import EOS, Tokens
 from transformer.decoding.beam import BeamLoop, BeamState, Expansion, beam_loop
 from transformer.decoding.constraint import Constraint
 from transformer.decoding.state import DecodeState, KVCache
-from transformer.inference.search import SOURCE_LENGTHS, Search, start_search
+from transformer.inference.search import (
+  SOURCE_LENGTHS,
+  Search,
+  beam_arguments,
+  start_search,
+)
 from transformer.inspection.inputs import Opened, check_size
 from transformer.runs.run import Run
 from transformer.runs.translator import Translator
@@ -210,11 +215,7 @@ def loop_of(
 ) -> BeamLoop:
   """The loop of the search that `inference.search.find` runs."""
   step = functools.partial(module.step, params)
-  settled = 1 if search.n_best == 1 and search.penalty.exact else search.beam
-  return beam_loop(
-    step, state, constraint, capacity, search.beam, search.penalty, settled,
-    module.c.start_id, len(search.prefix),
-  )  # fmt: skip
+  return beam_loop(step, state, constraint, capacity, **beam_arguments(module, search))
 
 
 def tree(

@@ -4,7 +4,6 @@ The same fields make the OpenAPI description (`openapi.py`), so that both agree.
 """
 
 import dataclasses
-import json
 from typing import Any, TypeVar
 
 from transformer import config as configs
@@ -212,8 +211,8 @@ def read(cls: type[R], body: bytes) -> R:
     Refusal: it is broken (400).
   """
   try:
-    tree = json.loads(body, object_pairs_hook=_object, parse_constant=_constant)
-  except (ValueError, RecursionError) as error:
+    tree = configs.parse_json(body)
+  except ValueError as error:
     raise Refusal(400, f"body: not JSON ({error})") from None
   if not isinstance(tree, dict):
     raise Refusal(400, f"body: expected a JSON object, got {type_name(tree)}")
@@ -267,14 +266,3 @@ def type_name(value: Any) -> str:
   kinds = {str: "a string", int: "an integer", float: "a number", bool: "true or false"}
   kinds |= {type(None): "null", dict: "an object", list: "a list", tuple: "a list"}
   return kinds[type(value)]
-
-
-def _object(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
-  tree = dict(pairs)
-  if len(tree) < len(pairs):
-    raise ValueError("an object has the same name twice")
-  return tree
-
-
-def _constant(name: str):
-  raise ValueError(f"{name} is not a JSON number")
