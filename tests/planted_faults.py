@@ -130,8 +130,8 @@ FAULTS = (
     "config-bool",
     "A flag without a value is false.",
     "transformer/config/command_line.py",
-    "    return True\n\n  return _replace",
-    "    return False\n\n  return _replace",
+    "    return True\n\n  try:",
+    "    return False\n\n  try:",
     (
       (
         "tests/config/test_config.py::"
@@ -151,8 +151,8 @@ FAULTS = (
     "minimum",
     "A setting may be one below its minimum.",
     "transformer/config/validation.py",
-    "if value < minimum:",
-    "if value < minimum - 1:",
+    "if not value >= minimum:",
+    "if not value >= minimum - 1:",
     ("tests/test_configs.py::test_a_config_names_the_setting_that_is_out_of_range",),
   ),
   Fault(
