@@ -22,9 +22,10 @@ def byte_level(files: Files, special: list[str]) -> LibraryBackend:
   require(files, "vocab.json", "merges.txt")
   ids = id_table(files, "vocab.json")
   lines = files["merges.txt"].decode("utf-8", "replace").split("\n")
-  pairs = [tuple(line.split(" ")) for line in lines if line and line[:8] != "#version"]
-  if not pairs or any(len(pair) != 2 for pair in pairs):
+  rows = [line.split(" ") for line in lines if line and line[:8] != "#version"]
+  if not rows or any(len(row) != 2 for row in rows):
     raise ValueError("merges.txt: expected two pieces a line; the file is damaged")
+  pairs = [(left, right) for left, right in rows]
   try:
     model = models.BPE(ids, pairs, continuing_subword_prefix="", end_of_word_suffix="")
   # The library raises Exception itself, where a merge has a piece without an id.
