@@ -57,7 +57,7 @@ def main(argv: list[str], overrides: list[tuple[str, str | None]]) -> int:
     experiment.import_file(file)
   path = Path(values.config)
   workdir = Path(values.workdir or f"runs/{path.stem}")
-  # Without --config, a run goes on with the settings that it has stored.
+  # Without --config, a run continues with its stored settings.
   if values.workdir and not values["config"].present and has_config(workdir):
     path, config = workdir, Run.open(workdir).config
   else:

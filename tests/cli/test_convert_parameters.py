@@ -11,7 +11,7 @@ from transformer import tree
 from transformer.runs.run import Run
 
 
-def test_parameters_there_and_back_are_the_same(run, call, tmp_path):
+def test_parameters_survive_a_round_trip(run, call, tmp_path):
   file, back = tmp_path / "params.safetensors", tmp_path / "back"
   status, out, err = call("convert", run, file, "--to", "safetensors", "--json")
   assert status == 0, err

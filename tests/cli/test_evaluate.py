@@ -51,10 +51,10 @@ def test_a_record_has_scores_and_what_they_depend_on(run, files, call):
 def test_another_record_of_the_name_is_kept(run, call, tmp_path):
   words = "evaluate", run, "--split", "val", "--output", tmp_path, "--json"
   first = json.loads(call(*words, *GREEDY)[1])
-  status, _, told = call(*words, *GREEDY)
-  assert status == 0 and "val-1" not in told
-  status, second, told = call(*words, *SEARCH)
-  assert status == 0 and told.endswith("it is now val-1.json\n")
+  status, _, message = call(*words, *GREEDY)
+  assert status == 0 and "val-1" not in message
+  status, second, message = call(*words, *SEARCH)
+  assert status == 0 and message.endswith("it is now val-1.json\n")
   records = [json.loads((tmp_path / f"{n}.json").read_text()) for n in ("val-1", "val")]
   assert records == [first, json.loads(second)]
   assert (tmp_path / "val-1.txt").exists() and (
@@ -73,15 +73,15 @@ def test_the_text_that_is_scored_is_that_of_the_training(
   config = json.loads((copy / "config.json").read_text())
   config["data"] |= {name: name for name in names}
   (copy / "config.json").write_text(json.dumps(config))
-  status, _, told = call("evaluate", copy, *GREEDY)
-  assert status == 1 and "say with --data where it is now" in told
+  status, _, message = call("evaluate", copy, *GREEDY)
+  assert status == 1 and "say with --data where it is now" in message
   monkeypatch.chdir(tmp_path)
   assert call("evaluate", copy, *GREEDY)[0] == 0
   moved = data.__class__(*(str(tmp_path / name) for name in names))
   assert call("evaluate", copy, *GREEDY, "--data", configs.written(moved))[0] == 0
   (tmp_path / "test_target").write_text("1\n" * 6)
-  status, _, told = call("evaluate", copy, *GREEDY)
-  assert status == 1 and "is not the one of" in told and "--data" in told
+  status, _, message = call("evaluate", copy, *GREEDY)
+  assert status == 1 and "is not the one of" in message and "--data" in message
 
 
 def test_search_errors_are_references_that_score_better(run, files, call, tmp_path):

@@ -189,7 +189,7 @@ FULL = Picture(
 
 
 @pytest.mark.parametrize("config", [Picture(), FULL])
-def test_json_there_and_back(config):
+def test_json_round_trip(config):
   text = configs.dumps(config)
   json.loads(text, parse_constant=lambda word: pytest.fail(f"{word} is not JSON"))
   assert configs.loads(Picture, text) == config

@@ -28,7 +28,7 @@ def test_an_id_of_several_roles_is_used_once(special, theirs):
   assert id_order(5, **special).theirs == theirs
 
 
-def test_rows_there_and_back():
+def test_rows_round_trip():
   order = id_order(7, pad=6, eos=0, unk=1)
   table = np.random.default_rng(0).normal(size=(7, 3)).astype(np.float32)
   rows = order.import_rows(table)

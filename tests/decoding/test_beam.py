@@ -307,7 +307,7 @@ def test_greedy_is_kept_where_a_beam_would_drop_it():
         assert ids(token_wt[0]) == (4, 3, EOS), (beam, penalty)
 
 
-def test_a_sentence_is_the_same_in_any_company():
+def test_an_output_does_not_depend_on_its_batch():
   """Alone, among others, beside rows of padding, with more room: every bit."""
   toy = Toy(vocabulary=9, seed=4)
   sentence_b = np.array([5, 77, 0, 31, 5, 12])

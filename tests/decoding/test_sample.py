@@ -139,7 +139,7 @@ def test_forbidden_tokens_are_never_drawn(sampler):
 
 
 @pytest.mark.parametrize("sampler", SAMPLERS, ids=repr)
-def test_a_sentence_is_the_same_in_any_company(sampler):
+def test_an_output_does_not_depend_on_its_batch(sampler):
   """Alone, among others, beside rows of padding, with more room: every bit."""
   toy = Toy(vocabulary=9, seed=4, scale=0.7)
   sentence_b, seed_b = np.array([5, 77, 0, 31, 5]), np.array([70, 2, 0, 2, 71])

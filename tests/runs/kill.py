@@ -60,17 +60,17 @@ class Process:
     self._file = log.open("wb")
     self.process = subprocess.Popen(words, cwd=ROOT, stderr=self._file)
 
-  def told(self) -> str:
+  def output(self) -> str:
     """Standard error so far."""
     return self._log.read_bytes().decode(errors="replace")
 
   def wait_for(self, text: str) -> bool:
     """Waits until `text` was written; False if the process ended first."""
     stop = time.monotonic() + WAIT
-    while text not in self.told():
+    while text not in self.output():
       if self.process.poll() is not None:
-        return text in self.told()
-      assert time.monotonic() < stop, f"no {text!r} in {self.told()[-500:]}"
+        return text in self.output()
+      assert time.monotonic() < stop, f"no {text!r} in {self.output()[-500:]}"
       time.sleep(0.02)
     return True
 
@@ -95,7 +95,7 @@ def wait_for_steps(process: Process, path: Path) -> bool:
   while size() == before:
     if process.process.poll() is not None:
       return False
-    assert time.monotonic() < stop, process.told()[-500:]
+    assert time.monotonic() < stop, process.output()[-500:]
     time.sleep(0.005)
   return True
 
@@ -104,9 +104,9 @@ def torment(folder: Path, steps: int, kills: int, seed: int) -> dict:
   """Trains one run whole and one killed; what was seen of both."""
   rng = random.Random(seed)
   whole = Process(command(folder, "whole", steps), folder / "log")
-  assert wait_for_steps(whole, folder / "whole"), whole.told()
+  assert wait_for_steps(whole, folder / "whole"), whole.output()
   start = time.monotonic()
-  assert whole.wait() == 0, whole.told()
+  assert whole.wait() == 0, whole.output()
   spent = time.monotonic() - start
   interrupted: collections.Counter = collections.Counter()
   words, path = command(folder, "killed", steps), folder / "killed"
@@ -120,10 +120,10 @@ def torment(folder: Path, steps: int, kills: int, seed: int) -> dict:
         time.sleep(rng.uniform(0, 1.6 * spent / kills))
       process.process.send_signal(signal.SIGKILL)
       if process.wait() == -signal.SIGKILL:
-        interrupted[moment(process.told(), path)] += 1
+        interrupted[moment(process.output(), path)] += 1
         continue
     status = process.wait()
-    assert status == 0, process.told()[-2000:]
+    assert status == 0, process.output()[-2000:]
     break
   return {
     "kills": interrupted.total(),
@@ -136,13 +136,13 @@ def torment(folder: Path, steps: int, kills: int, seed: int) -> dict:
   }
 
 
-def moment(told: str, path: Path) -> str:
+def moment(output: str, path: Path) -> str:
   """What a kill interrupted."""
-  if BEGINS not in told:
+  if BEGINS not in output:
     return "start-up"
   if any((path / "checkpoints").glob("*-tmp*")):
     return "save"
-  return "evaluation" if told.rfind("val:") > told.rfind("step ") else "step"
+  return "evaluation" if output.rfind("val:") > output.rfind("step ") else "step"
 
 
 def digest(path: Path) -> str:

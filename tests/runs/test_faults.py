@@ -293,8 +293,8 @@ def test_a_run_is_resumed_from_its_directory_alone(case, monkeypatch, capsys):
 
   assert resume("--config.steps=8")[0] == 0
   assert Run.open(case.folder / "run").steps()[-1] == 8
-  status, told = resume("--config.model.layers=3")
-  assert status == 1 and "model.layers: 2 in the run, 3 now" in told
+  status, output = resume("--config.model.layers=3")
+  assert status == 1 and "model.layers: 2 in the run, 3 now" in output
 
 
 def test_a_directory_of_something_else(case):

@@ -93,13 +93,15 @@ def test_killed_again_and_again_it_ends_as_the_same_run(tmp_path):
 @pytest.mark.slow
 def test_eight_devices_then_one_then_four(tmp_path):
   train(tmp_path, "whole", "--config.steps=18", "--config.eval_every=6")
-  told = train(tmp_path, "run", "--config.steps=6", "--config.eval_every=6", devices=8)
-  assert "on 8 cpu device(s), from the start" in told
-  told = train(tmp_path, "run", "--config.steps=12")
-  assert "on 1 cpu device(s), resumed at step 6" in told
+  output = train(
+    tmp_path, "run", "--config.steps=6", "--config.eval_every=6", devices=8
+  )
+  assert "on 8 cpu device(s), from the start" in output
+  output = train(tmp_path, "run", "--config.steps=12")
+  assert "on 1 cpu device(s), resumed at step 6" in output
   mesh = "--config.mesh=Mesh(fsdp=2, tensor=2)"
-  told = train(tmp_path, "run", "--config.steps=18", mesh, devices=4)
-  assert "on 4 cpu device(s), resumed at step 12" in told
+  output = train(tmp_path, "run", "--config.steps=18", mesh, devices=4)
+  assert "on 4 cpu device(s), resumed at step 12" in output
   assert apart(tmp_path / "whole", tmp_path / "run") < TOLERANCE
   first, *_, last = (loss for _, loss in losses(tmp_path / "run"))
   assert last < first - 0.05
@@ -168,7 +170,7 @@ class Pair:
       ) for number in range(2)
     ]  # fmt: skip
 
-  def told(self, number):
+  def output(self, number):
     return self.logs[number].read_bytes().decode(errors="replace")
 
   def wait(self, seconds=300):
@@ -191,20 +193,20 @@ def steps_done(path):
 def wait_for_step(path, step, pair):
   stop = time.monotonic() + 240
   while steps_done(path) < step:
-    assert time.monotonic() < stop and pair.processes[0].poll() is None, pair.told(0)
+    assert time.monotonic() < stop and pair.processes[0].poll() is None, pair.output(0)
     time.sleep(0.02)
 
 
 @pytest.mark.slow
 def test_two_processes_are_one(tmp_path):
-  """Also in evaluations, and where a run begun by two goes on in one."""
+  """Also in evaluations, and where one process resumes a run of two."""
   train(tmp_path, "whole", "--config.steps=14", "--config.eval_every=7")
   pair = Pair(tmp_path, "run", "--config.steps=7", "--config.eval_every=7", devices=2)
-  assert pair.wait() == [0, 0], pair.told(0) + pair.told(1)
-  assert "on 4 cpu device(s) in 2 processes, from the start" in pair.told(0)
-  assert "cpu device(s)" not in pair.told(1), "one process speaks"
-  told = train(tmp_path, "run", "--config.steps=14", "--config.eval_every=7")
-  assert "resumed at step 7" in told
+  assert pair.wait() == [0, 0], pair.output(0) + pair.output(1)
+  assert "on 4 cpu device(s) in 2 processes, from the start" in pair.output(0)
+  assert "cpu device(s)" not in pair.output(1), "one process speaks"
+  output = train(tmp_path, "run", "--config.steps=14", "--config.eval_every=7")
+  assert "resumed at step 7" in output
   assert apart(tmp_path / "whole", tmp_path / "run") < TOLERANCE
   scores = held_out(tmp_path / "whole")
   assert {step for step, _ in scores} == {7, 14} and (7, "val/bleu") in scores
@@ -219,8 +221,8 @@ def test_four_devices_and_two_processes_begin_with_another_run(tmp_path):
   train(tmp_path, "four", *flags, devices=4)
   assert apart(tmp_path / "whole", tmp_path / "four") < TOLERANCE
   pair = Pair(tmp_path, "run", *flags)
-  assert pair.wait() == [0, 0], pair.told(0) + pair.told(1)
-  assert "starts from" in pair.told(0) and "starts from" not in pair.told(1)
+  assert pair.wait() == [0, 0], pair.output(0) + pair.output(1)
+  assert "starts from" in pair.output(0) and "starts from" not in pair.output(1)
   assert apart(tmp_path / "whole", tmp_path / "run") < TOLERANCE
   (_, first), *_ = losses(tmp_path / "run")
   (_, unlearned), *_ = losses(tmp_path / "parent")
@@ -231,16 +233,16 @@ def test_four_devices_and_two_processes_begin_with_another_run(tmp_path):
 def test_sigterm_to_one_of_two_stops_both_at_one_step(tmp_path):
   flags = ["--config.steps=60"]
   whole = Pair(tmp_path, "whole", *flags)
-  assert whole.wait() == [0, 0], whole.told(0)
+  assert whole.wait() == [0, 0], whole.output(0)
   pair = Pair(tmp_path, "run", "--config.steps=1000000")
   wait_for_step(tmp_path / "run", 5, pair)
   pair.processes[1].send_signal(signal.SIGTERM)
-  assert pair.wait() == [143, 143], pair.told(0) + pair.told(1)
+  assert pair.wait() == [143, 143], pair.output(0) + pair.output(1)
   (step,) = Run.open(tmp_path / "run").steps()
-  assert f"stopped at step {step} of 1000000" in pair.told(0)
+  assert f"stopped at step {step} of 1000000" in pair.output(0)
   assert losses(tmp_path / "run")[-1][0] == step
   again = Pair(tmp_path, "run", f"--config.steps={max(step, 60)}")
-  assert again.wait() == [0, 0], again.told(0)
+  assert again.wait() == [0, 0], again.output(0)
   same = dict(losses(tmp_path / "run"))
   assert [same[s] for s, _ in losses(tmp_path / "whole")] == [
     loss for _, loss in losses(tmp_path / "whole")
@@ -261,10 +263,12 @@ def test_when_one_of_two_is_killed_the_other_ends_and_the_rerun_resumes(
   assert time.monotonic() - begun < 60
   assert statuses[killed] == -signal.SIGKILL and statuses[1 - killed] != 0
   if killed == 1:
-    assert f"process {killed} is gone, so process {1 - killed}" in pair.told(1 - killed)
+    assert f"process {killed} is gone, so process {1 - killed}" in pair.output(
+      1 - killed
+    )
   last = Run.open(tmp_path / "run").steps()[-1]
   assert last >= 4
   again = Pair(tmp_path, "run", f"--config.steps={last + 4}")
-  assert again.wait() == [0, 0], again.told(0) + again.told(1)
-  assert f"resumed at step {last}" in again.told(0)
+  assert again.wait() == [0, 0], again.output(0) + again.output(1)
+  assert f"resumed at step {last}" in again.output(0)
   assert Run.open(tmp_path / "run").steps()[-1] == last + 4

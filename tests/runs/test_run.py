@@ -182,8 +182,8 @@ def test_ten_pairs_are_trained_on_and_evaluated(tmp_path, capsys):
   data = ParallelText(str(tmp_path / "a"), str(tmp_path / "b"))
   tokenizer = SentencePiece(vocabulary=275)
   assert train(tmp_path / "run", data=data, tokenizer=tokenizer) == 0
-  told = capsys.readouterr().err
-  assert "train is lines 1 to 8, val is lines 9 to 9, test is lines 10 to 10" in told
+  message = capsys.readouterr().err
+  assert "train is lines 1 to 8, val is lines 9 to 9, test is lines 10 to 10" in message
   run = Run.open(tmp_path / "run")
   assert "val/bleu" in {name for _, name, _ in Metrics.read(run.path)}
 

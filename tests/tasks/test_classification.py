@@ -127,7 +127,7 @@ def test_the_scores_are_those_of_every_image_once(trained, folder):
   assert [row[2] for row in samples.rows] == [n for n in SHADES for _ in range(3)]
 
 
-def test_classify_tells_what_files_are_the_same_in_any_company(trained, folder, capsys):
+def test_the_class_of_a_file_does_not_depend_on_its_batch(trained, folder, capsys):
   files = [str(path) for path in sorted((folder / "val").rglob("*.*"))]
   assert cli.main(["classify", str(trained), *files]) == 0
   lines = capsys.readouterr().out.splitlines()

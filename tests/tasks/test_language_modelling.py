@@ -1,4 +1,4 @@
-"""Language modelling on text files: pieces, scores, and going on with a prompt."""
+"""Language modelling on text files: pieces, scores, and continuing a prompt."""
 
 import dataclasses
 import gzip
@@ -127,7 +127,7 @@ def test_the_unigram_baseline_is_counted_by_hand():
 PROMPTS = ["the cat", "a mat and", "", "two   dogs run: after"]
 
 
-def test_texts_are_the_same_in_any_company_and_begin_with_their_prompt(run):
+def test_texts_begin_with_their_prompt_and_do_not_depend_on_the_batch(run):
   continuer = Generator.open(run, Generation(TopP(0.9), max_length=7, samples=2))
   together = continuer.texts(PROMPTS)
   alone = [continuer.texts([prompt])[0] for prompt in PROMPTS]

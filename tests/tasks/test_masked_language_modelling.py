@@ -246,14 +246,14 @@ def test_a_mask_is_one_piece_with_the_space_before_it(run):
 TEXTS = ["the [MASK] sat", "[MASK]", "two dogs [MASK] after a [MASK] and saw a mat"]
 
 
-def test_fillings_are_the_same_in_any_company_and_are_probabilities(run):
+def test_fillings_are_the_same_in_every_batch_and_are_probabilities(run):
   filler = Filler.open(run)
   together = filler.fill(TEXTS, top=300)
   assert [len(found.masks) for found in together] == [1, 1, 2]
   for text, found in zip(TEXTS, together, strict=True):
     assert filler.fill([text], top=300) == [found]
-    for guesses in found.masks:
-      shares = [one.probability for one in guesses]
+    for candidates in found.masks:
+      shares = [one.probability for one in candidates]
       assert shares == sorted(shares, reverse=True)
       assert sum(shares) == pytest.approx(1.0, abs=1e-4)
     assert "[MASK]" not in found.text

@@ -67,14 +67,14 @@ def test_every_answer_follows_from_its_story(facts):
 def test_stories_follow_from_the_seed_and_no_split_has_one_of_another():
   data = Stories(sentences=2, examples=300, held_out=60)
   again = Stories(sentences=2, examples=300, held_out=60)
-  told = {split: data.open(split)[:] for split in ("train", "val", "test")}
-  assert told["train"] == again.open("train")[:]
-  assert told["train"] != dataclasses.replace(data, seed=1).open("train")[:]
-  for split, stories in told.items():
+  stories_by_split = {split: data.open(split)[:] for split in ("train", "val", "test")}
+  assert stories_by_split["train"] == again.open("train")[:]
+  assert stories_by_split["train"] != dataclasses.replace(data, seed=1).open("train")[:]
+  for split, stories in stories_by_split.items():
     assert {split_of(story_text(story)) for story in stories} == {split}
-    for other in set(told) - {split}:
-      assert not set(stories) & set(told[other])
-  assert len({data.fingerprint(split) for split in told}) == 3
+    for other in set(stories_by_split) - {split}:
+      assert not set(stories) & set(stories_by_split[other])
+  assert len({data.fingerprint(split) for split in stories_by_split}) == 3
 
 
 def test_impossible_stories_are_refused():
@@ -87,12 +87,14 @@ def test_impossible_stories_are_refused():
 def test_a_batch_is_the_end_of_a_story():
   task = TINY.task
   names = task.vocabulary(task.make_vocabulary(TINY.data, None), None)
-  told = task.examples(TINY.data, "train", names)
-  batch, story = told.batch(np.array([7, -1])), TINY.data.open("train")[7]
+  examples = task.examples(TINY.data, "train", names)
+  batch, story = examples.batch(np.array([7, -1])), TINY.data.open("train")[7]
   words = [names.words[i] for i in batch.id_bst[0, 0] if i >= 0]
   assert " ".join(words) == story.sentences[1].lower().rstrip(".")
   assert batch.age_bs[0].tolist() == [4, 3, 2, 1, 0]
-  assert names.words[batch.label_b[0]] == story.answer == names.words[told.label_n[7]]
+  assert (
+    names.words[batch.label_b[0]] == story.answer == names.words[examples.label_n[7]]
+  )
   assert batch.real_b.tolist() == [1, 0] and np.all(batch.id_bst[1] == -1)
 
 

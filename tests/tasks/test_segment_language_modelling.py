@@ -87,13 +87,13 @@ def test_every_token_is_told_once_an_epoch(run):
   training_data = c.task.training_data(
     c.data, opened.tokenizer, c.batching, 0, opened.cache
   )
-  told = []
+  targets = []
   for _, batch in training_data.batches(0, training_data.steps_per_epoch, all_rows):
     target = jax.tree.map(np.asarray, next_token_targets(batch.text))
-    told += target.id_bt[target.seg_bt != 0].tolist()
+    targets += target.id_bt[target.seg_bt != 0].tolist()
     assert batch.context.id_bt.shape == batch.text.id_bt.shape == (4, 48)
   texts = Corpus.build(c.data, "train", opened.tokenizer, opened.cache, progress=False)
-  assert sorted(told) == sorted(n for i in range(len(texts)) for n in texts[i][0])
+  assert sorted(targets) == sorted(n for i in range(len(texts)) for n in texts[i][0])
 
 
 def test_a_token_tells_the_next_of_its_example():

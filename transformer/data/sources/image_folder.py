@@ -112,7 +112,7 @@ def read_image(file: Path | str) -> np.ndarray:
   """The image in a file, uint8 `[y, x, c]`, turned as its camera says; grey stays grey,
   and anything else becomes red, green and blue.
 
-  16 bits of grey are scaled to 8, and transparent areas are laid on white.
+  16 bits of grey are scaled to 8, and transparent areas become white.
 
   Raises:
     OSError: it cannot be read.

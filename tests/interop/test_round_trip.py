@@ -82,8 +82,8 @@ def run_path(directory) -> Path:
 def test_the_command_makes_a_run_and_a_directory(directory, tmp_path, capsys):
   run, back = tmp_path / "run", tmp_path / "back"
   assert main(["convert", str(directory), str(run), "--json"]) == 0
-  told = json.loads(capsys.readouterr().out)
-  assert told["architecture"] == "MarianMTModel" and told["tensors"] == 112
+  output = json.loads(capsys.readouterr().out)
+  assert output["architecture"] == "MarianMTModel" and output["tensors"] == 112
   assert main(["convert", str(run), str(back), "--to", "huggingface"]) == 0
   for source in directory.iterdir():
     assert (back / source.name).read_bytes() == source.read_bytes(), source.name
