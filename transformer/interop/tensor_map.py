@@ -61,6 +61,20 @@ class Linear(Layout):
 
 
 @dataclasses.dataclass(frozen=True)
+class Conv1D(Linear):
+  """The matrix `[inputs, outputs]` of GPT-2's `Conv1D`."""
+
+  def shape(self, param):
+    return super().shape(param)[::-1]
+
+  def to_param(self, tensor, param):
+    return tensor.reshape(param)
+
+  def to_tensor(self, param):
+    return param.reshape(self.shape(param.shape))
+
+
+@dataclasses.dataclass(frozen=True)
 class VocabularyRows(Layout):
   """A row for every id of a vocabulary, in the imported order."""
 
