@@ -6,6 +6,7 @@ Needs a Python with PyTorch and transformers: `python make_fixtures.py`. Writes
 the tokens that its greedy and its beam search find.
 """
 
+import json
 import shutil
 from pathlib import Path
 
@@ -178,6 +179,25 @@ def mbart() -> None:
   )
 
 
+def t5(name: str, **settings) -> None:
+  config = transformers.T5Config(
+    vocab_size=45, d_model=24, d_kv=7, d_ff=28, num_layers=2, num_decoder_layers=3,
+    num_heads=4, relative_attention_num_buckets=8, relative_attention_max_distance=10,
+    decoder_start_token_id=0, use_cache=False, **settings,
+  )  # fmt: skip  # its cache has the encoder's number of layers
+  model = transformers.T5ForConditionalGeneration(config)
+  untied = settings.get("tie_word_embeddings") is False
+  if untied:
+    model.lm_head.weight = torch.nn.Parameter(torch.empty(45, 24))
+  write(name, model, range(3, 45))
+  if untied:
+    # As the authors' directories have it: the class rewrites the setting.
+    path = FIXTURES / name / "config.json"
+    values = json.loads(path.read_text()) | {"tie_word_embeddings": False}
+    del values["scale_decoder_outputs"]
+    path.write_text(json.dumps(values, indent=2) + "\n")
+
+
 def torch_files() -> None:
   """Tensors of every kind in both layouts of `torch.save`, and the same ones in
   safetensors."""
@@ -208,3 +228,5 @@ if __name__ == "__main__":
   m2m()
   bart()
   mbart()
+  t5("t5")
+  t5("flan_t5", feed_forward_proj="gated-gelu", tie_word_embeddings=False)

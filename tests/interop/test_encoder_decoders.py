@@ -11,7 +11,7 @@ from tests.interop.fixtures import Fixture
 from transformer.batch import EOS
 from transformer.inference.search import Searcher
 
-NAMES = ("marian", "marian_target_tied", "m2m", "bart", "mbart")
+NAMES = ("marian", "marian_target_tied", "m2m", "bart", "mbart", "t5", "flan_t5")
 
 
 @functools.cache

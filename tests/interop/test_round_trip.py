@@ -23,7 +23,7 @@ from transformer.models.parent import ParentModel
 from transformer.runs.prepare import inherit_model, prepare
 from transformer.runs.run import Run
 
-NAMES = ("marian", "marian_target_tied", "m2m", "bart", "mbart")
+NAMES = ("marian", "marian_target_tied", "m2m", "bart", "mbart", "t5", "flan_t5")
 
 
 @pytest.mark.parametrize("name", NAMES)

@@ -161,7 +161,7 @@ def generate(
   key=None,
   seed_b=None,
   samples: int = 1,
-  start_id: int = BOS,
+  start_id: int | jax.Array = BOS,
 ) -> Output:
   """Generates outputs one token at a time until all sentences are done.
 
@@ -178,7 +178,7 @@ def generate(
       of the sentence, the number of the sample and the position of the token, never on
       the rest of the batch.
     samples: outputs per sentence, `w`.
-    start_id: the token before the first of an output.
+    start_id: the token before the first of an output, or one a sentence, `[b, 1]`.
 
   Returns:
     `samples` outputs a sentence, in the order drawn. Scores are log-probabilities under

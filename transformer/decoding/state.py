@@ -229,7 +229,7 @@ def write_token(array_bwt, value_bw, t):
   return jax.lax.dynamic_update_index_in_dim(array_bwt, value_bw, t, 2)
 
 
-def last_token(token_bwt, t, first: int):
+def last_token(token_bwt, t, first: int | jax.Array):
   """The token before position `t`, and `first` at position 0; `[b, w]`."""
   before_bw = jax.lax.dynamic_index_in_dim(
     token_bwt, jnp.maximum(t - 1, 0), 2, keepdims=False

@@ -69,25 +69,26 @@ def sample_batch(
   params,
   prompt_bt,
   limit_b,
+  first_bw,
   capacity: int,
   key,
   devices: Devices = Devices(),
 ):
-  """Continuations of one batch of prompts, as `generate` returns them; each of
-  `devices` samples those of its own rows."""
+  """Continuations of one batch of prompts, as `generate` returns them, after the tokens
+  `first_bw`; each of `devices` samples those of its own rows."""
 
   def sample_rows(shared, rows):
     params, key = shared
-    prompt_bt, limit_b = rows
+    prompt_bt, limit_b, first_bw = rows
     state = module.start(params, prompt_bt.shape[0], capacity)
     step = functools.partial(module.step, params)
     constraint = Constraint(limit_b, prefix_bt=prompt_bt)
     return generate(
       step, state, sampler, constraint, capacity, key, samples=samples,
-      start_id=module.c.start_id,
+      start_id=first_bw,
     )  # fmt: skip
 
-  return devices.split_rows(sample_rows)((params, key), (prompt_bt, limit_b))
+  return devices.split_rows(sample_rows)((params, key), (prompt_bt, limit_b, first_bw))
 
 
 @functools.partial(jax.jit, static_argnames=("module", "sampler"))
@@ -113,11 +114,13 @@ class TextGenerator:
     recipe: Generation,
     context: int,
     devices: Devices = Devices(),
+    start_token: bool = True,
   ):
     """`context` is the longest text of which the model saw all in training, in tokens;
-    `devices` hold `params`."""
+    `devices` hold `params`. Without `start_token` the model reads the first token of a
+    prompt in place of its `start_id`."""
     self.module, self.tokenizer, self.recipe = module, tokenizer, recipe
-    self.context, self.devices = context, devices
+    self.context, self.devices, self.start_token = context, devices, start_token
     self.params = jax.jit(module.unstack)(params)
 
   def with_recipe(self, recipe: Generation) -> "TextGenerator":
@@ -128,16 +131,14 @@ class TextGenerator:
 
   def compile(self, capacity: int, rows: int) -> None:
     """Compiles the program of a declared shape, by a batch of padding."""
-    prompt_bt, limit_b = self.pad([], rows, capacity)
-    self._sample(prompt_bt, limit_b, capacity)
+    self._sample(self.pad([], rows, capacity), capacity)
 
   def compile_stream(self, capacity: int) -> None:
     """Compiles the program of `stream` for texts padded to `capacity`."""
-    prompt_bt, limit_b = self.pad([], 1, capacity)
+    prompt_bt, limit_b, first_bw = self.pad([], 1, capacity)
     sample_token(
       self.module, self.recipe.sampler, self.params, prompt_bt, limit_b, jnp.int32(0),
-      jnp.full((1, 1), self.module.c.start_id, jnp.int32),
-      self.module.start(self.params, 1, capacity).cache, jax.random.key(0),
+      first_bw, self.module.start(self.params, 1, capacity).cache, jax.random.key(0),
     )  # fmt: skip
 
   def texts(self, prompts: Sequence[str]) -> list[list[str]]:
@@ -151,19 +152,21 @@ class TextGenerator:
     capacities = [self.capacity(ids) for ids in sources]
     row_counts = [rows * self.devices.count for rows in ROWS]
     for capacity, rows, indices in group(capacities, lambda _: row_counts):
-      prompt_bt, limit_b = self.pad([sources[i] for i in indices], rows, capacity)
-      token_bwt = self._sample(prompt_bt, limit_b, capacity).token_bwt
+      padded = self.pad([sources[i] for i in indices], rows, capacity)
+      token_bwt = self._sample(padded, capacity).token_bwt
       for row, i in enumerate(indices):
-        texts[i] = self.tokenizer.decode(token_bwt[row])
+        read = sources[i][: self.num_read(sources[i])]
+        texts[i] = self.tokenizer.decode(
+          [np.concatenate([read, token_t]) for token_t in token_bwt[row]]
+        )
     return texts
 
-  def _sample(self, prompt_bt, limit_b, capacity: int):
-    """`sample_batch` of one batch."""
+  def _sample(self, padded, capacity: int):
+    """`sample_batch` of one batch of `pad`."""
     recipe = self.recipe
-    prompt_bt, limit_b = self.devices.put((prompt_bt, limit_b))
     output = sample_batch(
-      self.module, recipe.sampler, recipe.samples, self.params, prompt_bt, limit_b,
-      capacity, jax.random.key(recipe.seed), self.devices,
+      self.module, recipe.sampler, recipe.samples, self.params,
+      *self.devices.put(padded), capacity, jax.random.key(recipe.seed), self.devices,
     )  # fmt: skip
     return self.devices.fetch(output)
 
@@ -172,9 +175,9 @@ class TextGenerator:
     the parts are the first of `texts`."""
     (ids,) = self.encode([prompt])
     capacity, key = self.capacity(ids), jax.random.key(self.recipe.seed)
-    prompt_bt, limit_b = self.pad([ids], 1, capacity)
+    prompt_bt, limit_b, last_bw = self.pad([ids], 1, capacity)
     cache = self.module.start(self.params, 1, capacity).cache
-    last_bw = jnp.full((1, 1), self.module.c.start_id, jnp.int32)
+    read = ids[: self.num_read(ids)].tolist()
     ids_so_far: list[int] = []
     shown = ""
     while not ids_so_far or ids_so_far[-1] != EOS:
@@ -183,9 +186,9 @@ class TextGenerator:
         jnp.int32(len(ids_so_far)), last_bw, cache, key,
       )  # fmt: skip
       ids_so_far.append(int(last_bw[0, 0]))
-      (text,) = self.tokenizer.decode([np.array(ids_so_far)])
+      (text,) = self.tokenizer.decode([np.array(read + ids_so_far)])
       # A character may take several tokens, and is shown once all of them are decoded.
-      if len(ids_so_far) >= len(ids) and (
+      if len(read) + len(ids_so_far) >= len(ids) and (
         ids_so_far[-1] == EOS or not text.endswith("\ufffd")
       ):
         yield text[len(shown) :]
@@ -227,9 +230,20 @@ class TextGenerator:
     """The padded length of a prompt, its continuation and `EOS`."""
     return LENGTHS.round_up(len(ids) + self.new_tokens(ids) + 1)
 
+  def num_read(self, ids: np.ndarray) -> int:
+    """How many tokens of a prompt the model reads in place of its `start_id`."""
+    return 0 if self.start_token else min(1, len(ids))
+
   def pad(self, prompts: Sequence[np.ndarray], rows: int, capacity: int):
-    """Prompts `[rows, capacity]`, and the longest text of each in tokens, 0 for a row
-    of padding."""
+    """Prompts `[rows, capacity]`, the longest text of each in tokens, 0 for a row of
+    padding, both without the tokens that are read first; and those, `[rows, 1]`."""
     limit_b = np.zeros(rows, np.int32)
-    limit_b[: len(prompts)] = [len(ids) + self.new_tokens(ids) for ids in prompts]
-    return jnp.asarray(pad_ids(prompts, rows, capacity)), jnp.asarray(limit_b)
+    first_bw = np.full((rows, 1), self.module.c.start_id, np.int32)
+    rest = []
+    for row, ids in enumerate(prompts):
+      read = self.num_read(ids)
+      rest.append(ids[read:])
+      first_bw[row, :read] = ids[:read]
+      limit_b[row] = len(rest[-1]) + self.new_tokens(ids)
+    prompt_bt = pad_ids(rest, rows, capacity)
+    return jnp.asarray(prompt_bt), jnp.asarray(limit_b), jnp.asarray(first_bw)

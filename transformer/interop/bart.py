@@ -4,7 +4,7 @@ learned positions with two rows that are not used, a norm on the embeddings."""
 import dataclasses
 from typing import ClassVar
 
-from transformer.interop.encoder_decoder import NORM, EncoderDecoderFamily
+from transformer.interop.bart_layers import NORM, BartLayers
 from transformer.interop.family import Origin
 from transformer.interop.tensor_map import Entry, Same
 from transformer.layers.positions import Learned
@@ -12,7 +12,7 @@ from transformer.layers.residual import PreNorm
 
 
 @dataclasses.dataclass(frozen=True)
-class Bart(EncoderDecoderFamily):
+class Bart(BartLayers):
   """Post-norm; the decoder reads the token that ends a text first, and then the one
   that begins a text is forced."""
 

@@ -8,21 +8,29 @@ from typing import Any, ClassVar
 
 import numpy as np
 
-from transformer.batch import PAD, UNK, Sentences, Tokens
+from transformer.batch import Sentences
 from transformer.data.batching import Packed
-from transformer.data.id_order import ABSENT, IdOrder, id_order
+from transformer.data.id_order import IdOrder, id_order
 from transformer.data.sources.plain_text import PlainText
 from transformer.experiment import Config
-from transformer.interop.family import Family, Origin, activation
+from transformer.interop.family import (
+  Family,
+  Origin,
+  activation,
+  our_logits,
+  random_tokens,
+  torch_inputs,
+)
 from transformer.interop.hf_directory import HFDirectory
 from transformer.interop.sentence_modules import normalises, pooling, text_length
 from transformer.interop.tensor_map import (
   Entry,
-  Layout,
   Linear,
   Same,
   TensorMap,
   VocabularyRows,
+  linear_map,
+  norm,
 )
 from transformer.layers.embedding import Tying
 from transformer.layers.norms import LayerNorm
@@ -49,6 +57,10 @@ NORMS = (
 )
 
 
+LENGTHS = (9, 4, 1)
+"""Those of the random texts."""
+
+
 @dataclasses.dataclass(frozen=True)
 class BertFamily(Family):
   """What all forms of BERT have; a subclass is one of Hugging Face's classes."""
@@ -68,7 +80,7 @@ class BertFamily(Family):
       is_decoder=False, add_cross_attention=False, position_embedding_type="absolute",
       tie_word_embeddings=True,
     )  # fmt: skip
-    norm = LayerNorm(epsilon=origin.get("layer_norm_eps", float, 1e-12))
+    layer_norm = LayerNorm(epsilon=origin.get("layer_norm_eps", float, 1e-12))
     return self.kind(
       layers=origin.size("num_hidden_layers"),
       d_model=origin.size("hidden_size"),
@@ -77,9 +89,9 @@ class BertFamily(Family):
       dropout=origin.get("hidden_dropout_prob", float, 0.1),
       attention_dropout=origin.get("attention_probs_dropout_prob", float, 0.1),
       position=Learned(origin.size("max_position_embeddings", 512)),
-      norm=norm,
-      embedding_norm=norm,
-      feed_forward=activation(origin, "hidden_act", "gelu")(),
+      norm=layer_norm,
+      embedding_norm=layer_norm,
+      feed_forward=activation(origin, "hidden_act", "gelu"),
       biases=True,
       tying=Tying(scaled=False),
       token_types=origin.size("type_vocab_size", 2),
@@ -106,15 +118,15 @@ class BertFamily(Family):
         f"{embeddings}.position_embeddings.weight", (f"{encoder}/position",), Same()
       ),
       Entry(f"{embeddings}.token_type_embeddings.weight", ("token_type",), Same()),
-      *_norm(f"{embeddings}.LayerNorm", f"{encoder}/norm", names),
+      *norm(f"{embeddings}.LayerNorm", f"{encoder}/norm", names=names),
     ]  # fmt: skip
     for i in range(model.layers):
       for theirs, ours, inputs in LAYER:
         tensor, path = f"{prefix}encoder.layer.{i}.{theirs}", f"encoder/layers/{ours}"
-        entries += _map(tensor, path, inputs, i)
+        entries += linear_map(tensor, path, Linear(inputs), i)
       for theirs, ours in NORMS:
         tensor, path = f"{prefix}encoder.layer.{i}.{theirs}", f"encoder/layers/{ours}"
-        entries += _norm(tensor, path, names, i)
+        entries += norm(tensor, path, i, names)
     entries += self.head(prefix, names, model, order)
     constants = dict.fromkeys(
       (f"{embeddings}.position_ids", *self.unused_tensors(prefix))
@@ -148,15 +160,6 @@ class BertFamily(Family):
       schedule=Schedule(1e-5),
     )
 
-  def tokens(self, order: IdOrder, seed: int) -> Tokens:
-    """Random texts of three lengths."""
-    generator, lengths = np.random.default_rng(seed), (9, 4, 1)
-    id_bt = generator.integers(UNK + 1, order.size, (len(lengths), max(lengths)))
-    real_bt = np.arange(max(lengths)) < np.asarray(lengths)[:, None]
-    pos_bt = np.where(real_bt, np.arange(max(lengths)), 0)
-    id_bt = np.where(real_bt, id_bt, PAD)
-    return Tokens(*(x.astype(np.int32) for x in (id_bt, pos_bt, real_bt)))
-
 
 @dataclasses.dataclass(frozen=True)
 class BertOfTexts(BertFamily):
@@ -170,7 +173,7 @@ class BertOfTexts(BertFamily):
 
   def head(self, prefix, names, model, order):
     if model.pooler:
-      yield from _map(f"{prefix}pooler.dense", "class_head/pool", 1)
+      yield from linear_map(f"{prefix}pooler.dense", "class_head/pool", Linear())
 
   def task(self, origin, model):
     return SentenceEmbedding(
@@ -180,13 +183,13 @@ class BertOfTexts(BertFamily):
     )
 
   def random_batch(self, model, order, seed):
-    return Sentences(self.tokens(order, seed))
+    return Sentences(random_tokens(order, LENGTHS, seed))
 
   def torch_outputs(self, torch_model, batch, order):
     import torch
 
     with torch.no_grad():
-      x_btd = torch_model(**_inputs(batch.tokens, order)).last_hidden_state
+      x_btd = torch_model(**torch_inputs(batch.tokens, order)).last_hidden_state
       # The class pools first tokens alone, and makes a pooler where there is none.
       if _has_pooler(HFDirectory(torch_model.name_or_path).infos):
         x_btd = torch.tanh(torch_model.pooler.dense(x_btd))
@@ -203,8 +206,8 @@ class BertOfMasks(BertFamily):
 
   def head(self, prefix, names, model, order):
     head = "cls.predictions"
-    yield from _map(f"{head}.transform.dense", "masked_head/w", 1)
-    yield from _norm(f"{head}.transform.LayerNorm", "masked_head", names)
+    yield from linear_map(f"{head}.transform.dense", "masked_head/w", Linear())
+    yield from norm(f"{head}.transform.LayerNorm", "masked_head", names=names)
     yield Entry(f"{head}.bias", ("bias",), VocabularyRows(order))
 
   def copies(self, prefix):
@@ -220,44 +223,15 @@ class BertOfMasks(BertFamily):
     return MaskedLanguageModelling(context=model.position.length)
 
   def random_batch(self, model, order, seed):
-    return self.tokens(order, seed)
+    return random_tokens(order, LENGTHS, seed)
 
   def torch_outputs(self, torch_model, batch, order):
     import torch
 
-    theirs = np.asarray(order.theirs)
     with torch.no_grad():
-      logits_btv = torch_model(**_inputs(batch, order)).logits.numpy()
-    logits_btv = logits_btv[:, :, np.maximum(theirs, 0)]
-    meant_btv = (batch.seg_bt > 0)[:, :, None] & (theirs != ABSENT)
-    return np.where(meant_btv, logits_btv, np.nan)
+      logits_btv = torch_model(**torch_inputs(batch, order)).logits.numpy()
+    return our_logits(logits_btv, batch, order)
 
 
 def _has_pooler(names: Iterable[str]) -> bool:
   return any(name.endswith("pooler.dense.weight") for name in names)
-
-
-def _inputs(tokens: Tokens, order: IdOrder) -> dict[str, Any]:
-  """Tokens as the classes take them."""
-  import torch
-
-  return {
-    "input_ids": torch.from_numpy(np.asarray(order.theirs)[tokens.id_bt]),
-    "attention_mask": torch.from_numpy(tokens.seg_bt.astype(np.int64)),
-  }
-
-
-def _map(
-  tensor: str, path: str, inputs: int, layer: int | None = None
-) -> Iterator[Entry]:
-  """A linear map with its bias."""
-  yield Entry(f"{tensor}.weight", (path,), Linear(inputs), layer)
-  yield Entry(f"{tensor}.bias", (f"{path}_bias",), Layout(), layer)
-
-
-def _norm(
-  tensor: str, path: str, names: tuple[str, str], layer: int | None = None
-) -> Iterator[Entry]:
-  """A layer norm."""
-  for theirs, ours in zip(names, ("scale", "bias"), strict=True):
-    yield Entry(f"{tensor}.{theirs}", (f"{path}/{ours}",), Layout(), layer)

@@ -123,7 +123,8 @@ def keep_origin(directory: HFDirectory, constants, folder: Path) -> None:
   tensors = {n: [info.dtype, *info.shape] for n, info in directory.infos.items()}
   (folder / "tensors.json").write_text(json.dumps(tensors, indent=1), encoding="utf-8")
   if constants:
-    arrays = {name: np.ascontiguousarray(x) for name, x in constants.items()}
+    # `ascontiguousarray` would give a scalar an axis.
+    arrays = {name: np.array(x, order="C") for name, x in constants.items()}
     save_file(arrays, folder / "constants.safetensors")
 
 

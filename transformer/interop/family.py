@@ -2,12 +2,13 @@
 
 import abc
 import dataclasses
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any, ClassVar, NamedTuple
 
 import numpy as np
 
-from transformer.data.id_order import IdOrder
+from transformer.batch import PAD, UNK, Tokens
+from transformer.data.id_order import ABSENT, IdOrder
 from transformer.experiment import Config
 from transformer.interop.hf_directory import TensorInfo
 from transformer.interop.sentence_modules import Module
@@ -128,16 +129,18 @@ class Family(abc.ABC):
     padding and for absent ids."""
 
 
-ACTIVATIONS: dict[str, type[FeedForward]] = {
-  "relu": FeedForward,
-  "gelu": GELU,
-  "silu": SiLU,
-  "swish": SiLU,
+ACTIVATIONS: dict[str, FeedForward] = {
+  "relu": FeedForward(),
+  "gelu": GELU(),
+  "gelu_new": GELU(approximate=True),
+  "gelu_pytorch_tanh": GELU(approximate=True),
+  "silu": SiLU(),
+  "swish": SiLU(),
 }
 """Feed-forward networks by the name of their activation in transformers."""
 
 
-def activation(origin: Origin, name: str, default: str) -> type[FeedForward]:
+def activation(origin: Origin, name: str, default: str) -> FeedForward:
   """The feed-forward network that the setting `name` names.
 
   Raises:
@@ -150,3 +153,31 @@ def activation(origin: Origin, name: str, default: str) -> type[FeedForward]:
       f"{', '.join(ACTIVATIONS)}"
     )
   return ACTIVATIONS[value]
+
+
+def random_tokens(order: IdOrder, lengths: Sequence[int], seed: int) -> Tokens:
+  """Random texts of these lengths, one a row."""
+  generator = np.random.default_rng(seed)
+  id_bt = generator.integers(UNK + 1, order.size, (len(lengths), max(lengths)))
+  real_bt = np.arange(max(lengths)) < np.asarray(lengths)[:, None]
+  pos_bt = np.where(real_bt, np.arange(max(lengths)), 0)
+  id_bt = np.where(real_bt, id_bt, PAD)
+  return Tokens(*(x.astype(np.int32) for x in (id_bt, pos_bt, real_bt)))
+
+
+def torch_inputs(tokens: Tokens, order: IdOrder) -> dict[str, Any]:
+  """Tokens as Hugging Face's classes take them."""
+  import torch
+
+  return {
+    "input_ids": torch.from_numpy(np.asarray(order.theirs)[tokens.id_bt]),
+    "attention_mask": torch.from_numpy(tokens.seg_bt.astype(np.int64)),
+  }
+
+
+def our_logits(logits_btv: np.ndarray, tokens: Tokens, order: IdOrder) -> np.ndarray:
+  """Logits of the imported ids in our order, NaN at padding and for absent ids."""
+  theirs = np.asarray(order.theirs)
+  logits_btv = logits_btv[:, :, np.maximum(theirs, 0)]
+  meant_btv = (tokens.seg_bt > 0)[:, :, None] & (theirs != ABSENT)
+  return np.where(meant_btv, logits_btv, np.nan)

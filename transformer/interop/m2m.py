@@ -6,7 +6,7 @@ import functools
 
 import numpy as np
 
-from transformer.interop.encoder_decoder import EncoderDecoderFamily
+from transformer.interop.bart_layers import BartLayers
 from transformer.interop.family import Origin
 from transformer.interop.tensor_map import Shape
 from transformer.layers.positions import Tensor2TensorSinusoid
@@ -14,7 +14,7 @@ from transformer.layers.residual import PreNorm
 
 
 @dataclasses.dataclass(frozen=True)
-class M2M100(EncoderDecoderFamily):
+class M2M100(BartLayers):
   """fairseq's sinusoids, which begin after the id of padding; the decoder reads the
   token that ends a text first."""
 

@@ -7,13 +7,13 @@ from typing import ClassVar
 
 import numpy as np
 
-from transformer.interop.encoder_decoder import EncoderDecoderFamily
+from transformer.interop.bart_layers import BartLayers
 from transformer.interop.tensor_map import Shape
 from transformer.layers.positions import ConcatenatedSinusoid
 
 
 @dataclasses.dataclass(frozen=True)
-class Marian(EncoderDecoderFamily):
+class Marian(BartLayers):
   """Sines before cosines; the decoder reads the token of padding first."""
 
   architectures = ("MarianMTModel",)

@@ -4,7 +4,7 @@ is read in both directions."""
 import collections
 import dataclasses
 import math
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -58,6 +58,20 @@ class Linear(Layout):
 
   def to_tensor(self, param):
     return param.reshape(self.shape(param.shape)[::-1]).T
+
+
+@dataclasses.dataclass(frozen=True)
+class Conv1D(Linear):
+  """The matrix `[inputs, outputs]` of GPT-2's `Conv1D`."""
+
+  def shape(self, param):
+    return super().shape(param)[::-1]
+
+  def to_param(self, tensor, param):
+    return tensor.reshape(param)
+
+  def to_tensor(self, param):
+    return param.reshape(self.shape(param.shape))
 
 
 @dataclasses.dataclass(frozen=True)
@@ -137,6 +151,23 @@ class Entry(NamedTuple):
       for path in self.paths
     ]  # fmt: skip
     return parts[0] if len(parts) == 1 else np.concatenate(parts, self.axis)
+
+
+def linear_map(
+  tensor: str, path: str, layout: Layout, layer: int | None = None
+) -> Iterator[Entry]:
+  """A linear map and its bias."""
+  yield Entry(f"{tensor}.weight", (path,), layout, layer)
+  yield Entry(f"{tensor}.bias", (f"{path}_bias",), Layout(), layer)
+
+
+def norm(
+  tensor: str, path: str, layer: int | None = None,
+  names: tuple[str, str] = ("weight", "bias"),
+) -> Iterator[Entry]:  # fmt: skip
+  """A layer norm; `names` are those of its scale and bias."""
+  for theirs, ours in zip(names, ("scale", "bias"), strict=True):
+    yield Entry(f"{tensor}.{theirs}", (f"{path}/{ours}",), Layout(), layer)
 
 
 @dataclasses.dataclass(frozen=True)

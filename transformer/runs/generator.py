@@ -34,5 +34,7 @@ class Generator(TextGenerator):
     run, task = open_run(path, LanguageModelling)
     devices = devices or Devices.local()
     params = run.params(step, devices=devices)
-    context = task.generation_context
-    return cls(run.module(), params, run.tokenizer, recipe, context, devices)
+    return cls(
+      run.module(), params, run.tokenizer, recipe, task.generation_context, devices,
+      task.start_token,
+    )  # fmt: skip

@@ -77,8 +77,9 @@ def _(task: Translation, run, limits, int8):
 def _(task: LanguageModelling, run, limits, int8):
   params = run.params(int8=int8)
   generator = Generator(
-    run.module(), params, run.tokenizer, task.generation, task.generation_context
-  )
+    run.module(), params, run.tokenizer, task.generation, task.generation_context,
+    start_token=task.start_token,
+  )  # fmt: skip
   return (Generate(limits, generator),)
 
 

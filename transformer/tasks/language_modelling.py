@@ -42,6 +42,8 @@ class LanguageModelling(TextTask):
     smoothing: label smoothing in training.
     cross_entropy: how much of the logits exists at a time; memory and speed alone.
     generation: how evaluation continues the beginnings of held-out texts.
+    start_token: whether a prompt is continued after the model's start token, as it was
+      trained; without, the token stands before an empty prompt alone, as in GPT-2.
   """
 
   verb: ClassVar[str] = "generate"
@@ -56,6 +58,7 @@ class LanguageModelling(TextTask):
   smoothing: float = 0.0
   cross_entropy: CrossEntropy = CrossEntropy()
   generation: Generation = Generation(max_length=48)
+  start_token: bool = True
 
   def __post_init__(self):
     if self.context < 2:
@@ -106,7 +109,7 @@ class LanguageModelling(TextTask):
     tokenizer = inputs.vocabulary
     generator = TextGenerator(
       inputs.module, inputs.params, tokenizer, self.generation, self.context,
-      inputs.devices,
+      inputs.devices, self.start_token,
     )  # fmt: skip
     max_prompt = self.context - (self.generation.max_length or self.context // 2)
     shown = [pieces[i] for i in range(min(NUM_SAMPLES, len(pieces)))]
