@@ -4,7 +4,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from transformer.hashing import checksums, finalise, index
+from transformer.hashing import CHUNK, checksum, checksums, finalise, index
 
 
 def test_the_finaliser_gives_murmurs_own_numbers():
@@ -45,3 +45,13 @@ def test_every_wrong_bit_changes_the_checksum(dtype):
 def test_an_exchange_of_two_elements_changes_the_checksum():
   one, other = jnp.asarray([1.0, 2.0, 3.0]), jnp.asarray([2.0, 1.0, 3.0])
   assert checksums({"x": one}) != checksums({"x": other})
+
+
+@pytest.mark.parametrize("dtype", ["float32", "bfloat16", "int8", "uint32", "bool"])
+def test_the_host_computes_the_checksums_of_devices(dtype):
+  rng = np.random.default_rng(0)
+  for shape in ((), (0,), (3, 5, 7), (2, CHUNK + 3)):
+    array = jnp.asarray(rng.integers(3, size=shape)).astype(dtype)
+    assert checksum(np.asarray(array)) == checksums({"x": array})["x"], shape
+  assert checksum(np.asarray(array)) != checksum(np.asarray(array[::-1]))
+  assert checksum(np.asarray(array).T) != checksum(np.asarray(array))

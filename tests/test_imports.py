@@ -195,6 +195,45 @@ def test_import_reaches_for_no_other_framework(module, tmp_path):
   assert "REACHED" not in done.stdout, done.stderr
 
 
+TRAINING_ALONE = {
+  "optax",
+  "orbax",
+  "grain",
+  "matplotlib",
+  "sacrebleu",
+  "babel",
+  "pooch",
+}
+"""Packages of training, evaluation and figures, which take a second to import."""
+
+
+def test_using_a_run_imports_nothing_of_training():
+  kinds = ("translator", "generator", "classifier", "embedder", "filler")
+  names = ", ".join(f"transformer.runs.{kind}" for kind in kinds)
+  code = f"import {names}, sys; print(*sys.modules)"
+  done = subprocess.run(
+    [sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=True
+  )
+  loaded = {name.partition(".")[0] for name in done.stdout.split()}
+  assert "jax" in loaded
+  assert not loaded & TRAINING_ALONE
+
+
+def test_reading_a_run_imports_nothing_of_training(translation_run):
+  code = "import sys; from transformer.cli import main; main(); print(*sys.modules)"
+  done = subprocess.run(
+    [sys.executable, "-c", code, "info", str(translation_run)],
+    cwd=ROOT,
+    capture_output=True,
+    text=True,
+    check=True,
+  )
+  assert "parameters_sha256" in done.stdout
+  loaded = {name.partition(".")[0] for name in done.stdout.split()}
+  assert "tensorstore" in loaded
+  assert not loaded & TRAINING_ALONE
+
+
 def test_guards_of_the_suite_are_on():
   import jax
 

@@ -8,9 +8,7 @@ import sys
 from collections.abc import Callable
 from pathlib import Path
 from types import ModuleType
-from typing import Any
-
-import optax
+from typing import TYPE_CHECKING, Any
 
 from transformer import config as configs
 from transformer.data.batching import Batching, Packed
@@ -58,6 +56,9 @@ from transformer.training.mesh import Mesh
 from transformer.training.optimizers import Adam, Optimizer, frozen
 from transformer.training.precision import Precision
 from transformer.training.schedules import Noam, Schedule
+
+if TYPE_CHECKING:
+  import optax
 
 SOURCES = (
   *(Dates, DisplayNames, Multi30k, ParallelText, PlainText, Tfds, TfdsLabelled),
@@ -158,7 +159,7 @@ class Config:
         f"({', '.join(scores)}), got {self.metric!r}"
       )
 
-  def gradient_transformation(self, weights: Any) -> optax.GradientTransformation:
+  def gradient_transformation(self, weights: Any) -> "optax.GradientTransformation":
     """The optimizer at the schedule's learning rates; frozen parameters stay.
 
     `weights` are those of `training.state.abstract_weights`.

@@ -15,6 +15,13 @@ def paths(tree: Any) -> dict[str, Any]:
   return dict(sorted(named.items()))
 
 
+def from_paths(tree: Any, leaves: dict[str, Any]) -> Any:
+  """A pytree of the structure of `tree` with other leaves: the inverse of `paths`."""
+  return jax.tree_util.tree_map_with_path(
+    lambda path, _: leaves[jax.tree_util.keystr(path, simple=True, separator="/")], tree
+  )
+
+
 def size(tree: Any) -> int:
   """The number of numbers in a tree of arrays, or of their shapes (`eval_shape`)."""
   return sum(int(np.prod(leaf.shape)) for leaf in jax.tree.leaves(tree))

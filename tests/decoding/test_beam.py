@@ -22,7 +22,8 @@ from transformer.decoding.penalty import (
   LengthPenalty,
   LengthPower,
 )
-from transformer.decoding.sample import Sampler, generate
+from transformer.decoding.sample import generate
+from transformer.decoding.samplers import Sampler
 from transformer.decoding.teacher_forcing import score
 
 PENALTIES = [kind() for kind in members(LengthPenalty).values() if kind.exact]

@@ -13,14 +13,8 @@ from tests.decoding.toys import Toy, ids, rows
 from transformer.batch import BOS, EOS, PAD
 from transformer.config import members
 from transformer.decoding.constraint import Constraint
-from transformer.decoding.sample import (
-  MinP,
-  Sampler,
-  Temperature,
-  TopK,
-  TopP,
-  generate,
-)
+from transformer.decoding.sample import generate
+from transformer.decoding.samplers import MinP, Sampler, Temperature, TopK, TopP
 
 SAMPLERS = [kind() for kind in members(Sampler).values()]
 SENTENCES = np.array([3, 41, 8])

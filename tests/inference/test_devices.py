@@ -10,7 +10,7 @@ from flax import linen as nn
 
 from tests.models.test_family import small
 from transformer.batch import EOS
-from transformer.decoding.sample import TopP
+from transformer.decoding.samplers import TopP
 from transformer.inference.devices import Devices
 from transformer.inference.generate import Generation
 from transformer.inference.score import score_targets

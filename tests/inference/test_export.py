@@ -142,7 +142,7 @@ def test_a_file_that_decodes_otherwise_is_not_kept(run, capsys, tmp_path, monkey
 
 
 def test_a_search_that_draws_is_not_exported(run):
-  from transformer.decoding.sample import TopK
+  from transformer.decoding.samplers import TopK
 
   search = Search(beam=1, sampler=TopK(3))
   with pytest.raises(ValueError, match="draws nothing"):

@@ -10,7 +10,7 @@ from tests.runs.test_run import TINY
 from transformer.batch import EOS, UNK
 from transformer.decoding.penalty import GNMT, Average, Coverage, LengthPenalty
 from transformer.decoding.rerank import distinct, mbr
-from transformer.decoding.sample import Temperature, TopK
+from transformer.decoding.samplers import Temperature, TopK
 from transformer.inference.score import score_targets
 from transformer.inference.search import Search, Searcher
 from transformer.runs.translator import Translator

@@ -12,7 +12,7 @@ import pytest
 from tests.server.fuzz import random_body
 from transformer.config import parse
 from transformer.decoding.penalty import LengthPenalty
-from transformer.decoding.sample import Sampler
+from transformer.decoding.samplers import Sampler
 from transformer.inference.search import Search
 from transformer.runs.translator import Translator
 from transformer.server.app import make_app

@@ -17,7 +17,7 @@ from transformer.batch import BOS, EOS, PAD, Tokens
 from transformer.data.corpus import Corpus, TextSegments
 from transformer.data.pipeline import all_rows
 from transformer.data.sources.plain_text import PlainText
-from transformer.decoding.sample import TopP
+from transformer.decoding.samplers import TopP
 from transformer.inference.generate import Generation, sample_batch
 from transformer.models.transformer_xl import TransformerXL
 from transformer.runs import trainer

@@ -208,8 +208,7 @@ def check_digest(run, data, split: str, step: int | None) -> None:
   steps = run.steps()
   if not steps:
     return
-  with run.checkpoints() as checkpoints:
-    digests = recorded_digests(checkpoints.note(step or steps[-1]))
+  digests = recorded_digests(run.note(step or steps[-1]))
   if digests.get(split, digest := data.fingerprint(split)) != digest:
     raise ValueError(
       f"{split}: the text of {data} is not the one of {run.path} when it was trained; "

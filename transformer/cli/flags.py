@@ -142,7 +142,7 @@ def add_search(parser: VerbParser) -> None:
 def add_sampling(parser: VerbParser) -> None:
   """Random outputs, and the choice among many."""
   parser.add_recipe_argument(
-    "--sample", "decoding.sample:Sampler", "sample outputs instead of searching"
+    "--sample", "decoding.samplers:Sampler", "sample outputs instead of searching"
   )
   parser.add_argument(
     "--seed", type=int, default=0, metavar="N",
@@ -278,7 +278,7 @@ def penalty_from(arguments):
 def search_from(arguments, n_best: int | None = None, stream: bool = False):
   """The search that the flags of `add_search`, and of `add_sampling` where a verb has
   them, describe."""
-  from transformer.decoding.sample import Sampler
+  from transformer.decoding.samplers import Sampler
   from transformer.inference.search import Search
   from transformer.runs.run import Run
 

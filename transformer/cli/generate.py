@@ -13,7 +13,7 @@ def add_arguments(parser: flags.VerbParser) -> None:
     help="beginnings of texts (default: none, a text from its first token on)",
   )  # fmt: skip
   parser.add_recipe_argument(
-    "--sample", "decoding.sample:Sampler",
+    "--sample", "decoding.samplers:Sampler",
     "how each token is chosen (default TopP(0.9); Sampler() is greedy)",
     default="TopP(0.9)",
   )  # fmt: skip
@@ -40,7 +40,7 @@ def add_arguments(parser: flags.VerbParser) -> None:
 def run(arguments) -> None:
   """Continue prompts, or generate texts from nothing, with a language model."""
   from transformer import config as configs
-  from transformer.decoding.sample import Sampler
+  from transformer.decoding.samplers import Sampler
   from transformer.inference.generate import Generation
   from transformer.runs.generator import Generator
 

@@ -27,8 +27,8 @@ def run(arguments) -> None:
   step = arguments.step or steps[-1]
   origin = None
   # Where the newest checkpoint is damaged, the parameters are those of the one before.
-  with run.checkpoints() as checkpoints, contextlib.suppress(ValueError):
-    origin = checkpoints.note(step).get("init")
+  with contextlib.suppress(ValueError):
+    origin = run.note(step).get("init")
   print_record(
     {
       "step": step,

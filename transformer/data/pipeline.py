@@ -3,10 +3,13 @@
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any, Protocol
 
-import grain
 import numpy as np
+from etils import epy
 
 from transformer.data.batching import Plan, Shape
+
+with epy.lazy_imports():  # tasks name this module; only training reads through Grain
+  import grain
 
 
 class Examples(Protocol):

@@ -5,7 +5,10 @@ import dataclasses
 import math
 from typing import ClassVar
 
-import jax.numpy as jnp
+from etils import epy
+
+with epy.lazy_imports():  # `--help` describes penalties, and does not wait for JAX
+  import jax.numpy as jnp
 
 
 @dataclasses.dataclass(frozen=True)

@@ -4,7 +4,10 @@ import collections
 import unicodedata
 from collections.abc import Sequence
 
-from sacrebleu.metrics import CHRF
+from etils import epy
+
+with epy.lazy_imports():  # `distinct` does without
+  import sacrebleu
 
 
 def mbr(candidates: Sequence[str]) -> int:
@@ -20,7 +23,7 @@ def mbr(candidates: Sequence[str]) -> int:
   """
   if not candidates:
     raise ValueError("candidates: expected 1 or more, got none")
-  chrf = CHRF()
+  chrf = sacrebleu.CHRF()
   counts = collections.Counter(candidates)
 
   def utility(text: str) -> float:

@@ -1,6 +1,5 @@
 """Sampling and greedy search: one token at a time, without a beam."""
 
-import dataclasses
 from collections.abc import Callable
 from typing import Any, NamedTuple
 
@@ -8,8 +7,8 @@ import jax
 import jax.numpy as jnp
 
 from transformer.batch import BOS, EOS, PAD
-from transformer.decoding.candidates import best
 from transformer.decoding.constraint import Constraint, normalise
+from transformer.decoding.samplers import Sampler
 from transformer.decoding.state import (
   DecodeState,
   Output,
@@ -18,129 +17,6 @@ from transformer.decoding.state import (
   repeat,
   write_token,
 )
-
-
-@dataclasses.dataclass(frozen=True)
-class Sampler:
-  """Greedy: the most probable token, the lowest id in a tie."""
-
-  def __call__(self, key_b, logits_bv):
-    """One token id for every row. A logit of -inf is never chosen."""
-    return best(logits_bv)
-
-
-class _Random(Sampler):
-  """Draws from softmax(logits / temperature) over the tokens that `cut` leaves.
-
-  Each row has its own key. Subclasses have the field `temperature` after their own, so
-  that `TopP(0.9)` means p = 0.9.
-
-  Attributes:
-    temperature: divides the logits; below 1 it favours the probable tokens.
-  """
-
-  temperature: float
-
-  def __post_init__(self):
-    if not 0 < self.temperature < float("inf"):
-      raise ValueError(
-        f"temperature: expected a positive number, got {self.temperature}; "
-        "for greedy search use Sampler()"
-      )
-
-  def cut(self, logits_bv):
-    """The logits (divided by the temperature) with -inf for tokens not to be drawn."""
-    return logits_bv
-
-  def __call__(self, key_b, logits_bv):
-    return jax.vmap(jax.random.categorical)(
-      key_b, self.cut(logits_bv / self.temperature)
-    )
-
-
-@dataclasses.dataclass(frozen=True)
-class Temperature(_Random):
-  """Any token; a temperature below 1 favours the probable ones."""
-
-  temperature: float = 1.0
-
-
-@dataclasses.dataclass(frozen=True)
-class TopK(_Random):
-  """The `k` most probable tokens (Fan et al. 2018), and those tied with the last.
-
-  Attributes:
-    k: how many tokens are kept.
-  """
-
-  k: int = 50
-  temperature: float = 1.0
-
-  def __post_init__(self):
-    super().__post_init__()
-    if self.k < 1:
-      raise ValueError(f"k: expected 1 or more, got {self.k}")
-
-  def cut(self, logits_bv):
-    best_bk, _ = jax.lax.top_k(logits_bv, min(self.k, logits_bv.shape[-1]))
-    return jnp.where(logits_bv >= best_bk[:, -1:], logits_bv, -jnp.inf)
-
-
-@dataclasses.dataclass(frozen=True)
-class TopP(_Random):
-  """The smallest set of most probable tokens whose probabilities add up to `p` or more
-  (nucleus sampling, Holtzman et al. 2020), and those tied with the last.
-
-  Attributes:
-    p: the probability that the kept tokens add up to.
-  """
-
-  p: float = 0.9
-  temperature: float = 1.0
-
-  def __post_init__(self):
-    super().__post_init__()
-    if not 0 < self.p <= 1:
-      raise ValueError(f"p: expected above 0 and at most 1, got {self.p}")
-
-  def cut(self, logits_bv):
-    # Sorting a vocabulary is expensive. Non-negative floats have the order of their
-    # bits, so a bisection of 30 steps finds the largest threshold that leaves enough.
-    probability_bv = jax.nn.softmax(logits_bv, axis=-1)
-    bits_bv = jax.lax.bitcast_convert_type(probability_bv, jnp.int32)
-
-    def halve(_, ends):
-      low_b, high_b = ends
-      middle_b = (low_b + high_b) // 2
-      left_bv = jnp.where(bits_bv >= middle_b[:, None], probability_bv, 0.0)
-      enough_b = jnp.sum(left_bv, axis=-1) >= self.p
-      return jnp.where(enough_b, middle_b, low_b), jnp.where(enough_b, high_b, middle_b)
-
-    one = 0x3F800000  # the bits of 1.0; a threshold of 0 leaves all tokens
-    low_b = jnp.zeros(logits_bv.shape[:1], jnp.int32)
-    least_b, _ = jax.lax.fori_loop(0, 30, halve, (low_b, low_b + one + 1))
-    return jnp.where(bits_bv >= least_b[:, None], logits_bv, -jnp.inf)
-
-
-@dataclasses.dataclass(frozen=True)
-class MinP(_Random):
-  """Tokens at least `p` times as probable as the most probable (Nguyen et al. 2024).
-
-  Attributes:
-    p: the smallest probability that is kept, as a share of the largest.
-  """
-
-  p: float = 0.1
-  temperature: float = 1.0
-
-  def __post_init__(self):
-    super().__post_init__()
-    if not 0 <= self.p <= 1:
-      raise ValueError(f"p: expected 0 to 1, got {self.p}")
-
-  def cut(self, logits_bv):
-    least_b1 = jnp.max(logits_bv, axis=-1, keepdims=True) + jnp.log(self.p)
-    return jnp.where(logits_bv >= least_b1, logits_bv, -jnp.inf)
 
 
 class _Loop(NamedTuple):

@@ -17,7 +17,8 @@ from flax import linen as nn
 from transformer.batch import EOS
 from transformer.data.tokenizer import Tokenizer
 from transformer.decoding.constraint import Constraint
-from transformer.decoding.sample import Sampler, TopP, generate
+from transformer.decoding.sample import generate
+from transformer.decoding.samplers import Sampler, TopP
 from transformer.decoding.state import DecodeState
 from transformer.inference.batches import PaddedLengths, group, pad_ids
 from transformer.inference.devices import Devices

@@ -22,7 +22,8 @@ from transformer.data.tokenizer import Tokenizer
 from transformer.decoding.beam import beam_search
 from transformer.decoding.constraint import Constraint
 from transformer.decoding.penalty import GNMT, LengthPenalty
-from transformer.decoding.sample import Sampler, generate
+from transformer.decoding.sample import generate
+from transformer.decoding.samplers import Sampler
 from transformer.decoding.state import Output, initial_coverage, nothing
 from transformer.inference.batches import (
   Group,

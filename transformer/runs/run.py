@@ -21,7 +21,7 @@ import dataclasses
 import functools
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import jax
 from flax import linen as nn
@@ -33,7 +33,15 @@ from transformer.experiment import Config
 from transformer.inference.devices import Devices
 from transformer.layers.int8 import quantise
 from transformer.runs.directory import check_inside, read_inside
-from transformer.training.checkpoint import CheckpointMismatch, Checkpoints, steps_in
+from transformer.training.checkpoint_reader import (
+  CheckpointMismatch,
+  read_note,
+  read_params,
+  steps_in,
+)
+
+if TYPE_CHECKING:
+  from transformer.training.checkpoint import Checkpoints
 
 HUGGINGFACE = "huggingface"
 """The part of a run that has what Hugging Face's classes need beside it."""
@@ -98,23 +106,36 @@ class Run:
     """Where tokenised text is kept."""
     return self.path / "cache"
 
-  def checkpoints(self) -> Checkpoints:
-    """The run's checkpoints."""
-    return Checkpoints(self.path / "checkpoints", self.config.keep)
+  def checkpoints(self) -> "Checkpoints":
+    """The run's checkpoints, to save more; those that are there are read without."""
+    # What uses a run needs nothing of what training imports: Orbax and optax.
+    from transformer.training.checkpoint import Checkpoints
+
+    return Checkpoints(self._checkpoints, self.config.keep)
+
+  @property
+  def _checkpoints(self) -> Path:
+    return self.path / "checkpoints"
 
   def steps(self) -> list[int]:
     """The steps of which there is a checkpoint."""
-    return steps_in(self.path / "checkpoints")
+    return steps_in(self._checkpoints)
+
+  def note(self, step: int) -> dict[str, Any]:
+    """What was saved with the checkpoint of a step.
+
+    Raises:
+      ValueError: it is damaged.
+    """
+    return read_note(self._checkpoints, step)
 
   def ranks(self) -> dict[int, float]:
     """How good each evaluated checkpoint is by the config's metric, higher is better;
     one whose note is damaged is left out."""
     ranks = {}
-    if self.steps():
-      with self.checkpoints() as checkpoints:
-        for step in checkpoints.steps:
-          with contextlib.suppress(ValueError):
-            ranks[step] = checkpoints.note(step).get("rank")
+    for step in self.steps():
+      with contextlib.suppress(ValueError):
+        ranks[step] = self.note(step).get("rank")
     return {step: rank for step, rank in ranks.items() if rank is not None}
 
   def module(self) -> nn.Module:
@@ -151,8 +172,8 @@ class Run:
     """
     if not self.steps():
       raise FileNotFoundError(f"{self.path}: no checkpoint yet; train it first")
-    with self.checkpoints() as checkpoints, self.vocabulary_checked_first():
-      params, note = checkpoints.restore_params(self.abstract_params(devices), step)
+    with self.vocabulary_checked_first():
+      params, note = read_params(self._checkpoints, self.abstract_params(devices), step)
     self.check_vocabulary(note)
     if not int8:
       return params

@@ -10,7 +10,7 @@ from transformer import config as configs
 from transformer.config.recipes import abbreviate, alternatives, no_such_field
 from transformer.config.validation import Mismatch, coerce
 from transformer.decoding.penalty import LengthPenalty
-from transformer.decoding.sample import Sampler
+from transformer.decoding.samplers import Sampler
 from transformer.inference.generate import Generation
 from transformer.inference.search import Search
 from transformer.server.limits import Limits, Refusal

@@ -8,10 +8,13 @@ from collections.abc import Sequence
 from typing import Literal
 
 import numpy as np
-import sacrebleu
 import tqdm
+from etils import epy
 
 from transformer.tasks.base import Scores
+
+with epy.lazy_imports():  # the task of a run names this module; only scoring needs it
+  import sacrebleu
 
 BleuTokenizer = Literal[
   "13a", "intl", "zh", "ja-mecab", "ko-mecab", "char", "flores101", "flores200",
@@ -31,7 +34,7 @@ SPACELESS = {
 names, and the tokenizer for each."""
 
 
-def bleu_metric(tokenize: str, where: str = "--tokenize") -> sacrebleu.BLEU:
+def bleu_metric(tokenize: str, where: str = "--tokenize") -> "sacrebleu.BLEU":
   """sacreBLEU's BLEU; `where` is the flag or setting that names the tokenizer.
 
   Raises:

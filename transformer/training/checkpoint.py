@@ -5,28 +5,27 @@ import functools
 import logging
 import os
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any
 
 import jax
 import orbax.checkpoint as ocp
+from orbax.checkpoint import checkpoint_managers
 
 from transformer import tree
 from transformer.training import manifest
-from transformer.training.keep import Keep, PreservationPolicy
+from transformer.training.checkpoint_reader import (
+  CheckpointMismatch,
+  check_shapes,
+  first_line,
+  read_newest,
+  read_note,
+  read_params,
+  steps_in,
+)
+from transformer.training.keep import Keep
 from transformer.training.state import TrainState
-
-T = TypeVar("T")
-
-
-class CheckpointMismatch(ValueError):
-  """A checkpoint that is whole, but not what is asked for: of another model, or of
-  parameters alone; with its note."""
-
-  def __init__(self, message: str, note: dict[str, Any]):
-    super().__init__(message)
-    self.note = note
 
 
 class Checkpoints:
@@ -141,19 +140,14 @@ class Checkpoints:
       raw = restored["rest"]["raw"]
       return dataclasses.replace(state, params=raw, ema=params), note
 
-    return self._read_newest(step, read, self._set_aside)
+    return read_newest(self.directory, step, read, self._set_aside)
 
   def restore_params(
     self, abstract: Any, step: int | None = None
   ) -> tuple[Any, dict[str, Any]]:
-    """The parameters that the run is used with, at `step` or the newest that can be
-    read, and the note; errors as in `restore`. Changes nothing on the disk."""
-
-    def read(step: int):
-      restored, note = self._restore(step, {"params": abstract})
-      return restored["params"], note
-
-    return self._read_newest(step, read, lambda step: None)
+    """The parameters that the run is used with, and the note; see
+    `checkpoint_reader.read_params`."""
+    return read_params(self.directory, abstract, step)
 
   def note(self, step: int) -> dict[str, Any]:
     """What was saved with a step.
@@ -161,12 +155,7 @@ class Checkpoints:
     Raises:
       ValueError: it is damaged.
     """
-    try:
-      args = ocp.args.Composite(note=ocp.args.JsonRestore())
-      note = self._manager.restore(step, args=args).note
-    except Exception as error:
-      raise ValueError(f"its note cannot be read ({_line(error)})") from error
-    return manifest.unseal(note)
+    return read_note(self.directory, step)
 
   def _read_rank(self, step: int) -> float | None:
     try:
@@ -181,14 +170,7 @@ class Checkpoints:
       CheckpointMismatch: other arrays were saved.
       ValueError: it is damaged.
     """
-    note = self.note(step)
-    difference = manifest.difference(note, items)
-    if difference:
-      raise CheckpointMismatch(
-        f"{self.directory / str(step)}: the config does not match the checkpoint: "
-        f"{difference}",
-        note,
-      )
+    note = check_shapes(self.directory, step, items)
     args = {name: ocp.args.StandardRestore(item) for name, item in items.items()}
     try:
       restored = self._manager.restore(step, args=ocp.args.Composite(**args))
@@ -196,38 +178,9 @@ class Checkpoints:
     except Exception as error:
       # Of all the arrays that cannot be read, asyncio would report each at the end.
       logging.getLogger("asyncio").setLevel(logging.CRITICAL)
-      raise ValueError(f"it cannot be read ({_line(error)})") from error
+      raise ValueError(f"it cannot be read ({first_line(error)})") from error
     manifest.verify(note, {name: restored[name] for name in items})
     return restored, note
-
-  def _read_newest(
-    self, step: int | None, read: Callable[[int], T], skip: Callable[[int], None]
-  ) -> T:
-    """What `read` returns for `step`, or else for the newest step for which it raises
-    no ValueError; `skip` is called with the newer ones."""
-    steps = self.steps
-    if not steps:
-      raise FileNotFoundError(f"{self.directory}: no checkpoint")
-    if step is not None and step not in steps:
-      raise FileNotFoundError(
-        f"{self.directory}: no checkpoint of step {step}; there are {steps}"
-      )
-    damaged = []
-    for candidate in [step] if step is not None else steps[::-1]:
-      try:
-        result = read(candidate)
-      except CheckpointMismatch:
-        raise
-      except ValueError as error:
-        reason = f"{self.directory / str(candidate)}: damaged: {error}"
-        damaged.append(candidate)
-        if step is None and candidate != steps[0]:
-          print(f"warning: {reason}; trying the one before", file=sys.stderr)
-        continue
-      for newer in damaged:
-        skip(newer)
-      return result
-    raise ValueError(f"{reason}; no other checkpoint is left to fall back to")
 
   def _set_aside(self, step: int) -> None:
     """Renames a damaged checkpoint, so that its step can be saved again."""
@@ -251,7 +204,7 @@ class Checkpoints:
     try:
       self._manager.wait_until_finished()
     except Exception as error:
-      reason = _line(error)
+      reason = first_line(error)
     # Orbax does not report every save that failed.
     if pending is not None and not (self.directory / str(pending)).is_dir():
       raise OSError(
@@ -267,16 +220,24 @@ class Checkpoints:
       self._manager.close()
 
 
-def steps_in(directory: Path) -> list[int]:
-  """The steps of the whole checkpoints in a directory, ascending; damaged and
-  unfinished ones have other names. Unlike `Checkpoints`, which every process must open,
-  it may be called by one alone."""
-  entries = directory.iterdir() if directory.is_dir() else ()
-  return sorted(
-    int(entry.name)
-    for entry in entries
-    if entry.name.isdecimal() and (entry / "params").is_dir()
-  )
+class PreservationPolicy(checkpoint_managers.PreservationPolicy):
+  """`Keep` as Orbax asks for it.
+
+  Attributes:
+    ranks: by step, of checkpoints that are being saved; of others `read_rank` reads it.
+  """
+
+  def __init__(self, keep: Keep, read_rank: Callable[[int], float | None]):
+    self._keep, self._read_rank = keep, read_rank
+    self.ranks: dict[int, float | None] = {}
+
+  def should_preserve(self, checkpoints: Sequence, *, context) -> Sequence[bool]:
+    steps = [info.step for info in checkpoints]
+    for step in steps:
+      if step not in self.ranks:
+        self.ranks[step] = self._read_rank(step)
+    kept = self._keep.kept({step: self.ranks[step] for step in steps})
+    return [step in kept for step in steps]
 
 
 @functools.cache
@@ -290,9 +251,3 @@ def _silence_closed_loop() -> None:
       previous(unraisable)
 
   sys.unraisablehook = hook
-
-
-def _line(error: Exception) -> str:
-  """The first line of an error, cut to a readable length."""
-  text = str(error).strip().partition("\n")[0] or type(error).__name__
-  return text if len(text) <= 160 else f"{text[:157]}..."

@@ -1,9 +1,6 @@
 """Which checkpoints of a run are kept."""
 
 import dataclasses
-from collections.abc import Callable, Sequence
-
-from orbax.checkpoint import checkpoint_managers
 
 
 @dataclasses.dataclass(frozen=True)
@@ -34,23 +31,3 @@ class Keep:
     kept = {*steps[-self.latest :], *(step for _, step in sorted(ranked)[: self.best])}
     kept |= {step for step in steps if self.every and step % self.every == 0}
     return sorted(kept)
-
-
-class PreservationPolicy(checkpoint_managers.PreservationPolicy):
-  """`Keep` as Orbax asks for it.
-
-  Attributes:
-    ranks: by step, of checkpoints that are being saved; of others `read_rank` reads it.
-  """
-
-  def __init__(self, keep: Keep, read_rank: Callable[[int], float | None]):
-    self._keep, self._read_rank = keep, read_rank
-    self.ranks: dict[int, float | None] = {}
-
-  def should_preserve(self, checkpoints: Sequence, *, context) -> Sequence[bool]:
-    steps = [info.step for info in checkpoints]
-    for step in steps:
-      if step not in self.ranks:
-        self.ranks[step] = self._read_rank(step)
-    kept = self._keep.kept({step: self.ranks[step] for step in steps})
-    return [step in kept for step in steps]

@@ -8,8 +8,10 @@ import json
 from collections.abc import Mapping
 from typing import Any
 
+import numpy as np
+
 from transformer import tree
-from transformer.hashing import checksums
+from transformer.hashing import checksum, checksums
 
 Shapes = dict[str, list[int]]
 
@@ -36,9 +38,15 @@ def verify(note: Mapping[str, Any], items: Mapping[str, Any]) -> None:
   """Raises ValueError where an array is not what was saved."""
   for name, item in items.items():
     saved = note["checksums"][name]
-    for path, checksum in checksums(tree.paths(item)).items():
-      if saved[path] != checksum:
+    for path, found in checksums(tree.paths(item)).items():
+      if saved[path] != found:
         raise ValueError(f"{name}/{path} is not what was saved (its checksum differs)")
+
+
+def verify_array(name: str, array: np.ndarray, expected: str) -> None:
+  """Raises ValueError where an array on the host is not what was saved."""
+  if checksum(array) != expected:
+    raise ValueError(f"{name} is not what was saved (its checksum differs)")
 
 
 def seal(note: Mapping[str, Any]) -> dict[str, Any]:

@@ -11,12 +11,15 @@ from collections.abc import Callable
 from typing import Any
 
 import jax
-import optax
+from etils import epy
 from flax import linen as nn
-from optax import contrib
 
 from transformer.axes import Weight
 from transformer.tree import merge
+
+with epy.lazy_imports():  # as in `optimizers`
+  import optax
+  from optax import contrib
 
 
 def names(path) -> tuple[str, ...]:
@@ -32,10 +35,10 @@ def weight_at(weights: Any, path: tuple[str, ...]) -> Weight:
 
 
 def partition(
-  rule: optax.GradientTransformation,
-  other: optax.GradientTransformation,
+  rule: "optax.GradientTransformation",
+  other: "optax.GradientTransformation",
   selects: Callable[[tuple[str, ...]], bool],
-) -> optax.GradientTransformation:
+) -> "optax.GradientTransformation":
   """`rule` for the parameters whose names `selects` accepts, and `other` for the rest;
   each sees a tree of its own parameters alone."""
 
@@ -81,7 +84,7 @@ def matrix_axes(weights: Any) -> Callable[[Any], Any]:
   return lambda params: jax.tree_util.tree_map_with_path(of, params)
 
 
-def scale_by_larger_side(weights: Any) -> optax.GradientTransformation:
+def scale_by_larger_side(weights: Any) -> "optax.GradientTransformation":
   """Updates of matrices times 0.2 · sqrt(max(inputs, outputs))."""
 
   def scale(leaf, axes):
@@ -94,8 +97,8 @@ def scale_by_larger_side(weights: Any) -> optax.GradientTransformation:
 
 
 def per_weight(
-  rule: optax.GradientTransformation, weights: Any
-) -> optax.GradientTransformation:
+  rule: "optax.GradientTransformation", weights: Any
+) -> "optax.GradientTransformation":
   """`rule` for each of the weights stacked in a parameter by itself: a matrix as
   `[inputs, outputs]`, or the other way round where its outputs come first; anything
   else in its own shape."""

@@ -5,8 +5,7 @@ import dataclasses
 from collections.abc import Callable
 from typing import Any
 
-import optax
-from optax import contrib
+from etils import epy
 
 from transformer.training.matrices import (
   is_hidden,
@@ -16,6 +15,10 @@ from transformer.training.matrices import (
   scale_by_larger_side,
 )
 
+with epy.lazy_imports():  # configs name optimizers; only training needs their rules
+  import optax
+  from optax import contrib
+
 
 @dataclasses.dataclass(frozen=True)
 class Optimizer(abc.ABC):
@@ -24,7 +27,7 @@ class Optimizer(abc.ABC):
   @abc.abstractmethod
   def transform(
     self, rate: Callable, weights: Any = None
-  ) -> optax.GradientTransformation:
+  ) -> "optax.GradientTransformation":
     """The rule at the learning rate `rate(updates so far)`.
 
     Args:
@@ -41,7 +44,7 @@ class SGD(Optimizer):
 
   def transform(
     self, rate: Callable, weights: Any = None
-  ) -> optax.GradientTransformation:
+  ) -> "optax.GradientTransformation":
     return optax.sgd(rate)
 
 
@@ -65,7 +68,7 @@ class Adam(Optimizer):
 
   def transform(
     self, rate: Callable, weights: Any = None
-  ) -> optax.GradientTransformation:
+  ) -> "optax.GradientTransformation":
     rule = optax.scale_by_adam(self.beta1, self.beta2, self.epsilon)
     return with_clip_and_decay(rule, rate, self.clip, self.decay)
 
@@ -100,7 +103,7 @@ class Lion(Optimizer):
 
   def transform(
     self, rate: Callable, weights: Any = None
-  ) -> optax.GradientTransformation:
+  ) -> "optax.GradientTransformation":
     rule = optax.scale_by_lion(self.beta1, self.beta2)
     return with_clip_and_decay(rule, rate, self.clip, self.decay)
 
@@ -126,7 +129,7 @@ class Adafactor(Optimizer):
 
   def transform(
     self, rate: Callable, weights: Any = None
-  ) -> optax.GradientTransformation:
+  ) -> "optax.GradientTransformation":
     rule = optax.chain(
       optax.scale_by_factored_rms(
         decay_rate=self.power, min_dim_size_to_factor=self.factored
@@ -163,7 +166,7 @@ class Muon(Optimizer):
 
   def transform(
     self, rate: Callable, weights: Any = None
-  ) -> optax.GradientTransformation:
+  ) -> "optax.GradientTransformation":
     orthogonal = optax.chain(
       contrib.scale_by_muon(
         beta=self.beta, weight_dimension_numbers=matrix_axes(weights)
@@ -176,8 +179,8 @@ class Muon(Optimizer):
 
 
 def with_clip_and_decay(
-  rule: optax.GradientTransformation, rate: Callable, clip: float, decay: float
-) -> optax.GradientTransformation:
+  rule: "optax.GradientTransformation", rate: Callable, clip: float, decay: float
+) -> "optax.GradientTransformation":
   """Clipping of the gradient, `rule`, weight decay and the learning rate, in this
   order; a `clip` or `decay` of 0 leaves its part out."""
   parts = [optax.clip_by_global_norm(clip)] if clip else []
@@ -189,8 +192,8 @@ def with_clip_and_decay(
 
 
 def frozen(
-  rule: optax.GradientTransformation, prefixes: tuple[str, ...]
-) -> optax.GradientTransformation:
+  rule: "optax.GradientTransformation", prefixes: tuple[str, ...]
+) -> "optax.GradientTransformation":
   """`rule` for all parameters except those whose path begins with one of `prefixes`,
   such as `encoder/layers`: these get no update and have no state, and neither clipping
   nor decay includes them. The running averages of batch norm are not parameters, and

@@ -7,11 +7,14 @@ import hashlib
 from collections.abc import Sequence
 from typing import overload
 
-import babel
 import numpy as np
-from babel.dates import format_date
+from etils import epy
 
 from transformer.data.sources.base import Pair, Source, check_split, split_of
+
+with epy.lazy_imports():
+  import babel
+  import babel.dates
 
 FORMS = ("long", "medium", "full")
 
@@ -141,4 +144,4 @@ def _days(first: str, last: str) -> dict[str, list[datetime.date]]:
 
 def write(day: datetime.date, locale: str, form: str) -> str:
   """A date in a CLDR form; every kind of space becomes a plain one."""
-  return " ".join(format_date(day, form, locale=locale).split())
+  return " ".join(babel.dates.format_date(day, form, locale=locale).split())

@@ -7,10 +7,13 @@ import hashlib
 from collections.abc import Sequence
 from typing import Any
 
-import babel
 import numpy as np
+from etils import epy
 
 from transformer.data.sources.base import LabelledSource, check_split, split_of
+
+with epy.lazy_imports():
+  import babel
 
 LOCALES = (
   "bg", "ca", "cs", "da", "de", "el", "en", "es", "et", "fi", "fr", "hr", "hu", "id",

@@ -5,10 +5,13 @@ import hashlib
 from collections.abc import Sequence
 from pathlib import Path
 
-import pooch
+from etils import epy
 
 from transformer.data.sources.base import Pair, Source, check_split
 from transformer.data.sources.parallel_text import digest, read_pairs
+
+with epy.lazy_imports():
+  import pooch
 
 COMMIT = "a3d2e0d26b56f3846f66a952536ffed4e401d05a"
 URL = f"https://raw.githubusercontent.com/multi30k/dataset/{COMMIT}/data/task1/raw/"

@@ -5,10 +5,13 @@ from collections.abc import Sequence
 
 import sentencepiece
 import tokenizers
-from sentencepiece import sentencepiece_model_pb2
+from etils import epy
 from tokenizers import decoders, models, normalizers, pre_tokenizers
 
 from transformer.data.tokenizers.files import Files, settings
+
+with epy.lazy_imports():  # only where a tokenizer is built from such a file
+  from sentencepiece import sentencepiece_model_pb2
 
 
 class LibraryBackend:

@@ -3,7 +3,10 @@
 import difflib
 from collections.abc import Sequence
 
-from babel.core import get_global
+from etils import epy
+
+with epy.lazy_imports():
+  import babel.core
 
 MACROLANGUAGES = {"fuv": "ff", "pbt": "ps", "quy": "qu"}
 """Languages of NLLB-200 that CLDR's aliases do not join with their macrolanguage of ISO
@@ -64,5 +67,5 @@ def _parts(code: str) -> tuple[str, str]:
   `hans` for `zho_Hans`. CLDR's aliases join a macrolanguage with its standard member,
   `ar` with `arb`."""
   language, _, tag = _plain(code).partition("_")
-  language = get_global("language_aliases").get(language, language)
+  language = babel.core.get_global("language_aliases").get(language, language)
   return MACROLANGUAGES.get(language, language), tag
