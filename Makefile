@@ -17,14 +17,15 @@ BROKEN := $(shell $(BIN)/python -c 'import sys; sys.exit(sys.version_info < (3, 
 
 PEERS := benchmarks/.venv-peers
 
-.PHONY: help train test slow check bench-decode peers format lock hooks clean broken
+.PHONY: help train test slow check bench bench-train bench-decode peers format lock hooks clean broken
 
 help:
 	@echo "make train    train configs/dates.py into runs/dates (ARGS= for train.py)"
 	@echo "make test     the tests, without the slow ones (ARGS= for pytest)"
 	@echo "make slow     the tests that train for longer"
 	@echo "make check    formatting, lint and types"
-	@echo "make bench-decode   decoding beside Hugging Face and CTranslate2"
+	@echo "make bench    training and decoding beside PyTorch, Hugging Face and CTranslate2;"
+	@echo "              bench-train and bench-decode do one of the two"
 	@echo "make peers    install PyTorch, Hugging Face and CTranslate2, to compare with"
 	@echo "make format   put formatting and lint right where that can be done by itself"
 	@echo "make hooks    run make check before every commit"
@@ -47,6 +48,11 @@ check: $(STAMP)
 	@$(BIN)/python -m ruff format --check .
 	@$(BIN)/python -m ruff check .
 	@$(BIN)/python -m mypy
+
+bench: bench-train bench-decode
+
+bench-train: $(STAMP) $(PEERS)/installed
+	@$(BIN)/python benchmarks/train.py $(ARGS)
 
 bench-decode: $(STAMP) $(PEERS)/installed
 	@$(BIN)/python benchmarks/decode.py $(ARGS)

@@ -17,7 +17,8 @@ import sys
 import time
 from pathlib import Path
 
-from decode import HERE, OURS, PEERS_PYTHON, Worker, case, measure, report
+from decode import OURS, case, measure, report
+from worker import HERE, PEERS_PYTHON, Worker
 
 VOCABULARY = 58_101
 CASES = {

@@ -1,16 +1,16 @@
 """Our decoder: the paper's base geometry, random weights: `ours.py float32|int8`; or
 with the parameters of a run: `ours.py float32|int8 RUN`.
 
-Speaks the protocol of `decode.py`'s `Worker`.
+A worker (`worker.py`) that answers a case of `decode.py`.
 """
 
-import json
 import sys
 import time
 
 import jax
 import numpy as np
 from flax import linen as nn
+from worker import serve
 
 from transformer.batch import EOS, Pairs, Tokens
 from transformer.decoding.constraint import Constraint
@@ -63,7 +63,7 @@ class Ours:
     )
     return program.compile(), (self.params, tokens, Constraint(limit_b, limit_b))
 
-  def decode(self, case: dict) -> tuple[float, int]:
+  def decode(self, case: dict) -> dict:
     """Seconds and tokens; compilation, which is cached on disk, is not counted."""
     name = tuple(case.items())
     if name not in self.programs:
@@ -71,15 +71,13 @@ class Ours:
     program, arguments = self.programs[name]
     start = time.perf_counter()
     output = jax.block_until_ready(program(*arguments))
-    return time.perf_counter() - start, int(output.length_bw[:, 0].sum())
+    seconds = time.perf_counter() - start
+    return {"seconds": seconds, "tokens": int(output.length_bw[:, 0].sum())}
 
 
 def main():
   decoder = Ours(*sys.argv[1:])
-  print(json.dumps({"versions": decoder.versions}), flush=True)
-  for line in sys.stdin:
-    seconds, tokens = decoder.decode(json.loads(line))
-    print(json.dumps({"seconds": seconds, "tokens": tokens}), flush=True)
+  serve({"versions": decoder.versions}, decoder.decode)
 
 
 if __name__ == "__main__":

@@ -2,8 +2,9 @@
 
     python peers.py FOLDER huggingface|float32|int8 [VOCABULARY]
 
-FOLDER keeps the model between runs; VOCABULARY is its size. Speaks the protocol of
-`decode.py`'s `Worker`; runs in its own environment, made from `requirements.txt`.
+FOLDER keeps the model between runs; VOCABULARY is its size. A worker (`worker.py`) that
+answers a case of `decode.py`; runs in its own environment, made from
+`requirements.txt`.
 """
 
 import json
@@ -19,6 +20,7 @@ import ctranslate2
 import sentencepiece
 import torch
 import transformers
+from worker import serve
 
 VOCABULARY = 32_000
 
@@ -126,13 +128,13 @@ def main():
     decoder = HuggingFace(folder, vocabulary)
   else:
     decoder = CTranslate2(folder, kind, vocabulary)
-  print(json.dumps({"versions": decoder.versions}), flush=True)
-  for line in sys.stdin:
-    case = json.loads(line)
+
+  def answer(case: dict) -> dict:
     start = time.perf_counter()
     tokens = decoder.decode(case)
-    seconds = time.perf_counter() - start
-    print(json.dumps({"seconds": seconds, "tokens": tokens}), flush=True)
+    return {"seconds": time.perf_counter() - start, "tokens": tokens}
+
+  serve({"versions": decoder.versions}, answer)
 
 
 if __name__ == "__main__":
