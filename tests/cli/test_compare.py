@@ -36,7 +36,8 @@ def write(run, outputs, name="test", references=REFERENCES, **changes):
   folder = run / "evaluations"
   folder.mkdir(parents=True, exist_ok=True)
   record = {**text_scores(outputs, references), "data_sha256": "d" * 64, **changes}
-  write_files(folder, record_files(name, record, outputs, references))
+  texts = {"sources": references, "outputs": outputs, "references": references}
+  write_files(folder, record_files(name, record, texts))
   return run
 
 

@@ -34,6 +34,7 @@ def test_a_record_has_scores_and_what_they_depend_on(run, files, call):
   assert (folder / "test.txt").read_text().count("\n") == 6
   for name in ("config", "tokenizer", "data", "outputs", "references"):
     assert len(record[f"{name}_sha256"]) == 64
+  assert (folder / "test.source.txt").read_text() == files[1].read_text()
   assert (folder / "test.reference.txt").read_text() == files[3].read_text()
   assert record["search"]["beam"] == 2
   # The same texts in files give the same scores.

@@ -61,9 +61,9 @@ def test_as_many_lines_out_as_in(translation_run_copy, call, tmp_path, count):
   assert [row[2] == "1" for row in rows] == blank[::-1]
   status, _, err = call("evaluate", run, *GREEDY, *files)
   assert status == 0, err
-  texts = (run / "evaluations").glob("*.txt")
-  (stored,) = (path for path in texts if not path.name.endswith(".reference.txt"))
-  assert stored.read_bytes().count(b"\n") == count
+  stored = list((run / "evaluations").glob("*.txt"))
+  assert len(stored) == 3  # sources, outputs and references
+  assert all(path.read_bytes().count(b"\n") == count for path in stored)
 
 
 def test_a_lone_surrogate_is_one_line(translation_run, call, tmp_path):

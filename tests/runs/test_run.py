@@ -35,8 +35,12 @@ def train(path, **changes):
   return trainer.train(dataclasses.replace(TINY, **changes), path)
 
 
+def metrics_of(path, wanted):
+  return [(step, value) for step, name, value in Metrics.read(path) if name == wanted]
+
+
 def losses(path):
-  return [(s, v) for s, name, v in Metrics.read(path) if name == "train/loss"]
+  return metrics_of(path, "train/loss")
 
 
 @pytest.fixture
@@ -65,6 +69,10 @@ def test_a_run_is_complete_in_itself(whole, tmp_path):
   copy = shutil.copytree(whole, tmp_path / "copy")
   assert digest(copy) == digest(whole)
   assert Run.open(copy).config == TINY
+  samples = json.loads((whole / "samples.json").read_text())
+  assert samples["step"] == 6 and samples["split"] == "val"
+  sources = [pair[0] for pair in TINY.data.open("val")]
+  assert [row[0] for row in samples["rows"]] == sources
   report = (whole / "report.md").read_text()
   assert f"transformer translate {whole}" in report
   assert f"transformer average {whole} --last 3\n" in report
@@ -348,6 +356,14 @@ def test_a_row_of_metrics_spans_a_stop(tmp_path, monkeypatch):
   assert train(tmp_path / "run", log_every=4, eval_every=20) == 0
   assert losses(tmp_path / "run") == losses(tmp_path / "whole")
   assert [step for step, _ in losses(tmp_path / "run")] == [4, 6]
+  # What training has taken is that of all its starts.
+  spent = [
+    metrics_of(tmp_path / name, "train/target_tokens") for name in ("run", "whole")
+  ]
+  assert spent[0] == spent[1] and spent[0][0][1] < spent[0][1][1]
+  for name in ("train/seconds", "train/processor_seconds"):
+    (_, middle), (_, end) = metrics_of(tmp_path / "run", name)
+    assert 0 < middle < end
 
 
 @pytest.mark.slow

@@ -26,6 +26,7 @@ from transformer.cli import (
   heads,
   info,
   plan,
+  report,
   score,
   serve,
   settings,
@@ -36,7 +37,8 @@ from transformer.data.text import check_text
 
 VERBS = (
   *(translate, generate, fill, score, classify, embed, evaluate, compare, average),
-  *(export, convert, serve, info, attend, beam, heads, plan, ablate, settings),
+  *(export, convert, serve, info, report, attend, beam, heads, plan, ablate),
+  settings,
 )
 """In the order of `--help`. None of these modules imports JAX before `run`."""
 

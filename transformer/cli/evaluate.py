@@ -19,6 +19,9 @@ IDENTITY = (
 )
 """What two records of one evaluation have in common, whatever its scores."""
 
+TEXTS = {"sources": ".source.txt", "outputs": ".txt", "references": ".reference.txt"}
+"""The texts of a record, and how their files' names end."""
+
 
 def add_arguments(parser: flags.VerbParser) -> None:
   """What is scored, and the name of the record."""
@@ -59,8 +62,8 @@ def add_arguments(parser: flags.VerbParser) -> None:
 def run(arguments) -> None:
   """Evaluate a run on held-out data; translations also on files of your own.
 
-  Prints the scores, and stores them with the outputs and the references in
-  RUN/evaluations. Translations are scored with sacreBLEU.
+  Prints the scores, and stores them with the inputs, the outputs and the references
+  in RUN/evaluations. Translations are scored with sacreBLEU.
   """
   import jax
   import jax.numpy as jnp
@@ -96,14 +99,14 @@ def run(arguments) -> None:
   if not arguments.source:
     check_digest(run, data, split, arguments.step)
   if isinstance(run.config.task, Translation):
-    record, outputs, references = evaluate_translation(arguments, run, data, split)
+    record, texts = evaluate_translation(arguments, run, data, split)
   elif arguments.source:
     raise ValueError(
       f"--source: the task of {run.path} is {type(run.config.task).__name__}, not "
       "Translation; leave --source and --reference out"
     )
   else:
-    record, outputs, references = evaluate_task(arguments, run, data, split)
+    record, texts = evaluate_task(arguments, run, data, split)
   record |= {
     **scored,
     "step": arguments.step or run.steps()[-1],
@@ -114,7 +117,7 @@ def run(arguments) -> None:
     "weights": arguments.weights,
     "precision": jnp.dtype(run.config.precision.dtype).name,
   }
-  files = record_files(name, record, outputs, references)
+  files = record_files(name, record, texts)
   try:
     print_record(record, arguments.json)
   finally:  # even where nobody reads what is printed
@@ -231,7 +234,7 @@ def keep_other(folder: Path, name: str, record: dict[str, Any]) -> None:
     return
   taken = {each.name for each in folder.iterdir()}
   free = next(i for i in itertools.count(1) if f"{name}-{i}.json" not in taken)
-  for suffix in (".txt", ".reference.txt", ".json"):
+  for suffix in (*TEXTS.values(), ".json"):
     if (folder / f"{name}{suffix}").exists():
       os.replace(folder / f"{name}{suffix}", folder / f"{name}-{free}{suffix}")
   print(
@@ -241,8 +244,8 @@ def keep_other(folder: Path, name: str, record: dict[str, Any]) -> None:
 
 
 def evaluate_translation(arguments, run, data, split: str):
-  """`(record, outputs, references)` of a translation run; the record has the scores,
-  and the search that they depend on."""
+  """`(record, texts)` of a translation run; the record has the scores, and the search
+  that they depend on."""
   from transformer import config as configs
   from transformer.runs.translator import Translator
   from transformer.tasks.text_scores import text_scores
@@ -286,12 +289,12 @@ def evaluate_translation(arguments, run, data, split: str):
     "mbr": arguments.mbr,
     "seed": arguments.seed if search.draws else None,
   }
-  return record, outputs, references
+  return record, {"sources": sources, "outputs": outputs, "references": references}
 
 
 def evaluate_task(arguments, run, data, split: str):
-  """`(record, outputs, references)` of a run of another task; outputs and references
-  are those of its evaluation's samples."""
+  """`(record, texts)` of a run of another task; the texts are those of its evaluation's
+  samples."""
   from transformer.tasks.base import EvaluationInputs
 
   devices = flags.devices_from(arguments)
@@ -301,11 +304,10 @@ def evaluate_task(arguments, run, data, split: str):
     sys.stderr.isatty(), devices,
   )  # fmt: skip
   record, samples = run.config.task.evaluate(inputs)
-  return (
-    dict(record),
-    [row[1] for row in samples.rows],
-    [row[2] for row in samples.rows],
-  )
+  names = "sources", "outputs", "references"
+  return dict(record), {
+    kind: [row[column] for row in samples.rows] for column, kind in enumerate(names)
+  }
 
 
 def best_text(hypotheses: list, mbr: int | None) -> str:
@@ -336,15 +338,16 @@ def count_search_errors(results: list[list], references: list) -> int:
 
 
 def record_files(
-  name: str, record: dict, outputs: list[str], references: list[str]
+  name: str, record: dict, texts: dict[str, list[str]]
 ) -> dict[str, bytes]:
-  """The files of a record: outputs, references, and the record itself, to which their
-  SHA-256 is added."""
+  """The files of a record: its texts, a line each, and the record itself, to which the
+  SHA-256 of outputs and references is added."""
   files = {}
-  for kind, lines in (("outputs", outputs), ("references", references)):
-    data = "".join(line.replace("\n", " ") + "\n" for line in lines).encode()
-    files[f"{name}{'.txt' if kind == 'outputs' else '.reference.txt'}"] = data
-    record[f"{kind}_sha256"] = hashlib.sha256(data).hexdigest()
+  for kind, suffix in TEXTS.items():
+    data = "".join(line.replace("\n", " ") + "\n" for line in texts[kind]).encode()
+    files[f"{name}{suffix}"] = data
+    if kind != "sources":  # data_sha256 has them
+      record[f"{kind}_sha256"] = hashlib.sha256(data).hexdigest()
   files[f"{name}.json"] = json.dumps(record, indent=2).encode()
   return files
 

@@ -6,6 +6,7 @@ import html
 import importlib.resources
 import io
 import json
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -37,18 +38,22 @@ TEMPLATE = """<!doctype html>
 """
 
 
-def assemble(name: str, title: str, data: dict[str, Any]) -> str:
-  """The page `name` of the folder `pages`, with data for its script.
+def assemble(
+  name: str, title: str, data: dict[str, Any], parts: Sequence[str] = ()
+) -> str:
+  """The page `name` of the folder `pages`, with data for its script, and the styles and
+  scripts of `parts` of it that other pages have too.
 
   The text of users is in the data alone, which a script shows as text and never as
   HTML.
   """
+  files = ("page", *parts, name)
   return TEMPLATE.format(
     policy=POLICY,
     title=html.escape(title),
-    style=read_part("page.css") + read_part(f"{name}.css"),
+    style="".join(read_part(f"{part}.css") for part in files),
     body=read_part(f"{name}.html"),
-    script=read_part("page.js") + read_part(f"{name}.js"),
+    script="".join(read_part(f"{part}.js") for part in files),
     data=embed(data),
   )
 

@@ -46,13 +46,14 @@ class Metrics:
 
   @staticmethod
   def read(path: Path) -> list[tuple[int, str, float]]:
-    """All rows of a run's `metrics.csv`; a last line cut short is skipped."""
+    """All rows of a run's `metrics.csv`; a last line cut short, as while it is being
+    written, is skipped."""
     file = path / "metrics.csv"
     if not file.is_file():
       return []
     rows = []
     with file.open(encoding="utf-8", newline="") as lines:
-      for row in csv.reader(lines):
+      for row in csv.reader(line for line in lines if line.endswith("\n")):
         try:
           rows.append((int(row[0]), row[1], float(row[2])))
         except (ValueError, IndexError):

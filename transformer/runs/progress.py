@@ -1,9 +1,21 @@
-"""How far a run has come by its held-out scores."""
+"""How far a run has come: what it has taken, and its held-out scores."""
 
 import dataclasses
-from typing import Any
+from typing import Any, NamedTuple
 
 from transformer.experiment import Config
+
+
+class Spent(NamedTuple):
+  """What training has taken since the run's first start, evaluation not counted.
+
+  The target tokens are those with a loss (labels, where these are not tokens), without
+  skipped batches. Processor seconds are those of all threads of this process.
+  """
+
+  target_tokens: float = 0.0
+  seconds: float = 0.0
+  processor_seconds: float = 0.0
 
 
 @dataclasses.dataclass
@@ -16,6 +28,7 @@ class Progress:
     stale: evaluations since then.
     evaluated: the last step that was evaluated.
     window: loss and tokens since the last row of metrics.csv (`TrainingLog.window`).
+    spent: what training has taken.
   """
 
   best: float | None = None
@@ -23,12 +36,14 @@ class Progress:
   stale: int = 0
   evaluated: int = 0
   window: tuple[float, float] = (0.0, 0.0)
+  spent: Spent = Spent()
 
   @classmethod
   def from_note(cls, note: dict[str, Any]) -> "Progress":
     """From a checkpoint's note, where a tuple has become a list."""
     fields = note["progress"]
-    return cls(**{**fields, "window": tuple(fields["window"])})
+    spent = Spent(*fields.get("spent", ()))  # older runs did not record it
+    return cls(**{**fields, "window": tuple(fields["window"]), "spent": spent})
 
   def record(self, step: int, rank: float) -> None:
     """Adds an evaluation; a higher rank is better."""

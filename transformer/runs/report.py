@@ -1,5 +1,7 @@
 """The report at the end of a run: curves, scores, samples, commands."""
 
+import dataclasses
+import json
 from pathlib import Path
 
 import matplotlib
@@ -8,6 +10,7 @@ matplotlib.use("Agg")
 import matplotlib.pyplot as plt
 
 from transformer.experiment import Config
+from transformer.runs.directory import write_atomic
 from transformer.tasks.base import Samples
 
 PANELS = (
@@ -18,6 +21,17 @@ PANELS = (
 )
 
 Rows = list[tuple[int, str, float]]
+
+SAMPLES = "samples.json"
+STORED_SAMPLES = 20
+
+
+def write_samples(path: Path, step: int, samples: Samples) -> None:
+  """Writes the first samples of the evaluation after `step` into a run."""
+  stored = dataclasses.replace(samples, rows=samples.rows[:STORED_SAMPLES])
+  record = {"step": step, "split": "val", **dataclasses.asdict(stored)}
+  data = json.dumps(record, ensure_ascii=False, indent=1)
+  write_atomic(path / SAMPLES, data.encode())
 
 
 def write_report(

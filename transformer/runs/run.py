@@ -7,6 +7,7 @@ A run is a directory that is complete in itself and may be copied anywhere:
                      the classes, where a task has these
   checkpoints/       Orbax; parameters apart from the rest, each with its checksums
   metrics.csv        step,name,value
+  samples.json       outputs of the newest evaluation, with inputs and references
   tensorboard/       the same numbers
   report.md          curves, scores, samples and commands, at the end
   cache/             tokenised text; may be deleted

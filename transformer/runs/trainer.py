@@ -21,7 +21,7 @@ from transformer.runs.metrics import Metrics
 from transformer.runs.prepare import inherit_model, parent_params, prepare
 from transformer.runs.processes import INTERRUPTED, Interrupt, barrier, is_primary
 from transformer.runs.progress import Progress
-from transformer.runs.report import write_report
+from transformer.runs.report import write_report, write_samples
 from transformer.runs.run import Run, recorded_digests
 from transformer.runs.training_log import TrainingLog, shows_bars
 from transformer.tasks.base import EvaluationInputs
@@ -157,7 +157,7 @@ class Trainer:
         contextlib.closing(Metrics(run.path, start)) as metrics,
         contextlib.closing(
           TrainingLog(
-            config, metrics, start, self.training_data.examples, self.progress.window
+            config, metrics, start, self.training_data.examples, self.progress
           )
         ) as log,
       ):
@@ -247,7 +247,7 @@ class Trainer:
       is_best = rank is not None and config.keep.best
       if step % config.save_every == 0 or is_best or done or stopping:
         log.flush()
-        self.progress.window = log.window
+        self.progress.window, self.progress.spent = log.window, log.spent
         self.save(checkpoints, state, rank)
       if done:
         break
@@ -277,6 +277,8 @@ class Trainer:
     rank = self.task.metric(config.metric).rank(numbers[config.metric])
     self.progress.record(step, rank)
     log.add_scores(step, numbers)
+    if is_primary():
+      write_samples(run.path, step, samples)
     return rank, samples
 
   def save(self, checkpoints, state: TrainState, rank: float | None) -> None:

@@ -11,6 +11,7 @@ import tqdm
 from transformer.experiment import Config
 from transformer.runs.metrics import Metrics
 from transformer.runs.processes import is_primary
+from transformer.runs.progress import Progress, Spent
 from transformer.training.step import StepMetrics
 
 
@@ -33,7 +34,7 @@ class TrainingLog:
     metrics: Metrics,
     start: int,
     examples: Callable[[int], np.ndarray],
-    window: tuple[float, float] = (0.0, 0.0),
+    progress: Progress,
   ):
     """Starts after step `start`.
 
@@ -42,7 +43,7 @@ class TrainingLog:
       metrics: where the numbers are written.
       start: steps already done.
       examples: `examples(step)` are the indices of a batch's examples, to name them.
-      window: that of the log of the run that stopped there.
+      progress: how far the run had come there.
     """
     self._every, self._metrics, self._config = config.log_every, metrics, config
     self._examples = examples
@@ -52,9 +53,11 @@ class TrainingLog:
     )  # fmt: skip
     self._compiled: tuple[int, float] | None = None  # the first step, and when it ended
     self._pending: tuple[int, StepMetrics] | None = None
-    self._total, self._count = window
+    self._total, self._count = progress.window
+    self._spent = progress.spent  # its tokens are kept up to date, its times are not
     self._since = self._started = time.monotonic()
-    self._idle = 0.0
+    self._processor_start = time.process_time()
+    self._idle = self._processor_idle = 0.0
 
   @property
   def window(self) -> tuple[float, float]:
@@ -65,6 +68,16 @@ class TrainingLog:
   def seconds(self) -> float:
     """Time spent on training, evaluation not counted."""
     return time.monotonic() - self._started - self._idle
+
+  @property
+  def spent(self) -> Spent:
+    """What training has taken since the run's first start."""
+    processor_seconds = time.process_time() - self._processor_start
+    return Spent(
+      self._spent.target_tokens,
+      self._spent.seconds + self.seconds,
+      self._spent.processor_seconds + processor_seconds - self._processor_idle,
+    )
 
   def add_step(self, step: int, metrics: StepMetrics) -> None:
     """Adds a step that was started, and reads the one before it."""
@@ -83,8 +96,11 @@ class TrainingLog:
     if int(metrics.consecutive_skips):
       self._report_skip(step, metrics)
     else:
+      count = float(metrics.loss.count)
       self._total += float(metrics.loss.total)
-      self._count += float(metrics.loss.count)
+      self._count += count
+      tokens = self._spent.target_tokens + count
+      self._spent = self._spent._replace(target_tokens=tokens)
     self._bar.update(1)
     if self._compiled is None:
       self._compiled = step, time.monotonic()
@@ -97,6 +113,7 @@ class TrainingLog:
         "train/gradient_norm": float(metrics.gradient_norm),
         "train/rate": float(self._config.learning_rate(step)),
         "train/skipped": float(metrics.skipped),
+        **{f"train/{name}": value for name, value in self.spent._asdict().items()},
       }
       self._metrics.write(step, values)
       text = (
@@ -146,13 +163,14 @@ class TrainingLog:
   @contextlib.contextmanager
   def paused(self) -> Iterator[None]:
     """A context in which time does not count as training."""
-    start = time.monotonic()
+    start, processor_start = time.monotonic(), time.process_time()
     try:
       yield
     finally:
-      spent = time.monotonic() - start
-      self._idle += spent
-      self._since += spent
+      idle = time.monotonic() - start
+      self._idle += idle
+      self._since += idle
+      self._processor_idle += time.process_time() - processor_start
 
   def add_scores(self, step: int, scores: dict[str, float]) -> None:
     """Writes held-out scores, and prints them above the bar."""

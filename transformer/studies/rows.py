@@ -108,7 +108,12 @@ class Row:
   @property
   def directory(self) -> str:
     """The name as that of a directory."""
-    return re.sub(r"[^\w.+-]+", "-", self.name)
+    return directory_name(self.name)
+
+
+def directory_name(name: str) -> str:
+  """The name of a row as that of a directory."""
+  return re.sub(r"[^\w.+-]+", "-", name)
 
 
 @dataclasses.dataclass(frozen=True)
