@@ -10,10 +10,11 @@ from transformer.interop.gpt2 import GPT2
 from transformer.interop.m2m import M2M100
 from transformer.interop.marian import Marian
 from transformer.interop.t5 import T5
+from transformer.interop.vit import DeiT, DeiTWithTeacher, ViT
 
 FAMILIES: tuple[Family, ...] = (
   *(Marian(), M2M100(), Bart(), MBart(), T5(), BertOfTexts(), BertOfMasks()),
-  GPT2(),
+  *(GPT2(), ViT(), DeiT(), DeiTWithTeacher()),
 )
 
 
