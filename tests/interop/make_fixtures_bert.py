@@ -75,3 +75,8 @@ def bert(name: str, kind: str, output: str, **settings) -> None:
 if __name__ == "__main__":
   bert("bert", "BertModel", "pooler_output")
   bert("bert_masked", "BertForMaskedLM", "logits")
+  bert(
+    "bert_classes", "BertForSequenceClassification", "logits",
+    id2label={0: "negative", 1: "neutral", 2: "positive"},
+    label2id={"negative": 0, "neutral": 1, "positive": 2},
+  )  # fmt: skip

@@ -9,7 +9,7 @@ import pytest
 from safetensors.numpy import load_file, save_file
 
 from tests.interop.fixtures import FIXTURES, TOKENIZERS, Fixture
-from transformer.batch import Sentences
+from transformer.batch import Labelled, Sentences
 from transformer.cli import main
 from transformer.interop.families import family_of
 from transformer.interop.sentence_modules import pooling, read_modules, text_length
@@ -59,7 +59,16 @@ def test_logits_of_masked_tokens():
   )
 
 
-@pytest.mark.parametrize("name", ["bert", "bert_masked"])
+def test_logits_of_classes():
+  f = Fixture("bert_classes")
+  tokens = f.tokens(f.expected["ids"], f.expected["mask"])
+  module = f.model.module(f.order.size)
+  batch = Labelled(tokens, np.zeros_like(tokens.id_bt))
+  logits_btc = jax.jit(module.apply)({"params": f.imported.params}, batch)
+  np.testing.assert_allclose(logits_btc[:, 0], f.expected["output"], rtol=0, atol=1e-4)
+
+
+@pytest.mark.parametrize("name", ["bert", "bert_masked", "bert_classes"])
 def test_the_same_bytes_for_every_tensor(name):
   f = Fixture(name)
   tensors = f.family.tensor_map(f.origin, f.model, f.order)
@@ -70,18 +79,41 @@ def test_the_same_bytes_for_every_tensor(name):
     assert found[tensor].tobytes() == stored.tobytes(), tensor
 
 
-def sentence_directory(path, prefix: str, norm: tuple[str, str], pooler: bool):
-  """A directory of sentence-transformers, its tensors named as in other checkpoints."""
+def text_directory(path, name: str) -> dict[str, np.ndarray]:
+  """A fixture's directory with a tokenizer, its vocabulary as large as that, but for
+  its tensors, which are returned."""
   path.mkdir()
   for source in (TOKENIZERS / "bert").iterdir():
     if source.suffix != ".npz":
       shutil.copy(source, path)
   size = len((path / "vocab.txt").read_text(encoding="utf-8").split("\n")) - 1
-  config = json.loads((FIXTURES / "bert" / "config.json").read_text())
+  config = json.loads((FIXTURES / name / "config.json").read_text())
   (path / "config.json").write_text(json.dumps(config | {"vocab_size": size}))
-  tensors = load_file(FIXTURES / "bert" / "model.safetensors")
+  tensors = load_file(FIXTURES / name / "model.safetensors")
+  (table,) = (key for key in tensors if key.endswith("word_embeddings.weight"))
   table_vd = np.random.default_rng(0).normal(size=(size, 24))
-  tensors["embeddings.word_embeddings.weight"] = table_vd.astype(np.float32)
+  tensors[table] = table_vd.astype(np.float32)
+  return tensors
+
+
+def test_a_classifier_of_texts_classifies_and_goes_back(tmp_path, capsys):
+  directory, run, back = (tmp_path / name for name in ("model", "run", "back"))
+  tensors = text_directory(directory, "bert_classes")
+  save_file(tensors, directory / "model.safetensors", metadata={"format": "pt"})
+  assert main(["convert", str(directory), str(run)]) == 0
+  capsys.readouterr()
+  assert main(["classify", str(run), "a small house", "--top", "3", "--json"]) == 0
+  classes = json.loads(capsys.readouterr().out)["classes"]
+  assert {each["class"] for each in classes} == {"negative", "neutral", "positive"}
+  assert sum(each["probability"] for each in classes) == pytest.approx(1.0)
+  assert main(["convert", str(run), str(back), "--to", "huggingface"]) == 0
+  for source in directory.iterdir():
+    assert (back / source.name).read_bytes() == source.read_bytes(), source.name
+
+
+def sentence_directory(path, prefix: str, norm: tuple[str, str], pooler: bool):
+  """A directory of sentence-transformers, its tensors named as in other checkpoints."""
+  tensors = text_directory(path, "bert")
   tensors["embeddings.position_ids"] = np.arange(19)[None]
   named = {}
   for name, values in tensors.items():

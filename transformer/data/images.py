@@ -19,31 +19,104 @@ def convert_channels(image_yxc: np.ndarray, channels: int) -> np.ndarray:
   return np.round(grey_yx).astype(np.uint8)[..., None]
 
 
-def crop_and_resize(
-  image_yxc: np.ndarray, top: int, left: int, height: int, width: int, size: int
+RESAMPLINGS = ("nearest", "box", "bilinear", "hamming", "bicubic", "lanczos")
+"""Pillow's filters, each antialiased but for the first."""
+
+
+def resize_image(
+  image_yxc: np.ndarray, height: int, width: int, resample: str = "bilinear"
 ):
-  """A rectangle of an image, resized to a square of `size` (bilinear, antialiased)."""
-  part_yxc = image_yxc[top : top + height, left : left + width]
-  if part_yxc.shape[:2] == (size, size):
-    return part_yxc
+  """An image resized with one of `RESAMPLINGS`."""
+  if image_yxc.shape[:2] == (height, width):
+    return image_yxc
   pillow = load_pillow()
-  channels = part_yxc.shape[-1]
-  image = pillow.Image.fromarray(part_yxc[..., 0] if channels == 1 else part_yxc)
-  image = image.resize((size, size), pillow.Image.Resampling.BILINEAR)
-  return np.asarray(image).reshape(size, size, channels)
+  channels = image_yxc.shape[-1]
+  image = pillow.Image.fromarray(image_yxc[..., 0] if channels == 1 else image_yxc)
+  image = image.resize((width, height), pillow.Image.Resampling[resample.upper()])
+  return np.asarray(image).reshape(height, width, channels)
+
+
+def centre_crop(image_yxc: np.ndarray, height: int, width: int):
+  """The rectangle in the middle of an image."""
+  rows, columns, _ = image_yxc.shape
+  top, left = (rows - height) // 2, (columns - width) // 2
+  return image_yxc[top : top + height, left : left + width]
+
+
+@dataclasses.dataclass(frozen=True)
+class Resize:
+  """How an image of any size becomes a square: the largest one in its middle, resized
+  (bilinear)."""
+
+  def __call__(self, image_yxc: np.ndarray, size: int) -> np.ndarray:
+    """`[size, size, c]`."""
+    side = min(image_yxc.shape[:2])
+    return resize_image(centre_crop(image_yxc, side, side), size, size)
+
+  def check(self, size: int) -> None:
+    """Raises ValueError where there is no square of `size` pixels a side."""
+
+
+@dataclasses.dataclass(frozen=True)
+class Squash(Resize):
+  """The whole image resized to a square whatever its shape, as the image processor of
+  ViT does (Hugging Face's transformers), then the square in its middle, as DeiT's does.
+
+  Attributes:
+    side: pixels a side of the whole image; 0 stands for those of the square.
+    resample: Pillow's filter: nearest, box, bilinear, hamming, bicubic or lanczos.
+  """
+
+  side: int = 0
+  resample: str = "bilinear"
+
+  def __post_init__(self):
+    if self.side < 0:
+      raise ValueError(f"resize: expected a side of 0 or more, got {self.side}")
+    if self.resample not in RESAMPLINGS:
+      raise ValueError(
+        f"resize: expected resample {', '.join(RESAMPLINGS)}, got {self.resample!r}"
+      )
+
+  def check(self, size: int) -> None:
+    if self.side and self.side < size:
+      raise ValueError(
+        f"task.resize: expected a side of task.size {size} or more, got {self.side}"
+      )
+
+  def shape(self, height: int, width: int, side: int) -> tuple[int, int]:
+    """That of an image after it was resized."""
+    return side, side
+
+  def __call__(self, image_yxc: np.ndarray, size: int) -> np.ndarray:
+    rows, columns, _ = image_yxc.shape
+    height, width = self.shape(rows, columns, self.side or size)
+    return centre_crop(
+      resize_image(image_yxc, height, width, self.resample), size, size
+    )
+
+
+@dataclasses.dataclass(frozen=True)
+class ShorterSide(Squash):
+  """The image resized so that its shorter side has `side` pixels, then the square in
+  its middle: what is usual for ImageNet (Krizhevsky et al. 2012, §2)."""
+
+  def shape(self, height: int, width: int, side: int) -> tuple[int, int]:
+    # The longer side is cut off to whole pixels, as torchvision and Hugging Face do.
+    shorter = min(height, width)
+    return side * height // shorter, side * width // shorter
 
 
 @dataclasses.dataclass(frozen=True)
 class Augmentation:
-  """The centre crop: the largest square in the middle of an image, as in evaluation.
-  Subclasses crop at random, another way in every epoch."""
+  """The square of an image as in evaluation. Subclasses crop at random, another way in
+  every epoch."""
 
-  def __call__(self, rng, image_yxc: np.ndarray, size: int) -> np.ndarray:
-    """A square crop, `[size, size, c]`; `rng` is the only source of randomness."""
-    height, width, _ = image_yxc.shape
-    side = min(height, width)
-    top, left = (height - side) // 2, (width - side) // 2
-    return crop_and_resize(image_yxc, top, left, side, side, size)
+  def __call__(
+    self, rng, image_yxc: np.ndarray, size: int, resize: Resize = Resize()
+  ) -> np.ndarray:
+    """A square, `[size, size, c]`; `rng` is the only source of randomness."""
+    return resize(image_yxc, size)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -59,8 +132,8 @@ class RandomCrop(Augmentation):
   pixels: int = 4
   flip: bool = True
 
-  def __call__(self, rng, image_yxc: np.ndarray, size: int) -> np.ndarray:
-    image_yxc = super().__call__(rng, image_yxc, size)
+  def __call__(self, rng, image_yxc: np.ndarray, size: int, resize: Resize = Resize()):
+    image_yxc = super().__call__(rng, image_yxc, size, resize)
     padded_yxc = np.zeros((*(n + 2 * self.pixels for n in (size, size)),
                          image_yxc.shape[-1]), np.uint8)  # fmt: skip
     inside = slice(self.pixels, self.pixels + size)
@@ -89,15 +162,15 @@ class RandomResizedCrop(Augmentation):
         f"{self.min_area}"
       )
 
-  def __call__(self, rng, image_yxc: np.ndarray, size: int) -> np.ndarray:
+  def __call__(self, rng, image_yxc: np.ndarray, size: int, resize: Resize = Resize()):
     rows, columns, _ = image_yxc.shape
     area = rows * columns * rng.uniform(self.min_area, 1.0)
     shape = np.exp(rng.uniform(np.log(3 / 4), np.log(4 / 3)))
     height = int(np.clip(round((area / shape) ** 0.5), 1, rows))
     width = int(np.clip(round((area * shape) ** 0.5), 1, columns))
     top, left = rng.integers(rows - height + 1), rng.integers(columns - width + 1)
-    part_yxc = crop_and_resize(image_yxc, top, left, height, width, size)
-    return random_flip(rng, self.flip, part_yxc)
+    part_yxc = image_yxc[top : top + height, left : left + width]
+    return random_flip(rng, self.flip, resize_image(part_yxc, size, size))
 
 
 def random_flip(rng, flip: bool, image_yxc: np.ndarray) -> np.ndarray:
@@ -111,7 +184,8 @@ class ImageExamples:
   to whole batches.
 
   `batch(members, step)` is a pure function of the seed and the step, and does not
-  depend on which rows a process fills. Without a step it has the centre crops.
+  depend on which rows a process fills. Without a step it has the squares of
+  evaluation.
   """
 
   pictures: Pictures
@@ -119,6 +193,7 @@ class ImageExamples:
   channels: int
   augmentation: Augmentation = Augmentation()
   seed: int = 0
+  resize: Resize = Resize()
 
   def __len__(self) -> int:
     return len(self.pictures)
@@ -141,8 +216,8 @@ class ImageExamples:
       image_yxc, label_b[row] = self.pictures[int(member_b[row])]
       image_yxc, real_b[row] = convert_channels(image_yxc, self.channels), 1
       if step is None:
-        image_byxc[row] = Augmentation()(None, image_yxc, self.size)
+        image_byxc[row] = self.resize(image_yxc, self.size)
       else:
         rng = np.random.default_rng([self.seed, step, int(row)])
-        image_byxc[row] = self.augmentation(rng, image_yxc, self.size)
+        image_byxc[row] = self.augmentation(rng, image_yxc, self.size, self.resize)
     return Images(image_byxc, label_b, real_b)

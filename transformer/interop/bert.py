@@ -1,5 +1,5 @@
 """BERT (Devlin et al. 2019): the encoder alone, also as a sentence-transformers model
-(Reimers and Gurevych 2019), and with the head for masked tokens."""
+(Reimers and Gurevych 2019), and with the heads for masked tokens and for classes."""
 
 import abc
 import dataclasses
@@ -8,11 +8,12 @@ from typing import Any, ClassVar
 
 import numpy as np
 
-from transformer.batch import Sentences
+from transformer.batch import Labelled, Sentences
 from transformer.data.batching import Packed
 from transformer.data.id_order import IdOrder, id_order
 from transformer.data.sources.plain_text import PlainText
 from transformer.experiment import Config
+from transformer.interop.class_names import class_names
 from transformer.interop.family import (
   Family,
   Origin,
@@ -35,10 +36,11 @@ from transformer.interop.tensor_map import (
 from transformer.layers.embedding import Tying
 from transformer.layers.norms import LayerNorm
 from transformer.layers.positions import Learned
-from transformer.models.bert import Bert, BertEncoder
+from transformer.models.bert import Bert, BertClassifier, BertEncoder
 from transformer.tasks.base import Task
 from transformer.tasks.masked_language_modelling import MaskedLanguageModelling
 from transformer.tasks.sentence_embedding import SentenceEmbedding
+from transformer.tasks.text_classification import TextClassification
 from transformer.training.schedules import Schedule
 
 LAYER = (
@@ -231,6 +233,38 @@ class BertOfMasks(BertFamily):
     with torch.no_grad():
       logits_btv = torch_model(**torch_inputs(batch, order)).logits.numpy()
     return our_logits(logits_btv, batch, order)
+
+
+@dataclasses.dataclass(frozen=True)
+class BertOfClasses(BertFamily):
+  """`BertForSequenceClassification`, of one class of several."""
+
+  architectures = ("BertForSequenceClassification",)
+  kind = BertClassifier
+
+  def own_settings(self, origin):
+    return {"classes": len(class_names(origin.config))}
+
+  def head(self, prefix, names, model, order):
+    yield from linear_map(f"{prefix}pooler.dense", "class_head/pool", Linear())
+    yield from linear_map("classifier", "class_head/w", Linear())
+
+  def task(self, origin, model):
+    labels = class_names(origin.config)
+    return TextClassification(labels=labels, context=model.position.length)
+
+  def random_batch(self, model, order, seed):
+    tokens = random_tokens(order, LENGTHS, seed)
+    return Labelled(tokens, np.zeros_like(tokens.id_bt))
+
+  def torch_outputs(self, torch_model, batch, order):
+    import torch
+
+    with torch.no_grad():
+      logits_bc = torch_model(**torch_inputs(batch.tokens, order)).logits.numpy()
+    # Ours are of every token, and mean something at the first alone.
+    first_bt1 = (np.arange(batch.class_bt.shape[1]) == 0)[None, :, None]
+    return np.where(first_bt1, logits_bc[:, None], np.nan)
 
 
 def _has_pooler(names: Iterable[str]) -> bool:

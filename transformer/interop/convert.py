@@ -26,10 +26,15 @@ from transformer.data.tokenizers.files import NAMES, write_tokenizer
 from transformer.data.tokenizers.imported import OpenedTokenizer
 from transformer.interop.families import family_of
 from transformer.interop.family import Origin
-from transformer.interop.hf_directory import HFDirectory, TensorInfo, read_json
+from transformer.interop.hf_directory import (
+  HFDirectory,
+  TensorInfo,
+  read_json,
+  read_optional_json,
+)
 from transformer.interop.proof import can_compare, largest_difference
 from transformer.interop.sentence_modules import MODULES
-from transformer.interop.tokenizers import open_tokenizer
+from transformer.interop.vocabulary import open_vocabulary
 from transformer.interop.weights import export_tensors, import_params, origin_of
 from transformer.runs.directory import check_inside, whole
 from transformer.runs.run import HUGGINGFACE, Run
@@ -83,8 +88,7 @@ def import_run(
     raise ValueError(f"{directory.path}: {error}") from None
   if path.exists():
     raise ValueError(f"{path}: already exists; choose another RUN")
-  recipe, tokenizer = open_tokenizer(directory, family)
-  order = tokenizer.order
+  recipe, vocabulary, order = open_vocabulary(directory, family)
   try:
     model = family.model(origin, order)
     config = family.experiment(origin, model, order)
@@ -97,10 +101,10 @@ def import_run(
     difference = largest_difference(directory, family, model, order, params)
   with whole(path) as scratch:
     (scratch / "config.json").write_text(configs.dumps(config), encoding="utf-8")
-    (scratch / config.task.vocabulary_file).write_bytes(tokenizer.model)
+    (scratch / config.task.vocabulary_file).write_bytes(vocabulary.model)
     keep_origin(directory, constants, scratch / HUGGINGFACE)
     with Checkpoints(scratch / "checkpoints") as checkpoints:
-      checkpoints.save_params(0, params, {"tokenizer_sha256": tokenizer.sha256})
+      checkpoints.save_params(0, params, {"tokenizer_sha256": vocabulary.sha256})
   return Imported(
     directory.config["architectures"][0], len(origin.infos), tree.size(params),
     order.size, family.uncovered(origin), difference,
@@ -165,7 +169,8 @@ def export_run(run: Run, directory: Path, step: int | None = None) -> int:
     for source in sorted(folder.glob("*/config.json")):
       (scratch / source.parent.name).mkdir()
       shutil.copyfile(source, scratch / source.parent.name / source.name)
-    write_tokenizer(run.vocabulary.model, scratch)
+    if isinstance(run.vocabulary, OpenedTokenizer):
+      write_tokenizer(run.vocabulary.model, scratch)
     save_file(found, scratch / "model.safetensors", metadata={"format": "pt"})
   return len(found)
 
@@ -188,14 +193,14 @@ def read_origin(folder: Path) -> Origin:
   Raises:
     ValueError: it is damaged.
   """
-  generation = folder / "generation_config.json"
   tensors = read_json(folder / "tensors.json")
   return Origin(
     read_json(folder / "config.json"),
-    read_json(generation) if generation.is_file() else {},
+    read_optional_json(folder / "generation_config.json"),
     {
       name: TensorInfo(tuple(shape), dtype) for name, (dtype, *shape) in tensors.items()
     },
+    read_optional_json(folder / "preprocessor_config.json"),
   )
 
 

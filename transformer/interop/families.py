@@ -4,16 +4,26 @@ from collections.abc import Mapping
 from typing import Any
 
 from transformer.interop.bart import Bart, MBart
-from transformer.interop.bert import BertOfMasks, BertOfTexts
+from transformer.interop.bert import BertOfClasses, BertOfMasks, BertOfTexts
 from transformer.interop.family import Family
 from transformer.interop.gpt2 import GPT2
 from transformer.interop.m2m import M2M100
 from transformer.interop.marian import Marian
 from transformer.interop.t5 import T5
+from transformer.interop.vit import DeiT, DeiTWithTeacher, ViT
 
 FAMILIES: tuple[Family, ...] = (
-  *(Marian(), M2M100(), Bart(), MBart(), T5(), BertOfTexts(), BertOfMasks()),
-  GPT2(),
+  *(
+    Marian(),
+    M2M100(),
+    Bart(),
+    MBart(),
+    T5(),
+    BertOfTexts(),
+    BertOfMasks(),
+    BertOfClasses(),
+  ),
+  *(GPT2(), ViT(), DeiT(), DeiTWithTeacher()),
 )
 
 

@@ -3,6 +3,7 @@
 import abc
 import dataclasses
 from collections.abc import Mapping, Sequence
+from types import MappingProxyType
 from typing import Any, ClassVar, NamedTuple
 
 import numpy as np
@@ -25,6 +26,7 @@ class Origin(NamedTuple):
     config: its config.json.
     generation: its generation_config.json; empty if there is none.
     infos: shapes and types of its tensors by name.
+    preprocessor: its preprocessor_config.json; empty if there is none.
     modules: those of a sentence-transformers directory; none in another, and none of a
       run.
   """
@@ -32,6 +34,7 @@ class Origin(NamedTuple):
   config: Mapping[str, Any]
   generation: Mapping[str, Any]
   infos: Mapping[str, TensorInfo]
+  preprocessor: Mapping[str, Any] = MappingProxyType({})
   modules: tuple[Module, ...] = ()
 
   def get(self, name: str, kind: type, default: Any = None) -> Any:
@@ -82,7 +85,8 @@ class Family(abc.ABC):
   """Names in `architectures` of config.json, those of the classes that open it."""
 
   tokenizers: ClassVar[tuple[str, ...]] = ()
-  """Names of recipes of its tokenizers; the first where the directory names none."""
+  """Names of recipes of its tokenizers; the first where the directory names none. Those
+  of a classifier of something else have none: their vocabulary is the classes."""
 
   def accepts(self, config: Mapping[str, Any]) -> bool:
     """Whether a config.json is of this family."""

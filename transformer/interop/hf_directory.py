@@ -99,6 +99,7 @@ class HFDirectory:
     path: the directory.
     config: its config.json.
     generation: its generation_config.json, empty if there is none.
+    preprocessor: its preprocessor_config.json, empty if there is none.
     infos: shape and type of every tensor by name.
     modules: those of a sentence-transformers directory, none in another.
   """
@@ -117,8 +118,8 @@ class HFDirectory:
         f"one with: hf download NAME --local-dir {self.path}"
       )
     self.config = read_json(self.path / "config.json")
-    generation = self.path / "generation_config.json"
-    self.generation = read_json(generation) if generation.is_file() else {}
+    self.generation = read_optional_json(self.path / "generation_config.json")
+    self.preprocessor = read_optional_json(self.path / "preprocessor_config.json")
     self.modules = read_modules(self.path)
     self._files: dict[str, TensorFile] = {}
     for file in self._open_weights():
@@ -183,3 +184,12 @@ def read_json(path: Path) -> dict[str, Any]:
   if not isinstance(value, dict):
     raise ValueError(f"{path}: expected a JSON object, got {type(value).__name__}")
   return value
+
+
+def read_optional_json(path: Path) -> dict[str, Any]:
+  """The object of a JSON file; an empty one without the file.
+
+  Raises:
+    ValueError: it is damaged.
+  """
+  return read_json(path) if path.is_file() else {}

@@ -37,7 +37,11 @@ class Imported(NamedTuple):
 def origin_of(directory: HFDirectory) -> Origin:
   """What a directory says of its model."""
   return Origin(
-    directory.config, directory.generation, directory.infos, directory.modules
+    directory.config,
+    directory.generation,
+    directory.infos,
+    directory.preprocessor,
+    directory.modules,
   )
 
 

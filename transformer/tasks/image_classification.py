@@ -8,7 +8,7 @@ import numpy as np
 
 from transformer.batch import Images
 from transformer.data.batching import Shape
-from transformer.data.images import Augmentation, ImageExamples
+from transformer.data.images import Augmentation, ImageExamples, Resize
 from transformer.data.sources.base import Source
 from transformer.data.sources.image_folder import Files
 from transformer.data.sources.images import ImageSource, Pictures
@@ -24,12 +24,14 @@ class ImageClassification(ExampleClassification):
   Attributes:
     size: pixels a side of the square that every image is resized to.
     channels: 3, or 1 for grey.
-    augmentation: of training images; evaluation takes the centre crop.
+    augmentation: of training images.
+    resize: how an image becomes a square in evaluation.
   """
 
   size: int = 224
   channels: int = 3
   augmentation: Augmentation = Augmentation()
+  resize: Resize = Resize()
 
   def __post_init__(self):
     if self.size < 1 or self.channels not in (1, 3):
@@ -37,6 +39,7 @@ class ImageClassification(ExampleClassification):
         f"task: expected size 1 or more and 1 or 3 channels, got {self.size} and "
         f"{self.channels}"
       )
+    self.resize.check(self.size)
 
   def make_vocabulary(self, data: Source, recipe: TokenizerRecipe) -> bytes:
     return WordVocabulary.write(images_of(data).classes())
@@ -66,7 +69,9 @@ class ImageClassification(ExampleClassification):
 
   def image_examples(self, pictures: Pictures, seed: int = 0) -> ImageExamples:
     """Images in the task's shape."""
-    return ImageExamples(pictures, self.size, self.channels, self.augmentation, seed)
+    return ImageExamples(
+      pictures, self.size, self.channels, self.augmentation, seed, self.resize
+    )
 
 
 def images_of(data: Source) -> ImageSource:

@@ -1,33 +1,52 @@
-"""The tokenizer of a Hugging Face directory."""
+"""The vocabulary of a Hugging Face directory: that of its tokenizer, or its classes."""
 
 from typing import Any, NamedTuple
 
 from transformer import config as configs
-from transformer.data.tokenizer import TokenizerRecipe
+from transformer.data.id_order import IdOrder
+from transformer.data.tokenizer import SentencePiece, TokenizerRecipe
 from transformer.data.tokenizers.files import pack, read_directory, settings
 from transformer.data.tokenizers.imported import ImportedTokenizer, OpenedTokenizer
+from transformer.data.vocabulary import Vocabulary, WordVocabulary
+from transformer.interop.class_names import class_names
 from transformer.interop.family import Family
 from transformer.interop.hf_directory import HFDirectory
 
 
-class ImportedFiles(NamedTuple):
-  """The tokenizer of a run that is made of a directory.
+class ImportedVocabulary(NamedTuple):
+  """The vocabulary of a run that is made of a directory.
 
   Attributes:
-    recipe: how the run opens it.
-    opened: the tokenizer; its `model` is the file of the run.
+    recipe: how the run opens its tokenizer; the default where it has none.
+    opened: the vocabulary; its `model` is the file of the run.
+    order: the order of its ids.
   """
 
   recipe: TokenizerRecipe
-  opened: OpenedTokenizer
+  opened: Vocabulary
+  order: IdOrder
 
 
-def open_tokenizer(directory: HFDirectory, family: Family) -> ImportedFiles:
-  """The tokenizer in a directory.
+def open_vocabulary(directory: HFDirectory, family: Family) -> ImportedVocabulary:
+  """The vocabulary of a directory.
 
   Raises:
-    ValueError: there is none, it is damaged, not covered, or of another vocabulary.
+    ValueError: there is none, it is damaged, not covered, or of another model.
   """
+  if family.tokenizers:
+    return open_tokenizer(directory, family)
+  try:
+    names = class_names(directory.config)
+  except ValueError as error:
+    raise ValueError(f"{directory.path}: {error}") from None
+  classes = WordVocabulary(WordVocabulary.write(names))
+  return ImportedVocabulary(
+    SentencePiece(), classes, IdOrder(tuple(range(classes.size)))
+  )
+
+
+def open_tokenizer(directory: HFDirectory, family: Family) -> ImportedVocabulary:
+  """The tokenizer in a directory."""
   files = read_directory(directory.path)
   try:
     recipe = recipe_of(settings(files).get("tokenizer_class"), family)
@@ -36,7 +55,7 @@ def open_tokenizer(directory: HFDirectory, family: Family) -> ImportedFiles:
     check_special_ids(directory, opened)
   except ValueError as error:
     raise ValueError(f"{directory.path}: {error}") from None
-  return ImportedFiles(recipe, opened)
+  return ImportedVocabulary(recipe, opened, opened.order)
 
 
 def recipe_of(name: str | None, family: Family) -> ImportedTokenizer:
