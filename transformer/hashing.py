@@ -1,5 +1,8 @@
 """Hashes of arrays, the same under every sharding and on the host."""
 
+from collections.abc import Mapping
+from typing import Any
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -28,19 +31,30 @@ def index(shape: tuple[int, ...]):
   return found
 
 
-def checksums(leaves: dict[str, jax.Array]) -> dict[str, str]:
+def checksums(leaves: Mapping[str, Any]) -> dict[str, str]:
   """64 bits of every array by its name, as 16 hexadecimal digits.
 
   The sum, modulo 2^32 and so in any order, of a hash of each element's bits and place,
-  taken twice. One wrong bit always changes it. Found where the arrays live, shard by
-  shard: every process must call it, with arrays of 1, 2 or 4 bytes an element.
+  taken twice. One wrong bit always changes it. Found where the arrays live: those in
+  this process' memory on the host, others on their devices, shard by shard, so that
+  every process must call it. Arrays have 1, 2 or 4 bytes an element.
   """
-  found = jax.device_get(_sums(leaves))
+  here = {name for name, leaf in leaves.items() if _in_host_memory(leaf)}
+  found = {name: checksum(np.asarray(leaves[name])) for name in here}
+  elsewhere = {name: leaf for name, leaf in leaves.items() if name not in here}
+  found |= device_checksums(elsewhere)
+  return {name: found[name] for name in leaves}
+
+
+def device_checksums(leaves: Mapping[str, jax.Array]) -> dict[str, str]:
+  """`checksums`, computed on the arrays' devices."""
+  found = jax.device_get(_sums(dict(leaves))) if leaves else {}
   return {name: _hexadecimal(a, b) for name, (a, b) in found.items()}
 
 
 def checksum(array: np.ndarray) -> str:
-  """What `checksums` has for an array that is on the host; compiles nothing."""
+  """What `checksums` has for one array, computed on the host; compiles nothing, and
+  takes no memory to speak of."""
   flat = np.ascontiguousarray(array).reshape(-1)
   bits = flat.view(f"uint{8 * flat.dtype.itemsize}")
   one = other = 0
@@ -50,6 +64,14 @@ def checksum(array: np.ndarray) -> str:
     one += int(np.sum(finalise(chunk ^ place), dtype=np.uint32))
     other += int(np.sum(finalise(chunk + place), dtype=np.uint32))
   return _hexadecimal(one % 2**32, other % 2**32)
+
+
+def _in_host_memory(leaf: Any) -> bool:
+  """Whether NumPy reads an array without a copy."""
+  if not isinstance(leaf, jax.Array):
+    return True
+  devices: set[Any] = leaf.sharding.device_set
+  return len(devices) == 1 and all(device.platform == "cpu" for device in devices)
 
 
 def _hexadecimal(one, other) -> str:

@@ -358,7 +358,7 @@ def test_a_search_scores_its_outputs_as_a_full_pass_does(position):
   """Hypotheses that fork and die over more steps than a search has slots at first."""
   member = configs.members(configs.annotations(Transformer)["position"])[position]
   model = dataclasses.replace(SMALL, position=member())
-  rng, module, steps = np.random.default_rng(7), model.module(V), 2 * FIRST_STEPS + 9
+  rng, module, steps = np.random.default_rng(7), model.module(V), 3 * FIRST_STEPS + 9
   params = jax.tree.map(lambda leaf: 2.0 * leaf, variables(model)["params"])
   sources = tokens([[example(rng, 7)], [example(rng, 4)]])
   limit_b = np.array([steps - 1, FIRST_STEPS + 5], np.int32)

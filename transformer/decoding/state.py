@@ -197,6 +197,10 @@ def reorder(tree, parent_bw):
 FIRST_STEPS = 32
 """Steps of a cache when a search begins; they double whenever the cache is full."""
 
+LAST_GROWTH = 2.5
+"""A cache grows up to so many times to its full capacity at once: one more loop would
+take longer to compile than it saves."""
+
 
 def grow_while(condition: Callable, advance: Callable, start: Any, capacity: int):
   """`advance` from `start` while `condition` holds; the loop state has `t`, the steps
@@ -221,7 +225,7 @@ def grow_while(condition: Callable, advance: Callable, start: Any, capacity: int
     start = jax.lax.while_loop(fits, advance, start)
     if steps == capacity:
       return start
-    steps = min(2 * steps, capacity)
+    steps = capacity if capacity <= LAST_GROWTH * steps else 2 * steps
 
 
 def write_token(array_bwt, value_bw, t):

@@ -272,9 +272,11 @@ class Searcher:
     """`find` of one batch, as NumPy arrays."""
     before = compilations()
     source, constraint, seed_b = self.devices.put((source, constraint, seed_b))
+    # Making a key takes programs of its own.
+    key = jax.random.key(seed) if self.search.draws else None
     output = find(
       self.module, self.search, self.params, source, constraint,
-      self.search.limit(length) + 1, jax.random.key(seed), seed_b, self.devices,
+      self.search.limit(length) + 1, key, seed_b, self.devices,
     )  # fmt: skip
     self.compilations += compilations() - before
     return self.devices.fetch(output)

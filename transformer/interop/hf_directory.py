@@ -54,9 +54,10 @@ class SafetensorsFile:
   """
 
   def __init__(self, path: Path):
+    self._path = path
     try:
-      self._file = safetensors.safe_open(path, framework="numpy")
-      slices = {name: self._file.get_slice(name) for name in self._file.keys()}  # noqa: SIM118
+      with safetensors.safe_open(path, framework="numpy") as file:
+        slices = {name: file.get_slice(name) for name in file.keys()}  # noqa: SIM118
     except safetensors.SafetensorError as error:
       raise ValueError(f"{path}: not a safetensors file, or damaged: {error}") from None
     self.infos = {
@@ -66,7 +67,9 @@ class SafetensorsFile:
 
   def read(self, name: str) -> np.ndarray:
     """The values of a tensor."""
-    return self._file.get_tensor(name)
+    # An open file is mapped, and keeps in memory all that was read of it.
+    with safetensors.safe_open(self._path, framework="numpy") as file:
+      return file.get_tensor(name)
 
 
 class PickledFile:

@@ -26,7 +26,7 @@ class Imported(NamedTuple):
   """Parameters, and what is not a parameter but goes back with them.
 
   Attributes:
-    params: a tree of NumPy arrays.
+    params: a tree of JAX arrays.
     constants: the values of `TensorMap.constants` that the directory has.
   """
 
@@ -94,7 +94,11 @@ def import_params(
       progress(values.nbytes)
   except ValueError as error:
     raise ValueError(f"{directory.path}: {error}") from None
-  return Imported(unflatten_dict(params, sep="/"), constants)
+  # One by one, so that no more than one of them is in memory twice.
+  on_device = {
+    path: jax.block_until_ready(jax.device_put(params.pop(path))) for path in shapes
+  }
+  return Imported(unflatten_dict(on_device, sep="/"), constants)
 
 
 def check_constant(tensors: TensorMap, name: str, values: np.ndarray) -> np.ndarray:

@@ -47,9 +47,12 @@ def weight(
     inputs, stacked, hidden, int8: see `axes.Weight`; a weight with inputs is `hidden`
       unless it is said not to be.
   """
-  if int8 and mod.has_variable("params", name):
+  if mod.has_variable("params", name):
     stored: Any = mod.get_variable("params", name)
-    if isinstance(stored, Int8):
+    # `Module.param` would trace the initialiser to compare shapes.
+    if isinstance(stored, Int8) or (
+      isinstance(stored, jax.Array) and stored.shape == shape
+    ):
       return stored
   if hidden is None:
     hidden = bool(inputs)

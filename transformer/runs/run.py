@@ -19,7 +19,6 @@ Opening one executes nothing from it.
 
 import contextlib
 import dataclasses
-import functools
 from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -145,9 +144,8 @@ class Run:
 
   def boxed_params(self) -> Any:
     """Shapes of the parameters, each in a box with the letters of its axes."""
-    example = self.config.model.example()
-    init = functools.partial(self.module().init, jax.random.key(0), example)
-    return jax.eval_shape(init)["params"]
+    module, example = self.module(), self.config.model.example()
+    return jax.eval_shape(lambda: module.init(jax.random.key(0), example))["params"]
 
   def abstract_params(self, devices: Devices = Devices()) -> Any:
     """Shapes of the parameters, on `devices`."""
