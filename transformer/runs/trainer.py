@@ -37,8 +37,9 @@ from transformer.training.state import (
 from transformer.training.step import step_program
 
 
-def train(config: Config, workdir: Path) -> int:
-  """Trains until `config.steps`, from the newest checkpoint if there is one.
+def train(config: Config, workdir: Path, stop_at: int | None = None) -> int:
+  """Trains until `config.steps`, from the newest checkpoint if there is one; with
+  `stop_at`, until that step, as if SIGTERM had come there.
 
   Returns:
     The exit status: 0, or `INTERRUPTED`.
@@ -62,7 +63,7 @@ def train(config: Config, workdir: Path) -> int:
         trainer = Trainer(run, mesh, initial)
         del initial  # large, and not needed after the first step
         compiled, state = trainer.compiled, trainer.abstract
-        return trainer.train()
+        return trainer.train(stop_at)
     except jax.errors.JaxRuntimeError as error:
       ended = lock.ended_processes()
       raise explain(error, path, config, ended, compiled, state) from error
@@ -141,8 +142,8 @@ class Trainer:
     batch = jax.tree.map(leaf, self.training_data.example)
     return self.step.lower(self.abstract, batch, self.seed_key).compile()
 
-  def train(self) -> int:
-    """Trains to the end; the exit status."""
+  def train(self, stop_at: int | None = None) -> int:
+    """Trains to the end, or to step `stop_at`; the exit status."""
     run, config = self.run, self.config
     with Interrupt() as interrupt, run.checkpoints() as checkpoints:
       state = self.restore(checkpoints) if checkpoints.steps else self.initial_state()
@@ -161,7 +162,7 @@ class Trainer:
           )
         ) as log,
       ):
-        status, samples = self.loop(state, interrupt, checkpoints, log)
+        status, samples = self.loop(state, interrupt, checkpoints, log, stop_at)
     if status == 0 and is_primary():
       write_report(run.path, config, Metrics.read(run.path), samples, log.seconds)
       early = self.progress.evaluated < config.steps
@@ -225,8 +226,11 @@ class Trainer:
     for note in (*self.training_data.notes, *position_notes(self.config), *warnings):
       print(f"  {note}", file=sys.stderr, flush=True)
 
-  def loop(self, state, interrupt: Interrupt, checkpoints, log: TrainingLog):
-    """Steps until the end, SIGTERM or no progress; the exit status and samples."""
+  def loop(
+    self, state, interrupt: Interrupt, checkpoints, log: TrainingLog, stop_at=None
+  ):
+    """Steps until the end, `stop_at`, SIGTERM or no progress; the exit status and
+    samples."""
     config, samples, step = self.config, None, int(state.step)
     # SIGTERM may have come within the evaluation of the step that was saved.
     if step and step % config.eval_every == 0 and self.progress.evaluated < step:
@@ -242,7 +246,7 @@ class Trainer:
       if step % config.eval_every == 0 or last:
         log.flush()
         rank, samples = self.evaluate(state, step, interrupt, log)
-      stopping = interrupt.should_stop(step)
+      stopping = interrupt.should_stop(step) or step == stop_at
       done = last or self.progress.out_of_patience(config)
       is_best = rank is not None and config.keep.best
       if step % config.save_every == 0 or is_best or done or stopping:

@@ -21,6 +21,10 @@ def shows_bars() -> bool:
   return is_primary() and sys.stderr.isatty()
 
 
+class Diverged(ValueError):
+  """Too many steps in a row had no finite loss or gradient."""
+
+
 class TrainingLog:
   """The progress bar, and the numbers of the step before the newest: reading those
   does not wait for the device.
@@ -88,7 +92,7 @@ class TrainingLog:
     """Reads the numbers still pending.
 
     Raises:
-      ValueError: too many steps in a row had no finite loss or gradient.
+      Diverged: too many steps in a row had no finite loss or gradient.
     """
     if self._pending is None:
       return
@@ -148,7 +152,7 @@ class TrainingLog:
     )
     if int(metrics.consecutive_skips) >= self._config.max_consecutive_skips:
       skips, limit = metrics.consecutive_skips, self._config.max_consecutive_skips
-      raise ValueError(
+      raise Diverged(
         f"step {step}: {skips} steps in a row without a finite loss and gradient; the "
         "last checkpoint is good: lower --config.schedule.rate, clip the gradient "
         "(--config.optimizer.clip=1), look at the examples named above, or raise "

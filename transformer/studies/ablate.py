@@ -2,7 +2,10 @@
 
   DIR/rows/ROW/seed-N   a run as any other: resumed, evaluated and used like one
   DIR/rows/ROW/seed-N.log   what the trainer printed
+  DIR/rows/ROW/trials/POINT   a run for each trial of a sweep
+  DIR/budget.json   what an update takes, where the study has a budget
   DIR/table.md, table.csv, figure.png, report.html   as far as rows are done
+  DIR/trials.csv    the scores of a sweep
 
 A row that is done is not trained again, and one that was stopped is resumed.
 """
@@ -20,10 +23,13 @@ from transformer.analysis.counts import count
 from transformer.experiment import Config
 from transformer.runs.directory import claim
 from transformer.runs.trainer import train
-from transformer.studies import table
-from transformer.studies.result import Result, score
+from transformer.runs.training_log import Diverged
+from transformer.studies import sweep, table
+from transformer.studies.budget import Measurements
+from transformer.studies.result import Result, fingerprint, score
 from transformer.studies.row_results import RowResults
 from transformer.studies.study import Study
+from transformer.studies.sweep import Trial
 
 
 class Ablation:
@@ -36,6 +42,7 @@ class Ablation:
       ValueError: a row changes what is not a setting of the base.
     """
     self.study, self.directory = study, Path(directory)
+    self.measurements = Measurements(self.directory)
     self.rows = [
       RowResults(row, config, matched, count(config))
       for row, (config, matched) in zip(study.rows, study.configs(), strict=True)
@@ -98,24 +105,77 @@ class Ablation:
     return len(row.results) == len(self.study.seeds)
 
   def read_results(self, row: RowResults) -> None:
-    """Reads the results of a row's seeds, up to the first that has none."""
-    row.results = []
+    """Reads the trials of a row and the results of its seeds, each up to the first that
+    has none."""
+    row.trained, row.trials, row.chosen, row.results = None, [], None, []
+    for config, path in self.trials(row):
+      trial = Trial.read(path, config)
+      if trial is None:
+        return
+      row.trials.append(trial)
+    with contextlib.suppress(ValueError):  # every trial failed
+      self.choose(row)
     for config, path in self.seeds(row):
       result = Result.read(path, config, self.study.held_out)
       if result is None:
         return
       row.results.append(result)
 
-  def seeds(self, row: RowResults) -> list[tuple[Config, Path]]:
-    """The experiment and directory of each seed of a row."""
-    folder = self.directory / "rows" / row.row.directory
+  def choose(self, row: RowResults) -> None:
+    """Decides what the seeds of a row train, as far as that is known.
+
+    Raises:
+      ValueError: every trial failed.
+    """
+    row.trained = self.measurements.config(self.study.budget, row.config)
+    points = self.study.sweep.points
+    if row.trained is None or not points:
+      return
+    metric = self.study.sweep.metric_of(row.config)
+    config, row.trained = row.trained, None
+    row.chosen = sweep.best(row.trials, config, metric)
+    row.trained = points[row.chosen].apply(config)
+
+  def folder(self, row: RowResults) -> Path:
+    """The directory of a row."""
+    return self.directory / "rows" / row.row.directory
+
+  def trials(self, row: RowResults) -> list[tuple[Config, Path]]:
+    """The experiment and directory of each trial of a row, once its budget is known."""
+    config = self.measurements.config(self.study.budget, row.config)
+    if config is None:
+      return []
+    config = replace(config, seed=self.study.sweep.seed)
     return [
-      (replace(row.config, seed=seed), folder / f"seed-{seed}")
+      (point.apply(config), self.folder(row) / "trials" / point.directory)
+      for point in self.study.sweep.points
+    ]
+
+  def seeds(self, row: RowResults) -> list[tuple[Config, Path]]:
+    """The experiment and directory of each seed of a row, once its trials are done."""
+    if row.trained is None:
+      return []
+    return [
+      (replace(row.trained, seed=seed), self.folder(row) / f"seed-{seed}")
       for seed in self.study.seeds
     ]
 
   def train_row(self, row: RowResults) -> int:
-    """Trains and scores the seeds of a row that have no result; the exit status."""
+    """Trains and scores what is not done of a row, its trials first; the exit status.
+
+    Raises:
+      ValueError: it cannot be trained, or every trial failed.
+    """
+    if self.measurements.config(self.study.budget, row.config) is None:
+      with redirected(self.folder(row) / "budget.log"):
+        status = self.measurements.measure(self.study.budget, row.config)
+      if status:
+        return status
+    for config, path in self.trials(row)[len(row.trials) :]:
+      status = self.train_trial(row, config, path)
+      if status:
+        return status
+    self.choose(row)
     for config, path in self.seeds(row)[len(row.results) :]:
       with redirected(path.with_name(f"{path.name}.log")):
         status = train(config, path)
@@ -126,9 +186,31 @@ class Ablation:
       row.results.append(result)
     return 0
 
+  def train_trial(self, row: RowResults, config: Config, path: Path) -> int:
+    """Trains one trial of a row; the exit status. One that diverges is a result too."""
+    metric = self.study.sweep.metric_of(config)
+    try:
+      with redirected(path.with_name(f"{path.name}.log")):
+        status = train(config, path)
+      if status:
+        return status
+      trial = Trial.of_run(path, config, metric)
+    except Diverged as error:
+      trial = Trial(fingerprint(config, ()), None, str(error))
+    trial.write(path)
+    row.trials.append(trial)
+    jax.clear_caches()
+    print(
+      f"  {row.row.name}: {path.name}: {metric} "
+      f"{'diverged' if trial.score is None else f'{trial.score:.4g}'}",
+      file=sys.stderr, flush=True,
+    )  # fmt: skip
+    return 0
+
   def write(self) -> None:
     """Writes tables, figure and report of what is done."""
-    table.write(self.directory, self.study, self.rows, self.about())
+    runs = [[path for _, path in self.seeds(row)] for row in self.rows]
+    table.write(self.directory, self.study, self.rows, self.about(), runs)
 
   def about(self) -> str:
     """How it was made, in a sentence."""

@@ -7,7 +7,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 from transformer.runs.directory import claim, write_atomic
-from transformer.studies.page import markdown, page
+from transformer.studies.page import csv_text, markdown, page
 
 
 @dataclasses.dataclass(frozen=True)
@@ -62,8 +62,8 @@ class Claims:
   notes: tuple[str, ...] = ()
 
   def run(self, directory: Path) -> int:
-    """Measures all and writes table.md, report.html and figure.png; the exit status: 1
-    where one does not hold.
+    """Measures all and writes table.md, table.csv, report.html and figure.png; the exit
+    status: 1 where one does not hold.
 
     Raises:
       ValueError: the directory is in use or something else.
@@ -71,19 +71,25 @@ class Claims:
     path = Path(directory)
     with claim(path, "table.md", "study"):
       head = ["claim", "source", "measured", "expected", "published", "holds"]
-      rows, failed = [], False
+      names = ["claim", "source", "measured", "least", "most", "published", "holds"]
+      rows, numbers, failed = [], [names], False
       for number, one in enumerate(self.claims, 1):
         value = one.measure()
         failed |= not one.holds(value)
         holds = "yes" if one.holds(value) else "NO"
         row = [one.text, one.source, f"{value:.4g}", one.expected]
         rows.append([*row, one.published or "–", holds])
+        numbers.append([
+          *(one.text, one.source, repr(value), repr(one.least), repr(one.most)),
+          *(one.published, holds.lower()),
+        ])  # fmt: skip
         print(
           f"[{number}/{len(self.claims)}] {one.text}: {value:.4g} ({holds})",
           file=sys.stderr, flush=True,
         )  # fmt: skip
       text = markdown(self.title, head, rows, self.notes)
       write_atomic(path / "table.md", text.encode())
+      write_atomic(path / "table.csv", csv_text(numbers).encode())
       picture = b""
       if self.draw is not None:
         self.draw(path / "figure.png")

@@ -1,12 +1,14 @@
 """The curves of a run for a page: what its metrics.csv holds, thinned."""
 
 import math
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 from transformer.runs.metrics import Metrics
 from transformer.runs.progress import Spent
+from transformer.studies.figures import UNITS
+from transformer.tasks.base import Task
 
 CLOCKS = {f"train/{name}": name for name in Spent._fields}
 """Metrics that are axes: what training has taken, by their names in metrics.csv."""
@@ -15,6 +17,19 @@ VALUES = 120_000
 """Points of all curves of a page together; about eight bytes each."""
 
 Curve = tuple[list[int], list[float | None]]
+
+
+LABELS = {
+  "train/loss": ("training loss", "nats per target"),
+  "train/rate": ("learning rate", ""),
+  "train/gradient_norm": ("gradient norm", "L2 norm, before clipping"),
+  "train/tokens_per_second": ("speed", "target tokens a second"),
+  "train/skipped": ("skipped updates", "updates without a finite loss or gradient"),
+}
+"""Title and unit of what training records."""
+
+NAMES = {"bleu": "BLEU", "chrf": "chrF"}
+"""Scores whose names are written otherwise."""
 
 
 def read_curves(
@@ -107,3 +122,25 @@ def rounded(curve: Curve, digits: int = 5) -> Curve:
   return steps, [
     None if value is None else float(f"{value:.{digits}g}") for value in values
   ]
+
+
+def directions(tasks: Sequence[Task]) -> dict[str, bool]:
+  """Whether less of a score is better, for the loss and the scores of all tasks."""
+  scores = {metric for task in tasks for metric in task.scores}
+  return {"train/loss": True} | {f"val/{m.name}": m.lower_is_better for m in scores}
+
+
+def describe_metrics(
+  lower: Mapping[str, bool], curves: Sequence[dict[str, Any]]
+) -> dict[str, dict[str, Any]]:
+  """Title, unit and direction of every metric that has a curve, training's first."""
+  names = dict.fromkeys(name for each in curves for name in each["series"])
+  described = {}
+  for name in sorted(names, key=lambda name: not name.startswith("train/")):
+    score = name.rpartition("/")[2]
+    plain = NAMES.get(score, score.replace("_", " "))
+    unit = UNITS.get(score, plain)
+    title, unit = LABELS.get(name, (f"held-out {plain}", unit))
+    unit = "" if unit == plain else unit
+    described[name] = {"title": title, "unit": unit, "lower": lower.get(name)}
+  return described

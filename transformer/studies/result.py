@@ -13,6 +13,7 @@ from transformer.experiment import Config
 from transformer.inference.devices import Devices
 from transformer.runs.directory import write_atomic
 from transformer.runs.metrics import Metrics
+from transformer.runs.progress import Spent
 from transformer.runs.run import Run
 from transformer.studies.rows import HeldOut
 from transformer.tasks.base import EvaluationInputs
@@ -30,6 +31,8 @@ class Result:
     outputs, references: of the first set, if the task scores texts by BLEU; else empty.
     tokens_per_second: target tokens, in training: the median of the run's own figures
       without the first, which has compilation in it.
+    target_tokens, seconds, processor_seconds: what its training took (`Spent`); None
+      where an older version did not record it.
   """
 
   fingerprint: str
@@ -37,6 +40,9 @@ class Result:
   outputs: list[str]
   references: list[str]
   tokens_per_second: float
+  target_tokens: float | None = None
+  seconds: float | None = None
+  processor_seconds: float | None = None
 
   def write(self, path: Path) -> None:
     """Writes it into its run."""
@@ -82,11 +88,14 @@ def score(path: Path, held_out: Sequence[HeldOut]) -> Result:
     scores |= {f"{one.name}/{name}": value for name, value in numbers.items()}
     if not texts and "bleu" in found:
       texts = [(output, wanted) for _, output, wanted in samples.rows]
-  speeds = [v for _, n, v in Metrics.read(path) if n == "train/tokens_per_second"]
+  metrics = Metrics.read(path)
+  speeds = [v for _, n, v in metrics if n == "train/tokens_per_second"]
+  last = {name: value for _, name, value in metrics}
   return Result(
     fingerprint(config, held_out),
     scores,
     [output for output, _ in texts],
     [wanted for _, wanted in texts],
     statistics.median(speeds[1:] or speeds),
+    **{name: last.get(f"train/{name}") for name in Spent._fields},
   )

@@ -10,7 +10,8 @@ from transformer.analysis.counts import Counts
 from transformer.experiment import Config
 from transformer.studies.result import Result
 from transformer.studies.rows import Row
-from transformer.studies.significance import paired_bootstrap
+from transformer.studies.significance import paired_bootstrap, welch
+from transformer.studies.sweep import Trial
 from transformer.tasks.text_scores import DEFAULT
 from transformer.tasks.translation import Translation
 
@@ -32,9 +33,13 @@ class RowResults:
   """A row as far as it is done.
 
   Attributes:
-    row, config: what is trained.
+    row, config: the row, and its experiment as the study's file has it.
     matched: the size that matching chose, `model.d_ff=312`; empty without any.
     counts: parameters and FLOPs, by its shapes.
+    trained: the experiment that its seeds train: with the steps of the budget and at
+      the best point of the sweep; None before both are known.
+    trials: of the sweep, in their order, as far as they are done.
+    chosen: the number of the best of them.
     results: of its seeds, in their order, as far as they are done.
     failed: why there are no more, in a line; empty if nothing went wrong.
   """
@@ -43,6 +48,9 @@ class RowResults:
   config: Config
   matched: str
   counts: Counts
+  trained: Config | None = None
+  trials: list[Trial] = dataclasses.field(default_factory=list)
+  chosen: int | None = None
   results: list[Result] = dataclasses.field(default_factory=list)
   failed: str = ""
 
@@ -59,6 +67,17 @@ class RowResults:
     """Target tokens a second, the mean over seeds."""
     summary = summarise([r.tokens_per_second for r in self.results])
     return summary and summary.mean
+
+  def spent(self, name: str) -> float | None:
+    """What training a seed took, a name of `Spent`, the mean over seeds."""
+    summary = summarise(
+      [v for r in self.results if (v := getattr(r, name)) is not None]
+    )
+    return summary and summary.mean
+
+  def p_of_seeds(self, base: "RowResults", column: str) -> float | None:
+    """p of the difference in a score to the base, over seeds (`significance.welch`)."""
+    return None if self is base else welch(base.values(column), self.values(column))
 
   def p(self, base: "RowResults") -> float | None:
     """The probability of a difference in BLEU to the base as large as this by chance;

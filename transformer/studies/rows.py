@@ -1,6 +1,7 @@
 """What a study changes and what it scores on: rows, matched sizes, held-out texts."""
 
 import dataclasses
+import itertools
 import re
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -109,6 +110,14 @@ class Row:
   def directory(self) -> str:
     """The name as that of a directory."""
     return directory_name(self.name)
+
+
+def grid(settings: Mapping[str, Sequence[Any]]) -> tuple[Row, ...]:
+  """A row for each combination of values: of `{"schedule.rate": (1e-3, 2e-3),
+  "model.layers": (2, 4)}` four, the last setting changing fastest."""
+  combinations = itertools.product(*settings.values())
+  changes = [dict(zip(settings, values, strict=True)) for values in combinations]
+  return tuple(Row(", ".join(Row("", each).shown), each) for each in changes)
 
 
 def directory_name(name: str) -> str:

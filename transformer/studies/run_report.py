@@ -6,7 +6,7 @@ been interrupted, and may have come from another machine.
 
 import csv
 import hashlib
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -16,23 +16,10 @@ from transformer.inspection.page import assemble
 from transformer.runs.directory import read_inside
 from transformer.runs.report import SAMPLES, STORED_SAMPLES
 from transformer.studies.compare_runs import names
-from transformer.studies.curves import read_curves
+from transformer.studies.curves import describe_metrics, directions, read_curves
 from transformer.studies.evaluations import Evaluation, read_evaluations
-from transformer.studies.figures import UNITS
 from transformer.studies.rows import directory_name
 from transformer.studies.settings_table import settings_table
-
-LABELS = {
-  "train/loss": ("training loss", "nats per target"),
-  "train/rate": ("learning rate", "learning rate"),
-  "train/gradient_norm": ("gradient norm", "L2 norm, before clipping"),
-  "train/tokens_per_second": ("speed", "target tokens a second"),
-  "train/skipped": ("skipped updates", "updates without a finite loss or gradient"),
-}
-"""Title and unit of what training records."""
-
-NAMES = {"bleu": "BLEU", "chrf": "chrF"}
-"""Scores whose names are written otherwise."""
 
 
 class RunFiles(NamedTuple):
@@ -112,7 +99,7 @@ def run_directories(path: Path) -> list[Path]:
 
 def record(runs: Sequence[RunFiles]) -> dict[str, Any]:
   """All that the page shows, as dicts and lists."""
-  lower = directions(runs)
+  lower = directions([run.config.task for run in runs])
   curves = read_curves([run.path for run in runs], lower)
   return {
     "runs": [
@@ -140,28 +127,6 @@ def describe(run: RunFiles) -> dict[str, Any]:
     "steps": config.steps,
     "reported": (run.path / "report.md").is_file(),
   }
-
-
-def directions(runs: Sequence[RunFiles]) -> dict[str, bool]:
-  """Whether less of a score is better, for the loss and the scores of all tasks."""
-  scores = {metric for run in runs for metric in run.config.task.scores}
-  return {"train/loss": True} | {f"val/{m.name}": m.lower_is_better for m in scores}
-
-
-def describe_metrics(
-  lower: Mapping[str, bool], curves: Sequence[dict[str, Any]]
-) -> dict[str, dict[str, Any]]:
-  """Title, unit and direction of every metric that has a curve, training's first."""
-  names = dict.fromkeys(name for each in curves for name in each["series"])
-  described = {}
-  for name in sorted(names, key=lambda name: not name.startswith("train/")):
-    score = name.rpartition("/")[2]
-    plain = NAMES.get(score, score.replace("_", " "))
-    unit = UNITS.get(score, plain)
-    title, unit = LABELS.get(name, (f"held-out {plain}", unit))
-    unit = "" if unit == plain else unit
-    described[name] = {"title": title, "unit": unit, "lower": lower.get(name)}
-  return described
 
 
 def samples(runs: Sequence[RunFiles]) -> list[dict[str, Any]]:

@@ -1,7 +1,11 @@
-"""Whether one system's score differs from another's by more than chance."""
+"""Whether one system's score differs from another's by more than chance: over texts,
+and over seeds."""
 
+import statistics
 from collections.abc import Sequence
 from typing import Any, NamedTuple
+
+from scipy import stats
 
 from transformer.tasks.text_scores import DEFAULT, bleu_metric
 
@@ -24,6 +28,18 @@ class Comparison(NamedTuple):
   b: Estimate
   p: float
   signature: str
+
+
+def welch(a: Sequence[float], b: Sequence[float]) -> float | None:
+  """p of the difference between the means of two groups of seeds, two-sided, by Welch's
+  t-test (Welch 1947), which lets their variances differ.
+
+  None where it is not defined: with fewer than two seeds in a group, or where neither
+  group varies.
+  """
+  if min(len(a), len(b)) < 2 or not (statistics.stdev(a) or statistics.stdev(b)):
+    return None
+  return float(stats.ttest_ind(a, b, equal_var=False).pvalue)
 
 
 def paired_bootstrap(

@@ -9,9 +9,11 @@ from typing import Any
 from transformer import config as configs
 from transformer import experiment
 from transformer.experiment import Config
+from transformer.studies.budget import Budget
 from transformer.studies.claims import Claims
 from transformer.studies.figures import DotPlot, Figure
 from transformer.studies.rows import HeldOut, Row
+from transformer.studies.sweep import Sweep
 from transformer.tasks.base import PERPLEXITY, Metric
 
 
@@ -29,6 +31,8 @@ class Study:
       is e to the loss.
     seeds: each row is trained once with each.
     held_out: what rows are scored on.
+    sweep: settings that are tried for each row before it is trained.
+    budget: how long each trial and each seed is trained.
     published: columns, or `parameters`, for which the paper prints figures.
     figure: how the table is drawn.
     notes: sentences below the table.
@@ -40,6 +44,8 @@ class Study:
   columns: tuple[str, ...] = ("val/loss",)
   seeds: tuple[int, ...] = (0, 1, 2)
   held_out: tuple[HeldOut, ...] = (HeldOut(),)
+  sweep: Sweep = Sweep()
+  budget: Budget = Budget()
   published: tuple[str, ...] = ()
   figure: Figure = DotPlot()
   notes: tuple[str, ...] = ()
@@ -63,6 +69,12 @@ class Study:
           f"study.rows: {row.name!r} has {len(row.published)} published figures for "
           f"{len(self.published)} columns"
         )
+    if self.sweep.settings and self.sweep.seed in self.seeds:
+      raise ValueError(
+        f"study.sweep: its seed, {self.sweep.seed}, is one of the study's; choose "
+        "another, so that no reported score had a part in the choice"
+      )
+    self.base.task.metric(self.sweep.metric_of(self.base))
     allowed_columns = [
       f"{one.name}/{metric.name}" for one in self.held_out for metric in self.metrics
     ]
@@ -96,7 +108,10 @@ class Study:
     for row in self.rows:
       try:
         config = row.apply(self.base)
-        made.append(row.match.fit(config, made[0][0] if made else config))
+        config, size = row.match.fit(config, made[0][0] if made else config)
+        for point in self.sweep.points:
+          point.apply(config)
+        made.append((config, size))
       except ValueError as error:
         raise ValueError(f"row {row.name!r}: {error}") from None
     return made

@@ -186,7 +186,7 @@ function drawCurves(place, runs, metrics, lookOf = (i) => i) {
     readout.replaceChildren();
     if (empty) {
       svg.append(makeSvg("text", { x: WIDTH / 2, y: HEIGHT / 2, "text-anchor": "middle" },
-        state.hidden.size === runs.length ? "no run is shown" : "not recorded by the runs shown"));
+        state.hidden.size === runs.length ? "no run is shown" : state.log ? "nothing above 0 in the runs shown" : "not recorded by the runs shown"));
       return;
     }
     if (y0 === y1) [y0, y1] = state.log ? [y0 / 1.5, y1 * 1.5] : [y0 - (Math.abs(y0) * 0.05 || 1), y1 + (Math.abs(y1) * 0.05 || 1)];

@@ -1,0 +1,253 @@
+"""The sentences of the pages about studies: each stands on its page as it is here, and
+the stored table of its study, docs/tables/STUDY.csv (a study's table.csv), supports it.
+"""
+
+import csv
+import random
+import re
+from collections.abc import Callable
+from pathlib import Path
+from typing import NamedTuple
+
+import pytest
+
+ROOT = Path(__file__).resolve().parent.parent
+TABLES = ROOT / "docs" / "tables"
+STUDIES, README = "docs/studies.md", "README.md"
+
+Table = dict[str, dict[str, float]]
+
+
+def read(name: str) -> Table:
+  """A stored table as numbers by row and column; cells without one are left out."""
+  with (TABLES / f"{name}.csv").open(encoding="utf-8", newline="") as file:
+    rows = list(csv.DictReader(file))
+  number = re.compile(r"-?\d+(\.\d+)?(e[-+]?\d+)?")
+  return {
+    row["row"]: {k: float(v) for k, v in row.items() if number.fullmatch(v or "")}
+    for row in rows
+  }
+
+
+class Sentence(NamedTuple):
+  """A part of a page that says what a table shows."""
+
+  page: str
+  text: str
+  table: str
+  holds: Callable[[Table], bool]
+
+
+BLEU, PERPLEXITY = "dev/bleu", "dev/perplexity"
+RNN, SEARCH = "RNN (Sutskever)", "RNN with attention (Bahdanau)"
+CONVOLUTIONAL, TRANSFORMER = "convolutional (Gehring)", "Transformer"
+
+
+def loss(table: Table, row: str) -> int:
+  """How many BLEU a row of Table 3 is below the base, as a page rounds it."""
+  return round(table["base"][BLEU] - table[row][BLEU])
+
+
+def within_deviation(table: Table, row: str) -> bool:
+  """Whether a row's BLEU exceeds that of the base by less than a deviation of seeds."""
+  gain = table[row][BLEU] - table["base"][BLEU]
+  return gain < table["base"][f"{BLEU} deviation"]
+
+
+def dates(table: Table, row: str, number: int) -> float:
+  """The share of texts with so many dates that a family reads."""
+  return table[row][f"{number} dates/exact_match"]
+
+
+def gap(table: Table, images: int) -> int:
+  """How far the Vision Transformer is behind, in points, as a page rounds it."""
+  vit, resnet = (
+    table[f"{name} {images}"]["test/accuracy"]
+    for name in ("Vision Transformer", "residual network")
+  )
+  return round(100 * (resnet - vit))
+
+
+SENTENCES = (
+  Sentence(
+    STUDIES,
+    "a single head loses little and many lose much, 10 and 19 BLEU at 16 and 32",
+    "table3_small",
+    lambda t: (
+      loss(t, "A: h 1") <= 2 and (loss(t, "A: h 16"), loss(t, "A: h 32")) == (10, 19)
+    ),
+  ),
+  Sentence(
+    STUDIES,
+    "4 heads are best.",
+    "table3_small",
+    lambda t: all(
+      t["A: h 4"][BLEU] > t[row][BLEU] for row in ("base", "A: h 1", "A: h 16")
+    ),
+  ),
+  Sentence(
+    STUDIES,
+    "smaller keys hurt, as in (B): 11 and 15 BLEU",
+    "table3_small",
+    lambda t: (loss(t, "B: d_k 32"), loss(t, "B: d_k 16")) == (11, 15),
+  ),
+  Sentence(
+    STUDIES,
+    "half the width is far worse, as in (C), but twice the width or twice the "
+    "feed-forward network gains nothing, and more layers lose",
+    "table3_small",
+    lambda t: (
+      loss(t, "C: d 256") > 20
+      and within_deviation(t, "C: d 1024")
+      and within_deviation(t, "C: ff 4096")
+      and loss(t, "C: N 8") > 0
+    ),
+  ),
+  Sentence(
+    STUDIES,
+    "`big`, which has three times the updates, is best in perplexity and BLEU",
+    "table3_small",
+    lambda t: (
+      max(t, key=lambda row: t[row][BLEU]) == "big"
+      and min(t, key=lambda row: t[row][PERPLEXITY]) == "big"
+    ),
+  ),
+  Sentence(
+    STUDIES,
+    "dropout hurts, against (D)",
+    "table3_small",
+    lambda t: (
+      t["D: dropout 0.0"][BLEU] > t["base"][BLEU] > t["D: dropout 0.2"][BLEU]
+      and t["D: dropout 0.0"]["dev/bleu published"] < t["base"]["dev/bleu published"]
+    ),
+  ),
+  Sentence(
+    STUDIES,
+    "Label smoothing makes perplexity worse, as in the paper; its gain of BLEU does "
+    "not show",
+    "table3_small",
+    lambda t: (
+      t["D: smoothing 0.0"][PERPLEXITY]
+      < t["base"][PERPLEXITY]
+      < t["D: smoothing 0.2"][PERPLEXITY]
+      and t["D: smoothing 0.0"][BLEU] >= t["base"][BLEU] > t["D: smoothing 0.2"][BLEU]
+    ),
+  ),
+  Sentence(
+    STUDIES,
+    "learned positions lose 11 BLEU to sinusoids",
+    "table3_small",
+    lambda t: loss(t, "E: learned positions") == 11,
+  ),
+  Sentence(
+    STUDIES,
+    "Over seeds BLEU has a standard deviation of 2 to 13.",
+    "table3_small",
+    lambda t: (
+      [round(f(row[f"{BLEU} deviation"] for row in t.values())) for f in (min, max)]
+      == [2, 13]
+    ),
+  ),
+  Sentence(
+    STUDIES,
+    "Removing attention costs 16 BLEU; the choice of architecture around it makes a "
+    "difference of 2.",
+    "multi30k",
+    lambda t: (
+      round(t[TRANSFORMER]["test/bleu"] - t[RNN]["test/bleu"]) == 16
+      and round(
+        t[SEARCH]["test/bleu"]
+        - min(t[row]["test/bleu"] for row in (TRANSFORMER, CONVOLUTIONAL))
+      )
+      == 2
+    ),
+  ),
+  Sentence(
+    STUDIES,
+    "the recurrent network with attention is ahead of the Transformer",
+    "multi30k",
+    lambda t: (
+      t[SEARCH]["test/bleu"] > t[TRANSFORMER]["test/bleu"] and t[SEARCH]["p"] < 0.05
+    ),
+  ),
+  Sentence(
+    STUDIES,
+    "With attention the recurrent network reads three dates as well as one; without "
+    "it, with as many parameters and updates, hardly one",
+    "families",
+    lambda t: (
+      dates(t, SEARCH, 3) > dates(t, SEARCH, 1) - 0.005 and dates(t, RNN, 1) < 0.05
+    ),
+  ),
+  Sentence(
+    STUDIES,
+    "The Transformer is behind both others with attention at this budget",
+    "families",
+    lambda t: all(
+      dates(t, TRANSFORMER, n) < min(dates(t, SEARCH, n), dates(t, CONVOLUTIONAL, n))
+      for n in (1, 2, 3)
+    ),
+  ),
+  Sentence(
+    README,
+    "the models with attention read most single dates and the RNN without it hardly "
+    "any",
+    "families",
+    lambda t: (
+      min(dates(t, row, 1) for row in (TRANSFORMER, SEARCH, CONVOLUTIONAL)) > 0.5
+      and dates(t, RNN, 1) < 0.05
+    ),
+  ),
+  Sentence(
+    README,
+    "Exact match: the RNN with attention stays at 1.0, convolutions fall to 0.90, the "
+    "Transformer from 0.84 to 0.15; the RNN without attention stays near 0.",
+    "families",
+    lambda t: (
+      all(round(dates(t, SEARCH, n), 2) == 1.0 for n in (1, 2, 3))
+      and round(dates(t, CONVOLUTIONAL, 3), 2) == 0.90
+      and [round(dates(t, TRANSFORMER, n), 2) for n in (1, 3)] == [0.84, 0.15]
+      and max(dates(t, RNN, n) for n in (1, 2, 3)) < 0.05
+    ),
+  ),
+  Sentence(
+    STUDIES,
+    "The gap falls from 20 points to 8",
+    "data_size",
+    lambda t: (gap(t, 78), gap(t, 1245)) == (20, 8),
+  ),
+)
+
+
+@pytest.mark.parametrize("sentence", SENTENCES, ids=lambda each: each.text[:40])
+def test_a_sentence_is_on_its_page_and_its_table_supports_it(sentence):
+  page = (ROOT / sentence.page).read_text(encoding="utf-8")
+  assert sentence.text in " ".join(page.split())
+  assert sentence.holds(read(sentence.table))
+
+
+def test_every_stored_table_supports_a_sentence():
+  stored = {path.stem for path in TABLES.glob("*.csv")}
+  assert stored == {sentence.table for sentence in SENTENCES}
+
+
+@pytest.mark.parametrize("sentence", SENTENCES, ids=lambda each: each.text[:40])
+def test_a_sentence_can_be_contradicted(sentence):
+  """By tables whose rows have each other's numbers, half of them halved."""
+  table, draw = read(sentence.table), random.Random(0)
+
+  def other() -> Table:
+    rows = draw.sample(list(table.values()), len(table))
+    factors = [draw.choice((0.5, 1.0)) for _ in rows]
+    return {
+      name: {column: factor * value for column, value in row.items()}
+      for name, row, factor in zip(table, rows, factors, strict=True)
+    }
+
+  def holds(made: Table) -> bool:
+    try:
+      return sentence.holds(made)
+    except KeyError:  # p, which the first row has not
+      return False
+
+  assert not all(holds(other()) for _ in range(20))
