@@ -18,6 +18,10 @@ POLICY = (
 )
 """What a browser may load for a page: nothing from elsewhere."""
 
+HEADERS = {"Content-Security-Policy": f"sandbox allow-scripts; {POLICY}"}
+"""Of HTTP, where a server answers with a page: it is of no origin, so that nothing of
+the server's can be read by its script."""
+
 TEMPLATE = """<!doctype html>
 <html lang="en">
 <head>
@@ -37,6 +41,9 @@ TEMPLATE = """<!doctype html>
 """
 
 
+READ_DATA = 'const data = JSON.parse(document.getElementById("data").textContent);\n'
+
+
 def assemble(name: str, title: str, data: dict[str, Any]) -> str:
   """The page `name` of the folder `pages`, with data for its script.
 
@@ -48,7 +55,7 @@ def assemble(name: str, title: str, data: dict[str, Any]) -> str:
     title=html.escape(title),
     style=read_part("page.css") + read_part(f"{name}.css"),
     body=read_part(f"{name}.html"),
-    script=read_part("page.js") + read_part(f"{name}.js"),
+    script=read_part("page.js") + READ_DATA + read_part(f"{name}.js"),
     data=embed(data),
   )
 
