@@ -55,7 +55,7 @@ def test_translations_and_scores(translation_run):
 
 @pytest.mark.parametrize("name", ["texts", "questions"])
 def test_classes(name, tmp_path):
-  model = Model.open(name, write_run(name, tmp_path), LIMITS)
+  model = Model.open(name, write_run(name, tmp_path), Limits(tokens=32))
   check(model, ("/classify", {"text": [STORY, "a"]}))
 
 
