@@ -5,61 +5,21 @@ import json
 import random
 import time
 
-import httpx
-import jax
 import pytest
 
+from tests.server.client import LIMITS, Client
 from tests.server.fuzz import random_body
 from transformer.config import parse
 from transformer.decoding.penalty import LengthPenalty
 from transformer.decoding.samplers import Sampler
 from transformer.inference.search import Search
 from transformer.runs.translator import Translator
-from transformer.server.app import make_app
-from transformer.server.batching import Batcher
 from transformer.server.guard import Access
 from transformer.server.limits import Limits
-from transformer.server.metrics import Metrics
 from transformer.server.models import Model
 
 TEXTS = ["a b c", "b", "c a a b", "b b c", ""]
-LIMITS = Limits(tokens=16, queue=40, body=20_000, texts=20)
 TOKEN = "a token of the tests"
-
-
-class Client:
-  """Sends requests to an application in this process."""
-
-  def __init__(self, model, access=Access(), limits=LIMITS, start=True):
-    self.lines: list[str] = []
-    self.batches: list[int] = []
-    self.batcher = Batcher(
-      limits, lambda rows, _: self.batches.append(rows), jax.clear_caches
-    )
-    metrics = Metrics(lambda: self.batcher.waiting)
-    self.app = make_app(
-      [model], limits, self.batcher, metrics, access, self.lines.append
-    )
-    if start:
-      self.batcher.start()
-
-  def send(self, *requests: dict) -> list[httpx.Response]:
-    """The answers to requests that are sent at once."""
-
-    async def send_all():
-      transport = httpx.ASGITransport(self.app)
-      async with httpx.AsyncClient(
-        transport=transport, base_url="http://127.0.0.1", timeout=60
-      ) as client:
-        sent = asyncio.gather(*(client.request(**each) for each in requests))
-        return await asyncio.wait_for(sent, 60)
-
-    return asyncio.run(send_all())
-
-  def post(self, path: str, **body) -> httpx.Response:
-    """The answer to one request."""
-    (answer,) = self.send({"method": "POST", "url": path, "json": body})
-    return answer
 
 
 @pytest.fixture(scope="module")
@@ -218,7 +178,9 @@ def test_a_client_that_hangs_up_frees_its_place(model):
 
 
 def test_a_token_is_needed_where_there_is_one(model):
-  client = Client(model, Access(TOKEN, False, frozenset({"/health"})), start=False)
+  client = Client(
+    model, access=Access(TOKEN, False, frozenset({"/health"})), start=False
+  )
   request = {"method": "GET", "url": "/models"}
   statuses = [
     answer.status_code

@@ -81,6 +81,10 @@ class Tokenizer(abc.ABC):
     """A digest of all that decides which ids a text has."""
     return self.sha256
 
+  def with_recipe(self, recipe: "TokenizerRecipe") -> "Tokenizer":
+    """The same model, opened by another recipe of its own kind."""
+    return recipe.open(self.model)
+
 
 @dataclasses.dataclass(frozen=True)
 class TokenizerRecipe(abc.ABC):

@@ -59,26 +59,50 @@ def score_targets(
   Raises:
     ValueError: the penalty needs attention weights, and the model has none.
   """
-  shapes = [
-    (SOURCE_LENGTHS.round_up(len(source)), SOURCE_LENGTHS.round_up(len(target)))
+  lengths = [
+    padded_length(len(source), len(target))
     for source, target in zip(sources, targets, strict=True)
   ]
 
-  def row_counts(shape: tuple[int, int]) -> Sequence[int]:
-    rows = affordable(ROWS, searcher.tokens, max(shape))
-    return [count * devices.count for count in rows]
+  def row_counts(length: int) -> Sequence[int]:
+    rows = affordable(ROWS, searcher.tokens, length)
+    return [count * searcher.devices.count for count in rows]
 
-  devices = searcher.devices
-
-  for (source_length, target_length), rows, indices in group(shapes, row_counts):
-    source = pad_tokens([sources[i] for i in indices], rows, source_length)
-    target_bt = pad_ids([targets[i] for i in indices], rows, target_length)
-    source, target_bt = devices.put((source, target_bt))
-    token_logprob_bt, score_b = devices.fetch(
-      score(
-        searcher.module, searcher.search.penalty, searcher.params, source, target_bt,
-        devices,
-      )
+  for length, rows, indices in group(lengths, row_counts):
+    token_logprob_bt, score_b = score_batch(
+      searcher, [sources[i] for i in indices], [targets[i] for i in indices], rows,
+      length,
     )  # fmt: skip
     for row, i in enumerate(indices):
       yield i, token_logprob_bt[row, : len(targets[i])], score_b[row]
+
+
+def padded_length(source: int, target: int) -> int:
+  """The declared length that both sides of a pair with so many tokens are padded to:
+  one for both, since a program for each pair of lengths would be many."""
+  return SOURCE_LENGTHS.round_up(max(source, target))
+
+
+def compile_score(searcher: Searcher, length: int, rows: int) -> None:
+  """Compiles the program of a declared shape, by a batch of padding."""
+  score_batch(searcher, [], [], rows, length)
+
+
+def score_batch(
+  searcher: Searcher,
+  sources: Sequence[np.ndarray],
+  targets: Sequence[np.ndarray],
+  rows: int,
+  length: int,
+) -> tuple[np.ndarray, np.ndarray]:
+  """`score` of one batch of `rows` rows and `length` tokens, as NumPy arrays."""
+  devices = searcher.devices
+  source, target_bt = devices.put(
+    (pad_tokens(sources, rows, length), pad_ids(targets, rows, length))
+  )
+  return devices.fetch(
+    score(
+      searcher.module, searcher.search.penalty, searcher.params, source, target_bt,
+      devices,
+    )
+  )  # fmt: skip

@@ -105,6 +105,12 @@ class Search:
     """Outputs a sentence that a search computes."""
     return max(self.beam, self.n_best)
 
+  @property
+  def program(self) -> "Search":
+    """The part of the search that programs are compiled for: not which ids its prefix
+    has, only how many, so that the languages of a model share programs."""
+    return dataclasses.replace(self, prefix=(0,) * len(self.prefix))
+
   def limit(self, size: int) -> int:
     """The longest output for a source of `size` tokens, both without `EOS`."""
     longest = max(size + self.extra, self.min_length)
@@ -225,8 +231,8 @@ class Searcher:
     return other
 
   def compile(self, length: int, rows: int) -> None:
-    """Compiles the program of a declared shape, without prefixes, by a search of which
-    no output may have a token."""
+    """Compiles the program of a declared shape, without prefixes but the search's own,
+    by a search of which no output may have a token."""
     source, constraint, seed_b = self.batch([], [], rows, length)
     self._find(source, constraint, length, 0, seed_b)
 
@@ -275,7 +281,7 @@ class Searcher:
     # Making a key takes programs of its own.
     key = jax.random.key(seed) if self.search.draws else None
     output = find(
-      self.module, self.search, self.params, source, constraint,
+      self.module, self.search.program, self.params, source, constraint,
       self.search.limit(length) + 1, key, seed_b, self.devices,
     )  # fmt: skip
     self.compilations += compilations() - before
@@ -308,7 +314,8 @@ class Searcher:
     if first := self.search.prefix:
       given = prefixes or [np.zeros(0, np.int32)] * len(sources)
       prefixes = [np.append(first, ids).astype(np.int32) for ids in given]
-    least, longest = self.search.min_length, max(map(len, prefixes), default=0)
+    least = self.search.min_length
+    longest = max(map(len, prefixes), default=len(self.search.prefix))
     prefix_bt = None
     if longest:
       prefix_bt = jnp.asarray(pad_ids(prefixes, rows, SOURCE_LENGTHS.round_up(longest)))

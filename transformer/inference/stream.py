@@ -13,9 +13,13 @@ from transformer.inference.search import SOURCE_LENGTHS, Searcher
 
 
 @functools.partial(jax.jit, static_argnames=("module", "capacity"))
-def start(module, params, source: Tokens, capacity: int) -> DecodeState:
-  """The state before the first token."""
-  return module.start(params, source, capacity)
+def start(
+  module, params, source: Tokens, capacity: int
+) -> tuple[jax.Array, DecodeState]:
+  """What stands before the first token, `[1, 1]`, and the state."""
+  # Made here, it is placed as every later token is, and all share one program.
+  first_bw = jnp.full((1, 1), module.c.start_id, jnp.int32)
+  return first_bw, module.start(params, source, capacity)
 
 
 @functools.partial(
@@ -49,8 +53,8 @@ def stream(
   tokens, constraint, seed_b = searcher.batch([source], [prefix], 1, length)
   # The key of the first sample of a sentence in `decoding.sample.generate`.
   key_b = jax.random.fold_in(jax.random.fold_in(jax.random.key(seed), seed_b[0]), 0)
-  cache, encoded, *_ = start(module, params, tokens, search.limit(length) + 1)
-  token_bw = jnp.full((1, 1), module.c.start_id, jnp.int32)
+  token_bw, state = start(module, params, tokens, search.limit(length) + 1)
+  cache, encoded, *_ = state
   for t in range(int(constraint.max_length_b[0]) + 1):
     token_bw, cache = advance(
       module, search.sampler, params, token_bw, np.int32(t), cache, encoded, constraint,

@@ -33,25 +33,32 @@ class UnsuitableText(ValueError):
   """A text that has nothing to show, or too much."""
 
 
-class Opened(NamedTuple):
-  """A run with what is needed to use its model.
+class Opened:
+  """A run with what is needed to use its model."""
 
-  Attributes:
-    run: the run.
-    params: the parameters of one of its checkpoints.
-    search: finds the translation of a text.
-  """
+  def __init__(
+    self,
+    run: Run,
+    params: Any = None,
+    search: Search = Search(),
+    searcher: Searcher | None = None,
+  ):
+    """A run with the parameters of one of its checkpoints.
 
-  run: Run
-  params: Any
-  search: Search = Search()
+    Args:
+      run: the run.
+      params: stacked, as in the checkpoint; taken from `searcher` if None.
+      search: finds the translation of a text.
+      searcher: has the parameters and the search; made from them if None.
+    """
+    self.run, self._params, self._searcher = run, params, searcher
+    self.search = search if searcher is None else searcher.search
 
   @classmethod
   def of(cls, opened: "Run | Translator | Classifier | Opened") -> "Opened":
     """What is open already, or a run with its newest checkpoint."""
     if isinstance(opened, Translator):
-      searcher = opened.searcher
-      return cls(opened.run, searcher.module.restack(searcher.params), searcher.search)
+      return cls(opened.run, searcher=opened.searcher)
     if isinstance(opened, Classifier):
       return cls(opened.run, opened.params)
     if isinstance(opened, Opened):
@@ -65,10 +72,18 @@ class Opened(NamedTuple):
       search = dataclasses.replace(search, prefix=run.tokenizer.prefix)
     return cls(run, params, search)
 
-  @property
+  @functools.cached_property
+  def params(self) -> Any:
+    """The parameters, stacked."""
+    if self._params is not None or self._searcher is None:
+      return self._params
+    # A copy, which lives as long as this object.
+    return self._searcher.module.restack(self._searcher.params)
+
+  @functools.cached_property
   def searcher(self) -> Searcher:
     """The model with its parameters and search."""
-    return Searcher(self.run.module(), self.params, self.search)
+    return self._searcher or Searcher(self.run.module(), self.params, self.search)
 
 
 class ModelInputs(NamedTuple):

@@ -19,6 +19,10 @@ POLICY = (
 )
 """What a browser may load for a page: nothing from elsewhere."""
 
+HEADERS = {"Content-Security-Policy": f"sandbox allow-scripts; {POLICY}"}
+"""Of HTTP, where a server answers with a page: it is of no origin, so that nothing of
+the server's can be read by its script."""
+
 TEMPLATE = """<!doctype html>
 <html lang="en">
 <head>
@@ -38,6 +42,9 @@ TEMPLATE = """<!doctype html>
 """
 
 
+READ_DATA = 'const data = JSON.parse(document.getElementById("data").textContent);\n'
+
+
 def assemble(
   name: str, title: str, data: dict[str, Any], parts: Sequence[str] = ()
 ) -> str:
@@ -53,7 +60,9 @@ def assemble(
     title=html.escape(title),
     style="".join(read_part(f"{part}.css") for part in files),
     body=read_part(f"{name}.html"),
-    script="".join(read_part(f"{part}.js") for part in files),
+    script=read_part("page.js")
+    + READ_DATA
+    + "".join(read_part(f"{part}.js") for part in (*parts, name)),
     data=embed(data),
   )
 

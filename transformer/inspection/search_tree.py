@@ -163,7 +163,7 @@ def record(opened: Opened, ids) -> tuple[list[Step], BeamState, float | None]:
   length = SOURCE_LENGTHS.round_up(len(ids))
   source, constraint, _ = searcher.batch([ids], [], 1, length)
   capacity = search.limit(length) + 1
-  shared = searcher.module, search, capacity, searcher.params
+  shared = searcher.module, search.program, capacity, searcher.params
   state, s, goes_on = begin(*shared, source, constraint)
   steps = []
   while goes_on:

@@ -40,3 +40,9 @@ class Classifier:
     return self.task.classify(
       run.module(), self.params, run.vocabulary, inputs, self.devices
     )
+
+  def compile(self) -> Iterator[str]:
+    """Compiles every program of `classify`: yields the shape of each before it is
+    compiled."""
+    run = self.run
+    return self.task.compile(run.module(), self.params, run.vocabulary, self.devices)

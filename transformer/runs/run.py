@@ -99,7 +99,7 @@ class Run:
       return self
     recipe = self.config.tokenizer.with_languages(self.tokenizer, source, target)
     config = dataclasses.replace(self.config, tokenizer=recipe)
-    return Run(self.path, config, config.task.vocabulary(self.vocabulary.model, recipe))
+    return Run(self.path, config, self.tokenizer.with_recipe(recipe))
 
   @property
   def cache(self) -> Path:

@@ -85,6 +85,17 @@ class Translator:
     """The same run, with its parameters in memory once, and another search."""
     return type(self)(self.run, self.searcher.with_search(search))
 
+  def with_languages(self, source: str | None, target: str | None) -> "Translator":
+    """The same run with another source or target language; None leaves one as it is.
+
+    Raises:
+      ValueError: it has no such language, or none to choose from, or has several and
+        no target language is known.
+    """
+    run = self.run.with_languages(source, target)
+    search = dataclasses.replace(self.searcher.search, prefix=run.tokenizer.prefix)
+    return type(self)(run, self.searcher.with_search(search))
+
   def translate(
     self,
     texts: Sequence[str],

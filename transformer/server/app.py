@@ -1,7 +1,6 @@
 """The application: paths, bodies, answers."""
 
 import asyncio
-import json
 from collections.abc import Callable, Sequence
 from typing import Any
 
@@ -12,7 +11,7 @@ from starlette.responses import JSONResponse, Response
 from starlette.routing import Route, Router
 from starlette.types import Receive, Scope, Send
 
-from transformer.server import openapi, requests
+from transformer.server import openapi, page, requests
 from transformer.server.batching import Batcher, Item, Stream
 from transformer.server.endpoints.base import Endpoint
 from transformer.server.guard import Access, Disconnected, Guard, print_line
@@ -28,12 +27,7 @@ class Api:
   def __init__(self, models: Sequence[Model], limits: Limits, batcher: Batcher):
     self.models = {model.name: model for model in models}
     self.limits, self.batcher = limits, batcher
-    found: dict[str, Endpoint] = {}
-    for model in models:
-      for path, endpoint in model.endpoints.items():
-        found.setdefault(path, endpoint)
-    self.first = found
-    """The endpoint of each path, where a request names no run."""
+    self.endpoints = [each for model in models for each in model.endpoints.values()]
 
   async def post(self, request: Request) -> Response:
     """Answers a request to one of the endpoints."""
@@ -48,8 +42,7 @@ class Api:
     except ValueError as error:
       raise Refusal(400, str(error)) from None
     results = await self.results(request, items)
-    answer = await run_in_threadpool(to_json, {"model": model, "results": results})
-    return Response(answer, media_type="application/json")
+    return await run_in_threadpool(endpoint.response, model, results)
 
   async def body(self, request: Request) -> bytes:
     """The body.
@@ -87,18 +80,17 @@ class Api:
 
   def parse(self, path: str, body: bytes) -> tuple[Any, str, Endpoint]:
     """The request, the name of the run, and what answers it."""
-    endpoint = self.first[path]
-    parsed = requests.read(endpoint.request, body)
+    tree = requests.read_object(body)
     names = [name for name, model in self.models.items() if path in model.endpoints]
-    name = parsed.model or names[0]
-    if name not in names:
+    name = tree.get("model") or names[0]
+    if isinstance(name, str) and name not in names:
       raise Refusal(
         400, f"model: no run {name[:100]!a} with /{path}; there are: {', '.join(names)}"
       )
-    endpoint = self.models[name].endpoints[path]
-    if type(parsed) is not endpoint.request:
-      parsed = requests.read(endpoint.request, body)
-    return parsed, name, endpoint
+    # What is no name at all is refused as any wrong field.
+    chosen = name if isinstance(name, str) else names[0]
+    endpoint = self.models[chosen].endpoints[path]
+    return requests.read(endpoint.request, tree), chosen, endpoint
 
   async def results(self, request: Request, items: list[Item]) -> list[Any]:
     """The results of the texts of a request.
@@ -153,15 +145,7 @@ class Api:
     """The runs that are served."""
     return JSONResponse(
       {
-        "models": [
-          {
-            "name": model.name,
-            "task": type(model.run.config.task).__name__,
-            "step": model.step,
-            "paths": sorted(model.endpoints),
-          }
-          for model in self.models.values()
-        ],
+        "models": [model.describe() for model in self.models.values()],
         "limits": {"texts": self.limits.texts, "tokens": self.limits.tokens},
       }
     )
@@ -177,8 +161,8 @@ def make_app(
 ) -> Guard:
   """The application that serves runs with a batcher that has been started."""
   api = Api(models, limits, batcher)
-  endpoints = list(api.first.values())
-  document = openapi.describe(endpoints, bool(access.token))
+  document = openapi.describe(api.endpoints, bool(access.token))
+  posted = {endpoint.path for endpoint in api.endpoints}
 
   async def describe_api(request: Request) -> Response:
     return JSONResponse(document)
@@ -190,7 +174,8 @@ def make_app(
     return Response(metrics.text(), media_type="text/plain; version=0.0.4")
 
   routes = [
-    *(Route(f"/{path}", api.post, methods=["POST"]) for path in api.first),
+    *(Route(f"/{path}", api.post, methods=["POST"]) for path in sorted(posted)),
+    *page.routes(),
     Route("/health", health),
     Route("/models", api.list_models),
     Route("/metrics", show_metrics),
@@ -231,8 +216,3 @@ def resolve(future: asyncio.Future, result: Any) -> None:
     future.set_exception(result)
   else:
     future.set_result(result)
-
-
-def to_json(value: Any) -> bytes:
-  """An answer's body."""
-  return json.dumps(value, ensure_ascii=False).encode()

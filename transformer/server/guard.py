@@ -26,7 +26,9 @@ HEADERS = {
   "Referrer-Policy": "no-referrer",
   "Cross-Origin-Resource-Policy": "same-origin",
   "Cache-Control": "no-store",
+  "Content-Security-Policy": "default-src 'none'; frame-ancestors 'none'",
 }
+"""Of every answer that does not say otherwise."""
 
 
 @dataclasses.dataclass(frozen=True)

@@ -15,6 +15,8 @@ class Limits:
     body_seconds: time to send it in.
     texts: texts in a request.
     tokens: tokens of a text, the end symbol counted.
+    shown_tokens: tokens of a text whose attention or beam is shown; a page grows with
+      their square.
     outputs: beam size, or samples, a text.
     output_tokens: the largest `extra`, `min_length` and `max_length`.
     queue: texts that wait for a batch, of all clients together.
@@ -27,6 +29,7 @@ class Limits:
   body_seconds: float = 30.0
   texts: int = 256
   tokens: int = 256
+  shown_tokens: int = 128
   outputs: int = 16
   output_tokens: int = 512
   queue: int = 1024

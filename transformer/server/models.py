@@ -2,10 +2,15 @@
 
 import dataclasses
 import functools
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
+from typing import Any
 
+from transformer.data.tokenizer import Tokenizer
+from transformer.data.tokenizers.imported import MultilingualTokenizer
 from transformer.inference.search import Searcher
+from transformer.inspection.inputs import Opened
+from transformer.models.base import Attends
 from transformer.runs.classifier import Classifier
 from transformer.runs.filler import Filler
 from transformer.runs.generator import Generator
@@ -15,6 +20,12 @@ from transformer.server.endpoints.base import Endpoint
 from transformer.server.endpoints.classify import Classify, ClassifyImages
 from transformer.server.endpoints.fill import Fill
 from transformer.server.endpoints.generate import Generate
+from transformer.server.endpoints.inspection import (
+  Attend,
+  AttendImage,
+  AttendTranslation,
+  Beam,
+)
 from transformer.server.endpoints.translate import Score, Translate
 from transformer.server.limits import Limits
 from transformer.tasks.base import Task
@@ -53,6 +64,32 @@ class Model:
     step = run.steps()[-1]
     return cls(name, run, step, {each.path: each for each in found})
 
+  def describe(self) -> dict[str, Any]:
+    """What `/models` says of it."""
+    return {
+      "name": self.name,
+      "task": type(self.run.config.task).__name__,
+      "step": self.step,
+      "paths": sorted(self.endpoints),
+      "languages": self.languages(),
+    }
+
+  def languages(self) -> dict[str, Any] | None:
+    """The languages of sources and targets to choose from, and those that are taken
+    where a request names none; None for a model of one pair."""
+    recipe, vocabulary = self.run.config.tokenizer, self.run.vocabulary
+    if not isinstance(recipe, MultilingualTokenizer):
+      return None
+    assert isinstance(vocabulary, Tokenizer)
+    if not vocabulary.languages:
+      return None
+    return {
+      "source": vocabulary.languages if recipe.chooses_source else (),
+      "target": vocabulary.languages,
+      "default_source": recipe.source_language or None,
+      "default_target": recipe.target_language or None,
+    }
+
 
 @functools.singledispatch
 def endpoints_of(
@@ -66,34 +103,61 @@ def endpoints_of(
 
 @endpoints_of.register
 def _(task: Translation, run, limits, int8):
-  params = run.params(int8=int8)
-  search = task.search
-  searcher = Searcher(run.module(), params, search, limits.batch_tokens)
+  module, params = run.module(), run.params(int8=int8)
+  searcher = Searcher(module, params, task.search, limits.batch_tokens)
+  kinds: list[Callable[[Limits, Translator], Endpoint]] = [Translate, Score, Beam]
+  if isinstance(module, Attends):
+    kinds.append(AttendTranslation)
   translator = Translator(run, searcher)
-  return Translate(limits, translator), Score(limits, translator)
+  return [kind(limits, translator) for kind in kinds]
 
 
 @endpoints_of.register
 def _(task: LanguageModelling, run, limits, int8):
-  params = run.params(int8=int8)
+  module, params = run.module(), run.params(int8=int8)
   generator = Generator(
-    run.module(), params, run.tokenizer, task.generation, task.generation_context,
+    module, params, run.tokenizer, task.generation, task.generation_context,
     start_token=task.start_token,
   )  # fmt: skip
-  return (Generate(limits, generator),)
+
+  def opened() -> Opened:
+    return Opened(run, module.restack(generator.params))
+
+  return Generate(limits, generator), *attention_endpoints(run, limits, opened)
 
 
 @endpoints_of.register
 def _(task: MaskedLanguageModelling, run, limits, int8):
-  params = run.params(int8=int8)
-  return (Fill(limits, Filler(run.module(), params, run.tokenizer, task.context)),)
+  filler = Filler(run.module(), run.params(int8=int8), run.tokenizer, task.context)
+  opened = Opened(run, filler.params)
+  return Fill(limits, filler), *attention_endpoints(run, limits, lambda: opened)
 
 
 @endpoints_of.register
 def _(task: Classification, run, limits, int8):
-  return (Classify(limits, Classifier(run, task, run.params(int8=int8))),)
+  classifier = Classifier(run, task, run.params(int8=int8))
+  opened = Opened.of(classifier)
+  return Classify(limits, classifier), *attention_endpoints(run, limits, lambda: opened)
 
 
 @endpoints_of.register
 def _(task: ImageClassification, run, limits, int8):
-  return (ClassifyImages(limits, Classifier(run, task, run.params(int8=int8))),)
+  classifier = Classifier(run, task, run.params(int8=int8))
+  opened = Opened.of(classifier)
+  pages = attention_endpoints(run, limits, lambda: opened, AttendImage)
+  return ClassifyImages(limits, classifier), *pages
+
+
+def attention_endpoints(
+  run: Run, limits: Limits, opened: Callable[[], Opened], kind: type[Attend] = Attend
+) -> Sequence[Endpoint]:
+  """`/attend` of a model that does not translate, if it has attention."""
+
+  def tokens(text: str) -> int:
+    if isinstance(run.vocabulary, Tokenizer):
+      return len(run.vocabulary.encode([text])[0])
+    return len(text.split())
+
+  if not isinstance(run.module(), Attends):
+    return ()
+  return (kind(limits, opened, tokens),)

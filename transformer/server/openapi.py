@@ -1,13 +1,13 @@
 """The API in OpenAPI 3.1, made from the same classes that read requests."""
 
 import dataclasses
-from collections.abc import Iterable
+from collections.abc import Sequence
 from typing import Any
 
 from transformer import config as configs
 from transformer.config.recipes import alternatives
 from transformer.server.endpoints.base import Endpoint
-from transformer.server.requests import Request, StreamRequest
+from transformer.server.requests import Request
 
 ERRORS = {
   400: "the body is broken, or its settings contradict each other",
@@ -20,13 +20,18 @@ ERRORS = {
 }
 
 
-def describe(endpoints: Iterable[Endpoint], token: bool) -> dict[str, Any]:
+def describe(endpoints: Sequence[Endpoint], token: bool) -> dict[str, Any]:
   """The whole description; `token` is whether one is needed."""
-  by_path = {each.path: each for each in endpoints}
+  by_path: dict[str, list[Endpoint]] = {}
+  for endpoint in endpoints:
+    by_path.setdefault(endpoint.path, []).append(endpoint)
+  bodies = {each.request.__name__: each.request for each in endpoints}
   document: dict[str, Any] = {
     "openapi": "3.1.0",
     "info": {"title": "transformer serve", "version": "1"},
-    "paths": {f"/{path}": {"post": operation(each)} for path, each in by_path.items()},
+    "paths": {
+      f"/{path}": {"post": operation(*found)} for path, found in by_path.items()
+    },
     "components": {
       "schemas": {
         "Error": {
@@ -34,7 +39,7 @@ def describe(endpoints: Iterable[Endpoint], token: bool) -> dict[str, Any]:
           "required": ["error"],
           "properties": {"error": {"type": "string"}},
         },
-        **{each.request.__name__: schema(each.request) for each in by_path.values()},
+        **{name: schema(each) for name, each in bodies.items()},
       }
     },
   }
@@ -52,19 +57,9 @@ def describe(endpoints: Iterable[Endpoint], token: bool) -> dict[str, Any]:
   return document
 
 
-def operation(endpoint: Endpoint) -> dict[str, Any]:
-  """The POST of one path."""
-  results = {
-    "type": "object",
-    "required": ["model", "results"],
-    "properties": {
-      "model": {"type": "string", "description": "name of the run"},
-      "results": {"type": "array", "items": endpoint.result},
-    },
-  }
-  content = {"application/json": {"schema": results}}
-  if issubclass(endpoint.request, StreamRequest):
-    content["text/event-stream"] = {"schema": {"type": "string"}}
+def operation(*endpoints: Endpoint) -> dict[str, Any]:
+  """The POST of one path, whose bodies may differ from run to run."""
+  endpoint = endpoints[0]
   errors = {
     str(status): {
       "description": text,
@@ -74,16 +69,21 @@ def operation(endpoint: Endpoint) -> dict[str, Any]:
     }
     for status, text in ERRORS.items()
   }
-  reference = {"$ref": f"#/components/schemas/{endpoint.request.__name__}"}
+  names = dict.fromkeys(each.request.__name__ for each in endpoints)
+  references = [{"$ref": f"#/components/schemas/{name}"} for name in names]
+  body = references[0] if len(references) == 1 else {"anyOf": references}
   return {
     "operationId": endpoint.path,
     "summary": (endpoint.request.__doc__ or "").split("\n")[0],
     "requestBody": {
       "required": True,
-      "content": {"application/json": {"schema": reference}},
+      "content": {"application/json": {"schema": body}},
     },
     "responses": {
-      "200": {"description": "a result for each text, in order", "content": content},
+      "200": {
+        "description": "a result for each text, in order",
+        "content": endpoint.content(),
+      },
       **errors,
     },
   }

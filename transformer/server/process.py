@@ -11,6 +11,7 @@ from pathlib import Path
 import jax
 import uvicorn
 
+from transformer.server import page
 from transformer.server.app import make_app
 from transformer.server.batching import Batcher
 from transformer.server.guard import LOOPBACK, Access
@@ -18,8 +19,8 @@ from transformer.server.limits import Limits
 from transformer.server.metrics import Metrics
 from transformer.server.models import Model
 
-OPEN_PATHS = frozenset({"/health"})
-"""Answered without a token, for probes."""
+OPEN_PATHS = frozenset({"/health", *page.PATHS})
+"""Answered without a token: for probes, and the page that asks for the token."""
 
 
 def serve(

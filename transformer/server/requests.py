@@ -56,21 +56,30 @@ class StreamRequest(TextRequest):
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
-class TranslateRequest(StreamRequest):
-  """Translate texts."""
+class LanguagesRequest(Request):
+  """A request to a model that may have several languages."""
+
+  source_language: str | None = field(
+    "language of the texts, for a model of several; that of the run if null", None
+  )
+  target_language: str | None = field("language of the translations, likewise", None)
+
+  @property
+  def languages(self) -> tuple[str | None, str | None]:
+    """Source and target language."""
+    return self.source_language, self.target_language
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class SearchRequest(LanguagesRequest):
+  """A request that searches for translations."""
 
   beam: int | None = field(
     "beam size; 1 is greedy search; 4 if null, or 1 to sample or to stream",
     None,
     minimum=1,
   )
-  n_best: int = field(
-    "outputs a text, no two nearly the same; samples, with `sample`", 1, minimum=1
-  )
-  prefix: str = field("how every translation begins", "")
   penalty: str = field("length penalty, such as GNMT(0.6)", "GNMT(0.6)")
-  sample: str | None = field("a sampler, such as TopP(0.9); null searches", None)
-  seed: int = field("random seed of `sample`", 0, minimum=0, maximum=MAX_SEED)
   extra: int = field(
     "outputs have up to this many tokens more than their text", 50, minimum=0
   )
@@ -85,13 +94,8 @@ class TranslateRequest(StreamRequest):
     Raises:
       ValueError: its settings contradict each other, or exceed a limit.
     """
-    sampler = (
-      Sampler() if self.sample is None else recipe(Sampler, "sample", self.sample)
-    )
-    beam = self.beam
-    if beam is None:
-      beam = 4 if self.sample is None and not self.stream else 1
-    check_outputs(limits, beam=beam, n_best=self.n_best)
+    beam = self.default_beam if self.beam is None else self.beam
+    check_outputs(limits, beam=beam)
     check_output_tokens(
       limits,
       extra=self.extra,
@@ -102,15 +106,71 @@ class TranslateRequest(StreamRequest):
       beam=beam,
       penalty=recipe(LengthPenalty, "penalty", self.penalty),
       extra=self.extra,
-      n_best=self.n_best,
-      sampler=sampler,
       min_length=self.min_length,
       max_length=self.max_length,
     )
 
+  @property
+  def default_beam(self) -> int:
+    """The beam size where none is given."""
+    return 4
+
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
-class ScoreRequest(TextRequest):
+class TranslateRequest(StreamRequest, SearchRequest):
+  """Translate texts."""
+
+  n_best: int = field(
+    "outputs a text, no two nearly the same; samples, with `sample`", 1, minimum=1
+  )
+  prefix: str = field("how every translation begins", "")
+  sample: str | None = field("a sampler, such as TopP(0.9); null searches", None)
+  seed: int = field("random seed of `sample`", 0, minimum=0, maximum=MAX_SEED)
+
+  def search(self, limits: Limits) -> Search:
+    check_outputs(limits, n_best=self.n_best)
+    sampler = (
+      Sampler() if self.sample is None else recipe(Sampler, "sample", self.sample)
+    )
+    found = super().search(limits)
+    return dataclasses.replace(found, n_best=self.n_best, sampler=sampler)
+
+  @property
+  def default_beam(self) -> int:
+    return 4 if self.sample is None and not self.stream else 1
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class BeamRequest(SearchRequest):
+  """Show the beam search of a translation as a page."""
+
+  text: str = field("the text to translate")
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class AttendRequest(Request):
+  """Show what a model attends to in a text, as a page."""
+
+  text: str = field("the text")
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class AttendImageRequest(Request):
+  """Show what a model attends to in an image, as a page."""
+
+  image: str = field("an image file in base64")
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class AttendTranslationRequest(SearchRequest):
+  """Show what a model attends to while it translates, as a page."""
+
+  text: str = field("the text to translate")
+  reference: str | None = field("a translation to show; the model's own if null", None)
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class ScoreRequest(TextRequest, LanguagesRequest):
   """Score given translations by their log-probability."""
 
   translation: str | tuple[str, ...] = field("the translation of each text")
@@ -204,11 +264,11 @@ def check_output_tokens(limits: Limits, **values: int) -> None:
       raise ValueError(f"{name}: expected at most {limits.output_tokens}, got {value}")
 
 
-def read(cls: type[R], body: bytes) -> R:
-  """The request that a body writes as a JSON object.
+def read_object(body: bytes) -> dict[str, Any]:
+  """The JSON object of a body.
 
   Raises:
-    Refusal: it is broken (400).
+    Refusal: it is none (400).
   """
   try:
     tree = configs.parse_json(body)
@@ -216,6 +276,15 @@ def read(cls: type[R], body: bytes) -> R:
     raise Refusal(400, f"body: not JSON ({error})") from None
   if not isinstance(tree, dict):
     raise Refusal(400, f"body: expected a JSON object, got {type_name(tree)}")
+  return tree
+
+
+def read(cls: type[R], tree: dict[str, Any]) -> R:
+  """The request that a JSON object writes.
+
+  Raises:
+    Refusal: it is broken (400).
+  """
   fields = {each.name: each for each in dataclasses.fields(cls)}
   types, values = configs.annotations(cls), {}
   for name, value in tree.items():

@@ -87,6 +87,13 @@ class Classification(Task):
     place of one that cannot be read. A blank text has no classes. `devices` hold the
     parameters."""
 
+  @abc.abstractmethod
+  def compile(
+    self, module, params, vocabulary: Any, devices: Devices = Devices()
+  ) -> Iterator[str]:
+    """Compiles the programs of `classify`, by batches of padding: yields the shape of
+    each before it is compiled."""
+
 
 @dataclasses.dataclass(frozen=True)
 class ExampleClassification(Classification):
@@ -193,6 +200,14 @@ class ExampleClassification(Classification):
       yield from self.classify_batch(
         module, params, vocabulary, inputs[start : start + rows], classes, devices
       )
+
+  def compile(
+    self, module, params, vocabulary: Any, devices=Devices()
+  ) -> Iterator[str]:
+    rows = ROWS * devices.count
+    yield f"{rows} examples"
+    batch = self.read([], vocabulary).batch(np.full(rows, -1))
+    log_softmax(module, params, devices.put(batch))
 
   def classify_batch(
     self,

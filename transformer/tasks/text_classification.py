@@ -199,6 +199,14 @@ class TextClassification(Classification):
         results[i] = ranked(inputs[i], self.labels, prob_c)
     yield from results
 
+  def compile(
+    self, module, params, vocabulary: Any, devices=Devices()
+  ) -> Iterator[str]:
+    rows = ROWS * devices.count
+    for length in TEXT_LENGTHS.up_to(self.context):
+      yield f"{rows} x {length} tokens"
+      probabilities(module, params, devices.put(pad_tokens([], rows, length)))
+
 
 class LabelledTexts:
   """Texts and their classes."""

@@ -7,7 +7,9 @@ text are those tokens, as there.
 """
 
 import abc
+import copy
 import dataclasses
+import functools
 import hashlib
 from collections.abc import Iterable, Sequence
 from typing import Any, ClassVar, Protocol
@@ -176,7 +178,15 @@ class OpenedTokenizer(Tokenizer):
   def fingerprint(self) -> str:
     return hashlib.sha256(f"{self.sha256} {self.recipe}".encode()).hexdigest()
 
-  @property
+  def with_recipe(self, recipe: TokenizerRecipe) -> "OpenedTokenizer":
+    # No recipe's choices change the backend, which takes seconds to make.
+    assert isinstance(recipe, type(self.recipe))
+    recipe.check_languages(self.languages)
+    other = copy.copy(self)
+    other.recipe = recipe
+    return other
+
+  @functools.cached_property
   def languages(self) -> tuple[str, ...]:
     return self.recipe.languages(self._backend)
 
@@ -247,6 +257,9 @@ class MultilingualTokenizer(ImportedTokenizer):
   source_setting: ClassVar[str] = "src_lang"
   target_setting: ClassVar[str] = "tgt_lang"
   """Settings of the files that name languages."""
+
+  chooses_source: ClassVar[bool] = True
+  """Whether the language of sources can be chosen as well as that of targets."""
 
   def language_piece(self, language: str) -> str:
     """The piece of a language."""

@@ -122,6 +122,7 @@ class MarianTokenizer(MultilingualTokenizer):
 
   vocabulary: int = 58_102
 
+  chooses_source: ClassVar[bool] = False
   specials: ClassVar = {
     **ImportedTokenizer.specials,
     "bos": ("bos_token", None),

@@ -1,6 +1,5 @@
 "use strict";
 
-const data = JSON.parse(document.getElementById("data").textContent);
 const byId = (id) => document.getElementById(id);
 
 /** An element with attributes and children; texts become text, never HTML. */

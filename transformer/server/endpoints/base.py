@@ -1,12 +1,15 @@
 """A path of the API, for one run."""
 
 import abc
+import json
 from collections.abc import Hashable, Iterator, Sequence
 from typing import Any, ClassVar
 
+from starlette.responses import Response
+
 from transformer.server.batching import Group, Item
 from transformer.server.limits import Limits, Refusal
-from transformer.server.requests import Request
+from transformer.server.requests import Request, StreamRequest
 
 TEXT = {"type": "string"}
 NUMBER = {"type": "number"}
@@ -64,6 +67,21 @@ class Endpoint(abc.ABC):
       Refusal, ValueError: it cannot be streamed.
     """
     raise Refusal(400, f"stream: /{self.path} has nothing to stream")
+
+  @classmethod
+  def content(cls) -> dict[str, Any]:
+    """What an answer may be, as OpenAPI describes it: schemas by media type."""
+    fields = {"model": {**TEXT, "description": "name of the run"}}
+    results = object_of(**fields, results=list_of(cls.result))
+    content = {"application/json": {"schema": results}}
+    if issubclass(cls.request, StreamRequest):
+      content["text/event-stream"] = {"schema": TEXT}
+    return content
+
+  def response(self, model: str, results: Sequence[Any]) -> Response:
+    """The answer, with the results of all items in order."""
+    data = json.dumps({"model": model, "results": results}, ensure_ascii=False)
+    return Response(data.encode(), media_type="application/json")
 
   @abc.abstractmethod
   def warm_up(self) -> Iterator[str]:

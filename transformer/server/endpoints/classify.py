@@ -52,7 +52,7 @@ class Classify(Endpoint):
     ]
 
   def warm_up(self) -> Iterator[str]:
-    yield from ()
+    return self.classifier.compile()
 
 
 class ClassifyImages(Classify):

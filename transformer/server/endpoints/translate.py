@@ -6,6 +6,7 @@ from typing import Any, NamedTuple
 
 from transformer.decoding.penalty import LengthPenalty
 from transformer.inference.batches import affordable
+from transformer.inference.score import compile_score, padded_length
 from transformer.inference.search import ROWS, SOURCE_LENGTHS, Search, declared_shapes
 from transformer.inference.stream import compile_stream
 from transformer.runs.translator import Hypothesis, Translator
@@ -37,8 +38,16 @@ class Settings(NamedTuple):
   """What the texts of a batch of translations have in common."""
 
   search: Search
+  languages: tuple[str | None, str | None]
   seed: int
   prefixed: bool
+
+
+class ScoreSettings(NamedTuple):
+  """What the texts of a batch of scores have in common."""
+
+  penalty: LengthPenalty
+  languages: tuple[str | None, str | None]
 
 
 class Translate(Endpoint):
@@ -52,22 +61,19 @@ class Translate(Endpoint):
     super().__init__(limits)
     self.translator = translator
 
-  def translator_of(self, search: Search) -> Translator:
-    """The run with another search."""
-    prefix = self.translator.run.tokenizer.prefix
-    return self.translator.with_search(dataclasses.replace(search, prefix=prefix))
-
   def items(self, request: TranslateRequest) -> list[Item]:
     search = shared_search(request.search(self.limits))
     self.check_texts(request.texts)
-    tokenizer = self.translator.run.tokenizer
-    prefix_length = len(tokenizer.encode([request.prefix])[0]) - 1
+    translator = with_languages(self.translator.with_search(search), *request.languages)
+    tokenizer, searcher = translator.run.tokenizer, translator.searcher
+    prefix_length = 0
+    if request.prefix:
+      prefix_length = len(tokenizer.encode([request.prefix])[0]) - 1
     self.check_tokens(prefix_length, 0, "prefix")
-    settings = Settings(
-      search, request.seed if search.draws else 0, bool(request.prefix)
-    )
+    seed = request.seed if search.draws else 0
+    settings = Settings(search, request.languages, seed, bool(request.prefix))
+    programs = searcher.search.program, settings.prefixed
     items = []
-    searcher = self.translator_of(search).searcher
     for number, (text, ids) in enumerate(
       zip(request.texts, tokenizer.encode_sources(request.texts), strict=True)
     ):
@@ -75,13 +81,16 @@ class Translate(Endpoint):
       length = SOURCE_LENGTHS.round_up(len(ids))
       shape = length, prefix_length and SOURCE_LENGTHS.round_up(prefix_length)
       rows = searcher.row_counts(length)[-1]
-      group = self.group(settings, (search, settings.prefixed), shape, rows)
+      group = self.group(settings, programs, shape, rows)
       items.append(Item(group, (text, request.prefix, request.n_best)))
     return items
 
   def compute(self, settings: Settings, inputs: Sequence[Any]) -> list[dict[str, Any]]:
     texts, prefixes, n_best = zip(*inputs, strict=True)
-    found = self.translator_of(settings.search).hypotheses(
+    translator = with_languages(
+      self.translator.with_search(settings.search), *settings.languages
+    )
+    found = translator.hypotheses(
       texts, prefixes=prefixes if settings.prefixed else None, seed=settings.seed
     )
     return [
@@ -100,22 +109,24 @@ class Translate(Endpoint):
     return item.group.programs, "stream"
 
   def stream(self, request: TranslateRequest) -> Iterator[str]:
-    translator = self.translator_of(shared_search(request.search(self.limits)))
+    search = shared_search(request.search(self.limits))
+    translator = with_languages(self.translator.with_search(search), *request.languages)
     return translator.stream(request.texts[0], request.prefix, request.seed)
 
   def warm_up(self) -> Iterator[str]:
     request = TranslateRequest(text="")
     search = request.search(self.limits)
-    searcher = self.translator_of(search).searcher
+    translator = with_some_language(self.translator)
+    searcher = with_languages(translator.with_search(search)).searcher
     shapes = declared_shapes(self.limits.tokens, searcher.tokens, search.width)
     for length, rows in sorted(shapes):
       yield f"beam {search.beam}, {rows} x {length} tokens"
       searcher.compile(length, rows)
     greedy = dataclasses.replace(request, stream=True).search(self.limits)
-    translator = self.translator_of(greedy)
+    searcher = with_languages(translator.with_search(greedy)).searcher
     for length in SOURCE_LENGTHS.up_to(self.limits.tokens):
       yield f"streamed, {length} tokens"
-      compile_stream(translator.searcher, length)
+      compile_stream(searcher, length)
 
 
 class Score(Endpoint):
@@ -138,23 +149,26 @@ class Score(Endpoint):
         f"{len(translations)}"
       )
     penalty = recipe(LengthPenalty, "penalty", request.penalty)
-    tokenizer = self.translator.run.tokenizer
+    tokenizer = with_languages(self.translator, *request.languages).run.tokenizer
     sources, targets = tokenizer.encode_sources(texts), tokenizer.encode(translations)
+    settings = ScoreSettings(penalty, request.languages)
     items = []
     for number, pair in enumerate(zip(sources, targets, strict=True)):
       for name, ids in zip(("text", "translation"), pair, strict=True):
         self.check_tokens(len(ids), number, name)
-      shape = tuple(SOURCE_LENGTHS.round_up(len(ids)) for ids in pair)
-      tokens = self.translator.searcher.tokens
-      rows = affordable(ROWS, tokens, max(shape))[-1]
-      group = self.group(penalty, penalty, shape, rows)
+      length = padded_length(*map(len, pair))
+      rows = affordable(ROWS, self.translator.searcher.tokens, length)[-1]
+      group = self.group(settings, penalty, length, rows)
       items.append(Item(group, (texts[number], translations[number])))
     return items
 
   def compute(
-    self, settings: LengthPenalty, inputs: Sequence[Any]
+    self, settings: ScoreSettings, inputs: Sequence[Any]
   ) -> list[dict[str, Any]]:
-    translator = self.translator.with_search(Search(penalty=settings))
+    translator = with_languages(
+      self.translator.with_search(Search(penalty=settings.penalty)),
+      *settings.languages,
+    )
     texts, translations = zip(*inputs, strict=True)
     found: list[Hypothesis] = translator.score(texts, translations)
     return [
@@ -163,7 +177,39 @@ class Score(Endpoint):
     ]
 
   def warm_up(self) -> Iterator[str]:
-    yield from ()
+    request = ScoreRequest(text="", translation="")
+    penalty = recipe(LengthPenalty, "penalty", request.penalty)
+    searcher = self.translator.with_search(Search(penalty=penalty)).searcher
+    shapes = declared_shapes(self.limits.tokens, searcher.tokens, width=1)
+    for length, rows in sorted(shapes):
+      yield f"{rows} x {length} tokens"
+      compile_score(searcher, length, rows)
+
+
+def with_languages(
+  translator: Translator, source: str | None = None, target: str | None = None
+) -> Translator:
+  """A run with the languages of a request.
+
+  Raises:
+    ValueError: it has no such language, in the words of a request's fields.
+  """
+  try:
+    return translator.with_languages(source, target)
+  except ValueError as error:
+    message = str(error).replace("transformer info shows", "GET /models has")
+    for flag in ("--source-language", "--target-language"):
+      message = message.replace(flag, flag.strip("-").replace("-", "_"))
+    raise ValueError(message) from None
+
+
+def with_some_language(translator: Translator) -> Translator:
+  """A run with a target language, where it has several and none is its own: programs
+  are the same for all of them."""
+  try:
+    return translator.with_languages(None, None)
+  except ValueError:
+    return translator.with_languages(None, translator.run.tokenizer.languages[0])
 
 
 def shared_search(search: Search) -> Search:
