@@ -4,6 +4,8 @@ python peers.py make FAMILY DIR       a random model of real sizes, what it comp
 python peers.py check DIR BACK        BACK is opened and computes what DIR's model did
 """
 
+import inspect
+import json
 import sys
 from pathlib import Path
 
@@ -12,7 +14,7 @@ import transformers
 from make_fixtures import padded, randomise
 from safetensors.torch import load_file, save_file
 
-SIZES = {
+BART_SIZES = {
   "vocab_size": 424,
   "d_model": 512,
   "encoder_layers": 6,
@@ -27,36 +29,85 @@ SIZES = {
   "decoder_start_token_id": 2,
   "scale_embedding": True,
 }
-KINDS = {
-  "marian": (transformers.MarianConfig, transformers.MarianMTModel),
-  "m2m": (transformers.M2M100Config, transformers.M2M100ForConditionalGeneration),
-  "bart": (transformers.BartConfig, transformers.BartForConditionalGeneration),
-  "mbart": (transformers.MBartConfig, transformers.MBartForConditionalGeneration),
-}
+T5_SIZES = {"vocab_size": 424, "decoder_start_token_id": 0}
+CLASSES = {"num_labels": 7}
+SETTINGS = {
+  "marian": ("MarianMTModel", "MarianConfig", BART_SIZES),
+  "m2m": ("M2M100ForConditionalGeneration", "M2M100Config", BART_SIZES),
+  "bart": ("BartForConditionalGeneration", "BartConfig", BART_SIZES),
+  "mbart": ("MBartForConditionalGeneration", "MBartConfig", BART_SIZES),
+  # T5 small, and its sizes with the layers of v1.1.
+  "t5": ("T5ForConditionalGeneration", "T5Config", T5_SIZES),
+  "flan_t5": (
+    "T5ForConditionalGeneration", "T5Config",
+    T5_SIZES | {"feed_forward_proj": "gated-gelu", "tie_word_embeddings": False},
+  ),
+  # GPT-2 small, ViT-B/16, DeiT-Ti/16 and BERT base, with fewer words or classes.
+  "gpt2": (
+    "GPT2LMHeadModel", "GPT2Config",
+    {"vocab_size": 424, "bos_token_id": 423, "eos_token_id": 423},
+  ),
+  "vit": ("ViTForImageClassification", "ViTConfig", CLASSES),
+  "deit_teacher": (
+    "DeiTForImageClassificationWithTeacher", "DeiTConfig", CLASSES
+  ),
+  "bert_classes": (
+    "BertForSequenceClassification", "BertConfig", CLASSES | {"vocab_size": 424}
+  ),
+}  # fmt: skip
+"""For each family its class, the class of its config, and settings of that."""
 
 
-def logits(model, tensors):
-  with torch.no_grad():
-    return model(
-      input_ids=tensors["input_ids"],
-      attention_mask=tensors["attention_mask"],
-      decoder_input_ids=tensors["decoder_input_ids"],
-    ).logits
+def model_of(family: str):
+  """A random model; the size of weights is about that before training, smaller in T5,
+  whose scores are not scaled."""
+  model_class, config_class, settings = SETTINGS[family]
+  config = getattr(transformers, config_class)(**settings)
+  model = getattr(transformers, model_class)(config)
+  if family == "flan_t5":
+    shape = settings["vocab_size"], config.d_model
+    model.lm_head.weight = torch.nn.Parameter(torch.empty(shape))
+  size = 0.02 if isinstance(config, transformers.T5Config) else 0.04
+  return randomise(model, seed=1, size=size).eval()
+
+
+def texts(lengths, seed: int, names=("input_ids", "attention_mask")) -> dict:
+  """Random ids of these lengths, which are no special token."""
+  return dict(zip(names, padded(lengths, range(4, 423), 1, None, seed), strict=True))
+
+
+def inputs_of(family: str) -> tuple[dict, dict]:
+  """Arguments of the class, and what else our model needs to know."""
+  if family in ("vit", "deit_teacher"):
+    generator = torch.Generator().manual_seed(1)
+    image_byxc = torch.randint(
+      256, (3, 224, 224, 3), generator=generator, dtype=torch.uint8
+    )
+    pixels_bcyx = (image_byxc.permute(0, 3, 1, 2) / 255 - 0.5) / 0.5
+    return {"pixel_values": pixels_bcyx.contiguous()}, {"image": image_byxc}
+  if family in ("gpt2", "bert_classes"):
+    arguments = texts((120, 7, 33), seed=1)
+    arguments["input_ids"][:, 0] = 423 if family == "gpt2" else 2
+    return arguments, {}
+  # T5's last bucket begins at a distance of 128.
+  arguments = texts((150 if "t5" in family else 60, 7, 33), seed=1)
+  targets = ("decoder_input_ids", "decoder_mask")
+  target = texts((20, 41, 3), seed=2, names=targets)
+  target["decoder_input_ids"][:, 0] = SETTINGS[family][2]["decoder_start_token_id"]
+  mask = target.pop("decoder_mask")
+  return arguments | target, {"decoder_mask": mask}
 
 
 def make(family: str, path: Path) -> None:
-  config_class, model_class = KINDS[family]
-  # The size of weights is that of a model before training.
-  model = randomise(model_class(config_class(**SIZES)), seed=1, size=0.04).eval()
+  model = model_of(family)
   model.save_pretrained(path)
-  source_bs, mask_bs = padded((60, 7, 33), range(4, 424), 1, 2, seed=1)
-  target_bt, target_mask_bt = padded((20, 41, 3), range(4, 424), 1, None, seed=2)
-  target_bt[:, 0] = 2
-  tensors = {"input_ids": source_bs, "attention_mask": mask_bs}
-  tensors |= {"decoder_input_ids": target_bt, "decoder_mask": target_mask_bt}
-  save_file(
-    {**tensors, "logits": logits(model, tensors)}, path / "expected.safetensors"
-  )
+  if "ForImageClassification" in SETTINGS[family][0]:
+    processor = {"size": 224, "image_mean": [0.5] * 3, "image_std": [0.5] * 3}
+    (path / "preprocessor_config.json").write_text(json.dumps(processor))
+  arguments, others = inputs_of(family)
+  with torch.no_grad():
+    found = {"logits": model(**arguments).logits, **others}
+  save_file(found | arguments, path / "expected.safetensors")
 
 
 def check(path: Path, back: Path) -> None:
@@ -65,7 +116,10 @@ def check(path: Path, back: Path) -> None:
   model, report = model_class.from_pretrained(back, output_loading_info=True)
   assert not any(report.values()), report
   expected = load_file(path / "expected.safetensors")
-  assert torch.equal(logits(model.eval(), expected), expected["logits"])
+  known = inspect.signature(model_class.forward).parameters
+  arguments = {name: values for name, values in expected.items() if name in known}
+  with torch.no_grad():
+    assert torch.equal(model.eval()(**arguments).logits, expected["logits"])
 
 
 if __name__ == "__main__":

@@ -15,6 +15,7 @@ import pytest
 from safetensors.numpy import save_file
 
 from tests.interop.fixtures import Fixture
+from transformer.batch import Images, Labelled
 from transformer.interop.weights import export_tensors
 
 PEERS = os.environ.get("TRANSFORMER_PEERS", "")
@@ -38,20 +39,56 @@ def peers(*arguments) -> str:
   return done.stdout
 
 
-@pytest.mark.parametrize("family", ["marian", "m2m", "bart", "mbart"])
+def of_targets(f: Fixture, apply):
+  """The logits of an encoder-decoder, ours in the imported order, and theirs."""
+  real_bt = f.expected["decoder_mask"] > 0
+  return apply(f.batch)[:, :, f.order.ours][real_bt], f.expected["logits"][real_bt]
+
+
+def of_texts(f: Fixture, apply):
+  """Those of a decoder alone, which reads the token of the end first."""
+  mask_bt = f.expected["attention_mask"]
+  tokens = f.tokens(np.roll(f.expected["input_ids"], -1, axis=1), mask_bt)
+  ours_btv = apply(tokens)[:, :, f.order.ours]
+  return ours_btv[mask_bt > 0], f.expected["logits"][mask_bt > 0]
+
+
+def of_classes(f: Fixture, apply):
+  """Those of a classifier of texts, ours of the first token."""
+  tokens = f.tokens(f.expected["input_ids"], f.expected["attention_mask"])
+  batch = Labelled(tokens, np.zeros_like(tokens.id_bt))
+  return apply(batch)[:, 0], f.expected["logits"]
+
+
+def of_images(f: Fixture, apply):
+  """Those of a classifier of images."""
+  batch = Images(f.expected["image"], np.zeros(3, np.int32), np.ones(3, np.int32))
+  return apply(batch), f.expected["logits"]
+
+
+FAMILIES = {
+  **dict.fromkeys(("marian", "m2m", "bart", "mbart", "t5", "flan_t5"), of_targets),
+  **{"gpt2": of_texts, "bert_classes": of_classes},
+  **dict.fromkeys(("vit", "deit_teacher"), of_images),
+}
+
+
+@pytest.mark.parametrize("family", FAMILIES)
 def test_the_same_logits_here_and_back(family, tmp_path):
-  """512 wide, 6 and 6 layers, 60 tokens, with padding."""
+  """Sizes of published models, up to 150 tokens, with padding."""
   path, back = tmp_path / family, tmp_path / "back"
   peers("make", family, path)
   f = Fixture(path)
-  apply = jax.jit(f.model.module(f.order.size).apply)
-  ours_btv = np.asarray(apply({"params": f.imported.params}, f.batch))
-  real_bt = f.expected["decoder_mask"] > 0
-  ours, theirs = ours_btv[:, :, f.order.ours][real_bt], f.expected["logits"][real_bt]
+  module = f.model.module(f.order.size)
+
+  def apply(batch):
+    return np.asarray(jax.jit(module.apply)({"params": f.imported.params}, batch))
+
+  ours, theirs = FAMILIES[family](f, apply)
   np.testing.assert_allclose(ours, theirs, rtol=0, atol=1e-4 * np.abs(theirs).max())
   back.mkdir()
-  for name in ("config.json", "generation_config.json"):
-    shutil.copy(path / name, back)
+  for source in path.glob("*.json"):
+    shutil.copy(source, back)
   tensors = f.family.tensor_map(f.origin, f.model, f.order)
   save_file(
     export_tensors(f.origin, tensors, *f.imported), back / "model.safetensors",
