@@ -9,9 +9,10 @@ import pytest
 
 from transformer import config as configs
 from transformer.batch import BOS, EOS, PAD
-from transformer.data.batching import Grouped, Packed, Rows, pack
+from transformer.data.batching import Grouped, Packed, Rows
 from transformer.data.corpus import Corpus
-from transformer.data.pipeline import batches, fill
+from transformer.data.packing import pack
+from transformer.data.pipeline import batches
 from transformer.data.sources.base import split_of
 from transformer.data.sources.dates import FORMS, LOCALES, Dates, write
 from transformer.data.sources.multi30k import Multi30k
@@ -323,4 +324,4 @@ def test_packing_fills_rows_and_overfills_none():
   assert sizes.max() <= 64
   assert sorted(rows[rows >= 0]) == list(range(3000))
   plan = Packed(tokens=640, length=64).plan(lengths.astype(np.int32), 0)
-  assert fill(plan, lengths) > 0.85
+  assert plan.fill(lengths) > 0.85

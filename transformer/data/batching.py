@@ -9,6 +9,7 @@ from typing import NamedTuple, Self, TypeVar
 import numpy as np
 
 from transformer.data.left_out import LeftOut, usable
+from transformer.data.packing import pack
 
 R = TypeVar("R", "Grouped", "Packed")
 
@@ -61,6 +62,17 @@ class Plan:
     """The numbers of the examples in batch `step`, ascending."""
     rows = self.batch(step)[1]
     return np.sort(rows[rows >= 0])
+
+  def fill(self, lengths_n2: np.ndarray) -> float:
+    """The share of an epoch's slots that hold real tokens, those of the examples of
+    these lengths."""
+    sides = lengths_n2.shape[1]
+    slots = sum(
+      count * shape.rows * sum(shape[1 : 1 + sides])
+      for shape, count in zip(self.shapes, self._counts, strict=True)
+    )
+    real = sum(int(lengths_n2[rows[rows >= 0]].sum()) for rows in self._rows)
+    return real / slots
 
   def _shuffle(self, epoch: int):
     rng = np.random.default_rng([self.seed, epoch])
@@ -177,8 +189,8 @@ class Packed(Batching):
   ) -> Plan:
     usable_n, left_out = usable(lengths_n2, min_lengths, self.length, "batching.length")
     order = np.random.default_rng([seed]).permutation(usable_n)
-    packed = pack(lengths_n2[order], self.length)
-    rows = np.where(packed >= 0, order[packed], -1)
+    rows = pack(lengths_n2[order], self.length)
+    rows[rows >= 0] = order[rows[rows >= 0]]
     return Plan([rows], list(self.shapes), seed, left_out)
 
 
@@ -209,32 +221,6 @@ class Rows(Batching):
   ) -> Plan:
     usable_n, left_out = usable(np.ones_like(lengths_n2), (1,), 1, "")
     return Plan([usable_n[:, None]], list(self.shapes), seed, left_out)
-
-
-def pack(lengths_n2: np.ndarray, length: int, open_rows: int = 64) -> np.ndarray:
-  """First fit over a window of open rows (Johnson 1974, bounded space).
-
-  Returns:
-    `[rows, m]`: the examples of every row in order, -1 for none.
-  """
-  room = np.full((open_rows, lengths_n2.shape[1]), length, np.int64)
-  held: list[list[int]] = [[] for _ in range(open_rows)]
-  done: list[list[int]] = []
-  for i, need in enumerate(lengths_n2):
-    fits = np.flatnonzero((room >= need).all(axis=1))
-    if len(fits):
-      slot = fits[0]
-    else:
-      slot = int(np.argmin(room.sum(axis=1)))
-      done.append(held[slot])
-      held[slot], room[slot] = [], length
-    held[slot].append(i)
-    room[slot] -= need
-  done += [row for row in held if row]
-  rows = np.full((len(done), max(map(len, done), default=1)), -1, np.int64)
-  for row, members in zip(rows, done, strict=True):
-    row[: len(members)] = members
-  return rows
 
 
 def _rows(recipe: Grouped | Packed, length: int) -> int:

@@ -13,7 +13,7 @@ import numpy as np
 import tqdm
 
 from transformer.batch import BOS, Pairs, TextWithContext, Tokens
-from transformer.data.assemble import members, pack_tokens
+from transformer.data.assemble import members, pack_spans, pack_tokens
 from transformer.data.batching import Shape
 from transformer.data.cache import READ_ONLY, places
 from transformer.data.sources.base import Source, TextSource
@@ -29,8 +29,9 @@ class Corpus:
   def __init__(self, directory: Path, sides: int = 2):
     """Opens what `build` wrote; `sides` is how many texts an example has."""
     self.sides = sides
-    self._tokens = np.load(directory / "tokens.npy", mmap_mode="r")
-    self._offsets = np.load(directory / "offsets.npy", mmap_mode="r")
+    # As plain arrays over the maps, which are faster to index.
+    self._tokens = np.asarray(np.load(directory / "tokens.npy", mmap_mode="r"))
+    self._offsets = np.asarray(np.load(directory / "offsets.npy", mmap_mode="r"))
 
   def __len__(self) -> int:
     return (len(self._offsets) - 1) // self.sides
@@ -52,11 +53,12 @@ class Corpus:
 
   def batch(self, shape: Shape, example_bm: np.ndarray) -> Pairs | Tokens:
     """The examples of these numbers, -1 for none: pairs, or texts alone."""
-    rows = [[self[i] for i in row] for row in members(example_bm)]
-    sides = [
-      pack_tokens([[example[side] for example in row] for row in rows], length)
-      for side, length in zip(range(self.sides), shape[1:], strict=False)
-    ]
+    sides = []
+    for side, length in zip(range(self.sides), shape[1:], strict=False):
+      number_bm = self.sides * np.maximum(example_bm, 0) + side
+      start_bm = self._offsets[number_bm]
+      size_bm = np.where(example_bm >= 0, self._offsets[number_bm + 1] - start_bm, 0)
+      sides.append(pack_spans(self._tokens, start_bm, size_bm, length))
     return Pairs(*sides) if self.sides == 2 else sides[0]
 
   @classmethod

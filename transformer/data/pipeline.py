@@ -82,13 +82,3 @@ def steps(
   chosen = source.slice(slice(start, stop))
   options = grain.ReadOptions(num_threads=1, prefetch_buffer_size=8)
   return iter(chosen.to_iter_dataset(options))
-
-
-def fill(plan: Plan, lengths_n2: np.ndarray) -> float:
-  """The share of an epoch's slots that hold real tokens."""
-  slots = real = 0
-  for step in range(plan.batches):
-    shape, rows = plan.batch(step)
-    slots += shape.rows * sum(shape[1 : 1 + lengths_n2.shape[1]])
-    real += int(lengths_n2[rows[rows >= 0]].sum())
-  return real / slots

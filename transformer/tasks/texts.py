@@ -8,7 +8,7 @@ from typing import Any
 from transformer.data.assemble import empty_tokens
 from transformer.data.batching import Batching, Shape
 from transformer.data.corpus import Texts
-from transformer.data.pipeline import Examples, fill
+from transformer.data.pipeline import Examples
 from transformer.data.sources.base import Source, TextSource
 from transformer.data.tokenizer import Tokenizer, TokenizerRecipe
 from transformer.tasks.base import Task, TrainingData, training_data_of
@@ -93,7 +93,7 @@ def text_training_data(
   notes = [
     f"{examples.lengths_n2[:, 0].sum():,} training tokens in {len(examples):,} pieces, "
     f"vocabulary {tokenizer.size:,}, {plan.batches:,} steps an epoch, "
-    f"{fill(plan, examples.lengths_n2):.0%} of slots filled"
+    f"{plan.fill(examples.lengths_n2):.0%} of slots filled"
   ]
   notes += plan.left_out.notes(
     "pieces", "of a single token", lambda i: f"piece {i + 1:,}"

@@ -11,7 +11,6 @@ from transformer.batch import Pairs
 from transformer.data.assemble import empty_tokens
 from transformer.data.batching import Batching, Shape
 from transformer.data.corpus import Corpus
-from transformer.data.pipeline import fill
 from transformer.data.sources.base import Source
 from transformer.data.tokenizer import Tokenizer, TokenizerRecipe
 from transformer.inference.devices import Devices
@@ -82,7 +81,7 @@ class Translation(Task):
     notes = [
       *data.notes(),
       f"{len(corpus):,} training pairs, vocabulary {tokenizer.size:,}, "
-      f"{plan.batches:,} steps an epoch, {fill(plan, corpus.lengths_n2):.0%} of slots "
+      f"{plan.batches:,} steps an epoch, {plan.fill(corpus.lengths_n2):.0%} of slots "
       f"filled, shapes {len(plan.shapes)}",
     ]
     locate = functools.partial(data.locate, "train")
