@@ -16,6 +16,7 @@ from pathlib import Path
 from absl import app, flags, logging
 
 from transformer import config as configs
+from transformer.runs import freed_memory
 
 flags.DEFINE_string("config", "configs/dates.py", "Config file, a Python file.")
 flags.DEFINE_string("workdir", None, "Directory of the run; default runs/<config>.")
@@ -81,6 +82,7 @@ def entry() -> None:
   # Errors are raised; Orbax would also print them, with the traceback.
   logging.set_verbosity(logging.FATAL)
   status = 1
+  freed_memory.keep_freed_memory()
   try:
     overrides, argv = configs.split_flags(sys.argv)
     if {*HELP} & {*argv}:

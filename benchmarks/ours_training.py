@@ -1,6 +1,6 @@
 """Our training step: `ours_training.py CASE` with a case of `train.py` in JSON.
 
-The step, its state and its batches are made as `runs/trainer.py` makes them. A worker
+The step, its state and its batches are made as `train.py` makes them. A worker
 (`worker.py`): it answers `{"steps": n}` with what n steps took, and `{"matmul": n}`
 with the speed of a product of two n x n matrices.
 """
@@ -22,6 +22,7 @@ from transformer.data.sources.multi30k import Multi30k
 from transformer.data.tokenizer import SentencePiece, SentencePieceTokenizer
 from transformer.experiment import Config
 from transformer.models.transformer import Transformer
+from transformer.runs.freed_memory import keep_freed_memory
 from transformer.tasks.base import training_data_of
 from transformer.training.mesh import batch_sharding, put
 from transformer.training.state import (
@@ -127,6 +128,7 @@ def matmul(n: int, repeats: int = 10) -> float:
 
 
 def main():
+  keep_freed_memory()
   ours = Ours(json.loads(sys.argv[1]))
   header = {
     "versions": f"jax {jax.__version__}", "first": ours.first, "flops": ours.flops
