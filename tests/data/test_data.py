@@ -13,6 +13,7 @@ from transformer.data.batching import Grouped, Packed, Rows
 from transformer.data.corpus import Corpus
 from transformer.data.packing import pack
 from transformer.data.pipeline import batches
+from transformer.data.sources import parallel_text
 from transformer.data.sources.base import split_of
 from transformer.data.sources.dates import FORMS, LOCALES, Dates, write
 from transformer.data.sources.multi30k import Multi30k
@@ -325,3 +326,24 @@ def test_packing_fills_rows_and_overfills_none():
   assert sorted(rows[rows >= 0]) == list(range(3000))
   plan = Packed(tokens=640, length=64).plan(lengths.astype(np.int32), 0)
   assert plan.fill(lengths) > 0.85
+
+
+def test_facts_of_parallel_text_are_read_once_until_a_file_changes(
+  tmp_path, monkeypatch
+):
+  reads = []
+  read_pairs = parallel_text.read_pairs
+  monkeypatch.setattr(
+    parallel_text, "read_pairs", lambda *paths: reads.append(1) or read_pairs(*paths)
+  )
+  source, target = tmp_path / "a.en", tmp_path / "a.de"
+  for path in (source, target):
+    path.write_text("".join(f"line {i}\n" for i in range(50)))
+  data = ParallelText(str(source), str(target))
+  before = [data.fingerprint(split) for split in ("train", "val", "test")]
+  assert len(set(before)) == 3
+  assert "lines 1 to 46" in data.notes()[0] and data.locate("train", 4) == "in line 5"
+  assert len(reads) == 1
+  target.write_text("".join(f"line {i + 1}\n" for i in range(50)))
+  after = [data.fingerprint(split) for split in ("train", "val", "test")]
+  assert len(reads) == 2 and not {*after} & {*before}

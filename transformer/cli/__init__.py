@@ -21,7 +21,6 @@ from transformer.cli import (
   evaluate,
   export,
   fill,
-  flags,
   generate,
   heads,
   info,
@@ -33,6 +32,7 @@ from transformer.cli import (
   streams,
   translate,
 )
+from transformer.cli.parser import VerbParser, add_import
 from transformer.data.text import check_text
 
 VERBS = (
@@ -127,10 +127,8 @@ def command_parser() -> argparse.ArgumentParser:
   parser = argparse.ArgumentParser(
     prog="transformer", description="Use a run that train.py made."
   )
-  flags.add_import(parser)
-  verbs = parser.add_subparsers(
-    metavar="VERB", required=True, parser_class=flags.VerbParser
-  )
+  add_import(parser)
+  verbs = parser.add_subparsers(metavar="VERB", required=True, parser_class=VerbParser)
   for module in VERBS:
     text = inspect.getdoc(module.run) or ""
     name = module.__name__.rpartition(".")[2]
@@ -138,6 +136,6 @@ def command_parser() -> argparse.ArgumentParser:
       name, help=" ".join(text.split("\n\n")[0].split()), description=text
     )
     module.add_arguments(verb)
-    flags.add_import(verb)
+    add_import(verb)
     verb.set_defaults(run=module.run)
   return parser

@@ -1,6 +1,11 @@
 """`transformer attend`: what a model attends to, as a page, a figure or arrays."""
 
 from transformer.cli import flags
+from transformer.cli.output_format import (
+  add_output_format,
+  output_format_from,
+  write_output,
+)
 
 FORMATS = ("html", "png", "npz", "json")
 
@@ -17,7 +22,7 @@ def add_arguments(parser: flags.VerbParser) -> None:
     "--reference", metavar="TEXT",
     help="a translation to show (default: the model's own)",
   )  # fmt: skip
-  flags.add_output_format(parser, FORMATS, "attention")
+  add_output_format(parser, FORMATS, "attention")
   parser.add_argument(
     "--attention", metavar="NAME",
     help="png: the attention to draw, such as decoder/source_attention, which is also "
@@ -49,7 +54,7 @@ def run(arguments) -> None:
   from transformer.inspection.inputs import Opened
   from transformer.runs.run import Run
 
-  output, kind = flags.output_format_from(arguments, FORMATS, "attention")
+  output, kind = output_format_from(arguments, FORMATS, "attention")
   run = flags.with_languages(arguments, Run.open(arguments.run_path))
   search = flags.search_from(arguments)
   opened = Opened.with_search(run, run.params(arguments.step), search)
@@ -60,4 +65,4 @@ def run(arguments) -> None:
     data = as_npz(found)
   else:
     data = (page if kind == "html" else as_json)(found).encode()
-  flags.write_output(output, data)
+  write_output(output, data)

@@ -1,6 +1,11 @@
 """`transformer beam`: the beam search of a text as a tree."""
 
 from transformer.cli import flags
+from transformer.cli.output_format import (
+  add_output_format,
+  output_format_from,
+  write_output,
+)
 
 FORMATS = ("html", "json")
 
@@ -9,7 +14,7 @@ def add_arguments(parser: flags.VerbParser) -> None:
   """The text, the search, and what is made of it."""
   flags.add_run(parser)
   parser.add_argument("text", metavar="TEXT", help="the text to translate")
-  flags.add_output_format(parser, FORMATS, "beam")
+  add_output_format(parser, FORMATS, "beam")
   flags.add_search(parser)
   flags.add_languages(parser)
   flags.add_step(parser)
@@ -27,10 +32,10 @@ def run(arguments) -> None:
   from transformer.inspection.search_tree_page import as_json, page
   from transformer.runs.run import Run
 
-  output, kind = flags.output_format_from(arguments, FORMATS, "beam")
+  output, kind = output_format_from(arguments, FORMATS, "beam")
   run = flags.with_languages(arguments, Run.open(arguments.run_path))
   search = flags.search_from(arguments)
   found = beam_of(
     Opened.with_search(run, run.params(arguments.step), search), arguments.text
   )
-  flags.write_output(output, (page if kind == "html" else as_json)(found).encode())
+  write_output(output, (page if kind == "html" else as_json)(found).encode())

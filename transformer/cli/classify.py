@@ -6,25 +6,31 @@ import sys
 
 from transformer import config as configs
 from transformer.cli import flags
-from transformer.cli.lines import Output, as_json, chunk_size, chunks, input_items
+from transformer.cli.lines import (
+  Output,
+  add_texts,
+  as_json,
+  chunk_size,
+  chunks,
+  input_items,
+)
 from transformer.data.text import is_blank
 
 
 def add_arguments(parser: flags.VerbParser) -> None:
   """The inputs, and how many classes are printed."""
   flags.add_run(parser)
-  parser.add_argument(
-    "texts", metavar="INPUT", nargs="*",
-    help="image files, or texts for a run that classifies texts (default: standard "
-    "input, one per line)",
-  )  # fmt: skip
+  add_texts(
+    parser,
+    "image files, or texts for a run that classifies texts (default: standard input, "
+    "one per line)",
+    metavar="INPUT",
+  )
   parser.add_argument(
     "--top", type=int, default=1, metavar="N",
     help="print the N most probable classes (default 1)",
   )  # fmt: skip
-  parser.add_argument(
-    "--json", action="store_true", help="print one JSON object per input"
-  )
+  flags.add_json(parser, " per input")
   flags.add_mesh(parser)
   flags.add_step(parser)
 

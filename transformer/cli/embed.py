@@ -8,6 +8,9 @@ from pathlib import Path
 from transformer.cli import flags
 from transformer.cli.lines import (
   Output,
+  add_input,
+  add_output,
+  add_texts,
   as_json,
   count_lines,
   input_chunks,
@@ -19,19 +22,13 @@ from transformer.runs.output import OutputFile
 def add_arguments(parser: flags.VerbParser) -> None:
   """Texts in, and what comes out."""
   flags.add_run(parser)
-  parser.add_argument(
-    "texts", metavar="TEXT", nargs="*",
-    help="texts to embed (default: standard input, one per line)",
-  )  # fmt: skip
-  parser.add_argument(
-    "--input", type=Path, metavar="FILE", help="read texts from a file, one per line"
+  add_texts(parser, "texts to embed (default: standard input, one per line)")
+  add_input(parser)
+  add_output(
+    parser,
+    ": JSON lines, or for a name that ends in .npz an array `vectors` [n, d] in "
+    "float32, which is held in memory until then",
   )
-  parser.add_argument(
-    "--output", type=Path, metavar="FILE",
-    help="write to a file, which appears when it is complete: JSON lines, or for a "
-    "name that ends in .npz an array `vectors` [n, d] in float32, which is held in "
-    "memory until then",
-  )  # fmt: skip
   parser.add_argument(
     "--pooling", choices=("mean", "first"),
     help="the mean over the tokens of a text, special ones included, or the vector of "

@@ -2,11 +2,13 @@
 
 import contextlib
 import sys
-from pathlib import Path
 
 from transformer.cli import flags
 from transformer.cli.lines import (
   Output,
+  add_input,
+  add_output,
+  add_texts,
   as_json,
   chunk_size,
   chunks,
@@ -18,27 +20,21 @@ from transformer.cli.lines import (
 def add_arguments(parser: flags.VerbParser) -> None:
   """Texts in, and what comes out."""
   flags.add_run(parser)
-  parser.add_argument(
-    "texts", metavar="TEXT", nargs="*",
-    help="text with [MASK] for every missing piece (default: standard input, one text "
-    "per line)",
-  )  # fmt: skip
-  parser.add_argument(
-    "--input", type=Path, metavar="FILE", help="read texts from a file, one per line"
+  add_texts(
+    parser,
+    "text with [MASK] for every missing piece (default: standard input, one text per "
+    "line)",
   )
-  parser.add_argument(
-    "--output", type=Path, metavar="FILE",
-    help="write to a file, which appears when it is complete",
-  )  # fmt: skip
+  add_input(parser)
+  add_output(parser)
   parser.add_argument(
     "--top", type=int, default=5, metavar="N",
     help="print the N most probable pieces of each mask (default 5)",
   )  # fmt: skip
-  parser.add_argument(
-    "--json", action="store_true",
-    help="print one JSON object per text: source, text, and for every mask its pieces "
-    "with their probabilities",
-  )  # fmt: skip
+  flags.add_json(
+    parser,
+    " per text: source, text, and for every mask its pieces with their probabilities",
+  )
   flags.add_mesh(parser)
   flags.add_step(parser)
 

@@ -4,80 +4,11 @@ Nothing of JAX is imported before a verb runs, so that `--help` is quick.
 """
 
 import argparse
-import dataclasses
-import importlib
 import sys
-import textwrap
-from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
 
 from transformer import config as configs
-
-
-class VerbParser(argparse.ArgumentParser):
-  """The parser of one verb; its help ends in the recipes that its flags take."""
-
-  def __init__(self, *arguments, **settings):
-    settings.setdefault("formatter_class", argparse.RawDescriptionHelpFormatter)
-    super().__init__(*arguments, **settings)
-    self._families: list[tuple[str, str, str]] = []
-
-  def add_argument(self, *names, **settings):
-    # Without a default, argparse's error would call even an optional list required.
-    if settings.get("nargs") == "*":
-      settings.setdefault("default", [])
-    return super().add_argument(*names, **settings)
-
-  def add_recipe_argument(self, flag: str, family: str, text: str, **settings) -> None:
-    """A flag that takes a member of a recipe family, named `module:Class`."""
-    self.add_argument(flag, metavar="RECIPE", help=f"{text}; see below", **settings)
-    self._families.append((flag, family, text))
-
-  def format_help(self) -> str:
-    text = super().format_help()
-    for flag, family, what in self._families:
-      lines = [f"{flag} RECIPE: {what}", *describe_members(import_class(family))]
-      text += "\n" + "".join(
-        textwrap.fill(line, 78, initial_indent="  " * bool(i), subsequent_indent="    ")
-        + "\n"
-        for i, line in enumerate(lines)
-      )
-    return text
-
-
-def import_class(name: str) -> type:
-  """The class that `module:Class` names."""
-  module, _, attribute = name.partition(":")
-  return getattr(importlib.import_module(f"transformer.{module}"), attribute)
-
-
-def describe_members(family: type) -> Iterator[str]:
-  """A line for every member of a recipe family: how to write it, and what it does."""
-  for name, member in configs.members(family).items():
-    fields: list[Any] = [f for f in dataclasses.fields(member) if f.init]
-    values = ", ".join(f"{field.name}={field.default!r}" for field in fields)
-    summary = (member.__doc__ or "").split("\n\n")[0]
-    yield f"{name}({values}): {' '.join(summary.split())}"
-
-
-class ImportFile(argparse.Action):
-  """Runs a Python file as soon as its flag is read, so that the recipes which it
-  defines are known to the flags after it and to `--help`."""
-
-  def __call__(self, parser, namespace, values, option_string=None):
-    from transformer import experiment
-
-    experiment.import_file(values)
-
-
-def add_import(parser: argparse.ArgumentParser) -> None:
-  """Python files of the user's own, before the verb or after it."""
-  parser.add_argument(
-    "--import", action=ImportFile, type=Path, metavar="FILE", dest=argparse.SUPPRESS,
-    help="run this Python file first, so that a run may use the recipes that it "
-    "defines; can be repeated",
-  )  # fmt: skip
+from transformer.cli.parser import VerbParser
 
 
 def add_run(parser: argparse.ArgumentParser) -> None:
@@ -92,9 +23,11 @@ def add_step(parser: argparse.ArgumentParser) -> None:
   )
 
 
-def add_json(parser: argparse.ArgumentParser) -> None:
-  """Output for programs."""
-  parser.add_argument("--json", action="store_true", help="print one JSON object")
+def add_json(parser: argparse.ArgumentParser, more: str = "") -> None:
+  """Output for programs; `more` ends the help."""
+  parser.add_argument(
+    "--json", action="store_true", help=f"print one JSON object{more}"
+  )
 
 
 def add_penalty(parser: VerbParser) -> None:
@@ -204,45 +137,6 @@ def devices_from(arguments):
   from transformer.training.mesh import Mesh
 
   return Devices.local(configs.parse(arguments.mesh, Mesh, "--mesh"))
-
-
-def add_output_format(
-  parser: argparse.ArgumentParser, formats: tuple[str, ...], name: str
-) -> None:
-  """A file to write, and its format."""
-  parser.add_argument(
-    "--output", type=Path, metavar="FILE",
-    help=f"the file to write (default {name}.{formats[0]}); its ending is the format",
-  )  # fmt: skip
-  parser.add_argument(
-    "--format", choices=formats, help=f"the format (default {formats[0]})"
-  )
-
-
-def output_format_from(
-  arguments, formats: tuple[str, ...], name: str
-) -> tuple[Path, str]:
-  """The file and the format that the flags of `add_output_format` describe."""
-  output, kind = arguments.output, arguments.format
-  if kind is None:
-    kind = output.suffix[1:] if output else formats[0]
-  if kind not in formats:
-    raise ValueError(
-      f"--output: expected a name that ends in {', '.join(f'.{x}' for x in formats)}, "
-      f"got {output}; rename it or give --format"
-    )
-  output = output or Path(f"{name}.{kind}")
-  if not output.parent.is_dir():
-    raise FileNotFoundError(f"{output}: cannot be written (no folder {output.parent})")
-  return output, kind
-
-
-def write_output(output: Path, data: bytes) -> None:
-  """Writes the file of `output_format_from`, whole or not at all, and prints it."""
-  from transformer.runs.output import write_file
-
-  write_file(output, data)
-  print(output)
 
 
 def add_languages(parser: argparse.ArgumentParser) -> None:

@@ -1,17 +1,18 @@
 """`transformer generate`: texts from a language model."""
 
 from transformer.cli import flags
-from transformer.cli.lines import Output, as_json, check_argument
+from transformer.cli.lines import Output, add_texts, as_json, check_argument
 from transformer.data.text import BYTE_ORDER_MARK
 
 
 def add_arguments(parser: flags.VerbParser) -> None:
   """The prompts, and how they are continued."""
   flags.add_run(parser)
-  parser.add_argument(
-    "texts", metavar="PROMPT", nargs="*",
-    help="beginnings of texts (default: none, a text from its first token on)",
-  )  # fmt: skip
+  add_texts(
+    parser,
+    "beginnings of texts (default: none, a text from its first token on)",
+    metavar="PROMPT",
+  )
   parser.add_recipe_argument(
     "--sample", "decoding.samplers:Sampler",
     "how each token is chosen (default TopP(0.9); Sampler() is greedy)",
@@ -30,9 +31,7 @@ def add_arguments(parser: flags.VerbParser) -> None:
   parser.add_argument(
     "--stream", action="store_true", help="print each token as soon as it is generated"
   )
-  parser.add_argument(
-    "--json", action="store_true", help="print one JSON object per prompt"
-  )
+  flags.add_json(parser, " per prompt")
   flags.add_mesh(parser)
   flags.add_step(parser)
 

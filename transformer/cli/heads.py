@@ -3,6 +3,11 @@
 import sys
 
 from transformer.cli import flags
+from transformer.cli.output_format import (
+  add_output_format,
+  output_format_from,
+  write_output,
+)
 
 FORMATS = ("html", "png", "json")
 
@@ -17,7 +22,7 @@ def add_arguments(parser: flags.VerbParser) -> None:
     "--limit", type=int, metavar="N",
     help="score the first N sentences alone (translations; default: all)",
   )  # fmt: skip
-  flags.add_output_format(parser, FORMATS, "heads")
+  add_output_format(parser, FORMATS, "heads")
   flags.add_json(parser)
   flags.add_step(parser)
 
@@ -40,7 +45,7 @@ def run(arguments) -> None:
     configs.check_at_least("--limit", arguments.limit, 1)
   wants_file = bool(arguments.output or arguments.format)
   if wants_file:
-    output, kind = flags.output_format_from(arguments, FORMATS, "heads")
+    output, kind = output_format_from(arguments, FORMATS, "heads")
   run = Run.open(arguments.run_path)
   with tqdm.tqdm(
     total=count_heads(run), unit=" heads", disable=not sys.stderr.isatty()
@@ -51,9 +56,9 @@ def run(arguments) -> None:
   if not wants_file:
     return
   if kind == "png":
-    flags.write_output(output, figure(found))
+    write_output(output, figure(found))
   else:
-    flags.write_output(output, (page if kind == "html" else as_json)(found).encode())
+    write_output(output, (page if kind == "html" else as_json)(found).encode())
 
 
 def opened_at(run, step: int):

@@ -1,5 +1,6 @@
 """Lines in and lines out, of files of any size."""
 
+import argparse
 import contextlib
 import itertools
 import json
@@ -25,6 +26,28 @@ CHUNK_LINES = 4096
 
 WRITE_BYTES = 4096
 """Bytes written at once where lines are shorter; a pipe takes that many atomically."""
+
+
+def add_texts(
+  parser: argparse.ArgumentParser, text: str, metavar: str = "TEXT"
+) -> None:
+  """Texts on the command line; `text` is the help."""
+  parser.add_argument("texts", metavar=metavar, nargs="*", help=text)
+
+
+def add_input(parser: argparse.ArgumentParser) -> None:
+  """A file of texts in place of those on the command line."""
+  parser.add_argument(
+    "--input", type=Path, metavar="FILE", help="read texts from a file, one per line"
+  )
+
+
+def add_output(parser: argparse.ArgumentParser, more: str = "") -> None:
+  """A file for what is printed otherwise; `more` ends the help."""
+  parser.add_argument(
+    "--output", type=Path, metavar="FILE",
+    help=f"write to a file, which appears when it is complete{more}",
+  )  # fmt: skip
 
 
 def input_chunks(

@@ -3,6 +3,11 @@
 from pathlib import Path
 
 from transformer.cli import flags
+from transformer.cli.output_format import (
+  add_output_format,
+  output_format_from,
+  write_output,
+)
 
 
 def add_arguments(parser: flags.VerbParser) -> None:
@@ -11,7 +16,7 @@ def add_arguments(parser: flags.VerbParser) -> None:
     "runs", metavar="RUN", nargs="+", type=Path,
     help="run that train.py made, or the directory of a study: all its rows",
   )  # fmt: skip
-  flags.add_output_format(parser, ("html",), "report")
+  add_output_format(parser, ("html",), "report")
 
 
 def run(arguments) -> None:
@@ -24,5 +29,5 @@ def run(arguments) -> None:
   """
   from transformer.studies.run_report import report_page
 
-  output, _ = flags.output_format_from(arguments, ("html",), "report")
-  flags.write_output(output, report_page(arguments.runs).encode())
+  output, _ = output_format_from(arguments, ("html",), "report")
+  write_output(output, report_page(arguments.runs).encode())

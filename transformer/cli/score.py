@@ -27,15 +27,10 @@ def add_arguments(parser: flags.VerbParser) -> None:
     "--reference", type=Path, required=True, metavar="FILE",
     help="their translations, one per line",
   )  # fmt: skip
-  parser.add_argument(
-    "--output", type=Path, metavar="FILE",
-    help="write to a file, which appears when it is complete",
-  )  # fmt: skip
-  parser.add_argument(
-    "--json", action="store_true",
-    help="print one JSON object per line: source, text, score, logprob, tokens, "
-    "token_logprobs",
-  )  # fmt: skip
+  lines.add_output(parser)
+  flags.add_json(
+    parser, " per line: source, text, score, logprob, tokens, token_logprobs"
+  )
   parser.add_argument(
     "--header", action="store_true", help="print the names of the columns first"
   )

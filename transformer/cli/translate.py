@@ -3,11 +3,13 @@
 import contextlib
 import itertools
 import sys
-from pathlib import Path
 
 from transformer.cli import flags
 from transformer.cli.lines import (
   Output,
+  add_input,
+  add_output,
+  add_texts,
   as_json,
   chunks,
   count_lines,
@@ -25,18 +27,9 @@ SHARD_LINES = 1024
 def add_arguments(parser: flags.VerbParser) -> None:
   """Texts in, and what comes out."""
   flags.add_run(parser)
-  parser.add_argument(
-    "texts", metavar="TEXT", nargs="*",
-    help="texts to translate (default: standard input, one per line)",
-  )  # fmt: skip
-  parser.add_argument(
-    "--input", type=Path, metavar="FILE", help="read texts from a file, one per line"
-  )
-  parser.add_argument(
-    "--output", type=Path, metavar="FILE",
-    help="write to a file, which appears when it is complete; until then its lines are "
-    "in FILE.part",
-  )  # fmt: skip
+  add_texts(parser, "texts to translate (default: standard input, one per line)")
+  add_input(parser)
+  add_output(parser, "; until then its lines are in FILE.part")
   parser.add_argument(
     "--n-best", type=int, metavar="N",
     help="print up to N translations per text, no two of them nearly the same, each "
@@ -47,11 +40,11 @@ def add_arguments(parser: flags.VerbParser) -> None:
     help="print the score (log-probability under the length penalty) and a tab before "
     "each translation",
   )  # fmt: skip
-  parser.add_argument(
-    "--json", action="store_true",
-    help="print one JSON object per text: source, and hypotheses with text, score, "
-    "logprob, tokens and token_logprobs",
-  )  # fmt: skip
+  flags.add_json(
+    parser,
+    " per text: source, and hypotheses with text, score, logprob, tokens and "
+    "token_logprobs",
+  )
   parser.add_argument(
     "--stream", action="store_true",
     help="translate text by text and print each token as soon as it is known; greedy, "

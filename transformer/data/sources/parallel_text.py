@@ -1,9 +1,11 @@
 """Aligned text files, one sentence a line."""
 
 import dataclasses
+import functools
 import hashlib
 from collections.abc import Sequence
 from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
 
@@ -48,9 +50,13 @@ class ParallelText(Source):
   def files(self, split: str) -> tuple[Path, Path] | None:
     """The two files of a split; None if it is cut from the training files."""
     if split == "train":
-      return Path(self.source), Path(self.target)
+      return self._training_files
     source = getattr(self, f"{split}_source")
     return (Path(source), Path(getattr(self, f"{split}_target"))) if source else None
+
+  @property
+  def _training_files(self) -> tuple[Path, Path]:
+    return Path(self.source), Path(self.target)
 
   def spans(self, count: int) -> dict[str, range]:
     """Which of `count` pairs of the training files each split has that has no files of
@@ -69,29 +75,27 @@ class ParallelText(Source):
     check_split(split)
     if split != "train" and (files := self.files(split)):
       return read_pairs(*files)
-    pairs = read_pairs(Path(self.source), Path(self.target))
+    pairs = read_pairs(*self._training_files)
     span = self.spans(len(pairs))[split]
     return pairs[span.start : span.stop]
 
   def fingerprint(self, split: str) -> str:
     check_split(split)
-    source, target = self.files(split) or (Path(self.source), Path(self.target))
-    pairs = read_pairs(source, target)
-    span = range(len(pairs))
+    facts = facts_of(*(self.files(split) or self._training_files))
+    span = range(facts.pairs)
     if split == "train" or not self.files(split):
-      span = self.spans(len(pairs))[split]
-    parts = f"{pairs.sha256} {span.start}:{span.stop}"
+      span = self.spans(facts.pairs)[split]
+    parts = f"{facts.sha256} {span.start}:{span.stop}"
     return hashlib.sha256(parts.encode()).hexdigest()
 
   def locate(self, split: str, i: int) -> str:
     span = range(i + 1)
     if self.files(split) is None:
-      span = self.spans(len(read_pairs(Path(self.source), Path(self.target))))[split]
+      span = self.spans(facts_of(*self._training_files).pairs)[split]
     return f"in line {span[0] + i + 1:,}"
 
   def notes(self) -> list[str]:
-    pairs = read_pairs(Path(self.source), Path(self.target))
-    spans = self.spans(len(pairs))
+    spans = self.spans(facts_of(*self._training_files).pairs)
     parts = []
     for split in ("train", "val", "test"):
       span = spans.get(split)
@@ -185,6 +189,39 @@ def read_pairs(source: Path, target: Path) -> Pairs:
       f"corpus must have the same number of lines{_suspect(left, right, shorter)}"
     )
   return Pairs(left, right, range(len(left)))
+
+
+class Facts(NamedTuple):
+  """What is kept of two aligned files once they have been read.
+
+  Attributes:
+    pairs: their number.
+    sha256: the digests of both files' plain text.
+  """
+
+  pairs: int
+  sha256: str
+
+
+def facts_of(source: Path, target: Path) -> Facts:
+  """The facts of two aligned files, which are read again only if they have changed;
+  errors as in `read_pairs`."""
+  return _read_facts(source, target, _stamp(source), _stamp(target))
+
+
+@functools.lru_cache(maxsize=32)
+def _read_facts(source: Path, target: Path, *stamps: tuple[int, ...]) -> Facts:
+  pairs = read_pairs(source, target)
+  return Facts(len(pairs), pairs.sha256)
+
+
+def _stamp(path: Path) -> tuple[int, ...]:
+  """Changes whenever the file does; empty if it cannot be read."""
+  try:
+    found = path.stat()
+  except OSError:
+    return ()
+  return found.st_ino, found.st_size, found.st_mtime_ns
 
 
 def _suspect(left: Lines, right: Lines, size: int) -> str:

@@ -1,0 +1,77 @@
+"""The parser of a verb: its help describes the recipes that its flags take, and the
+user's own are known to it."""
+
+import argparse
+import dataclasses
+import importlib
+import textwrap
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+from transformer import config as configs
+
+
+class VerbParser(argparse.ArgumentParser):
+  """The parser of one verb; its help ends in the recipes that its flags take."""
+
+  def __init__(self, *arguments, **settings):
+    settings.setdefault("formatter_class", argparse.RawDescriptionHelpFormatter)
+    super().__init__(*arguments, **settings)
+    self._families: list[tuple[str, str, str]] = []
+
+  def add_argument(self, *names, **settings):
+    # Without a default, argparse's error would call even an optional list required.
+    if settings.get("nargs") == "*":
+      settings.setdefault("default", [])
+    return super().add_argument(*names, **settings)
+
+  def add_recipe_argument(self, flag: str, family: str, text: str, **settings) -> None:
+    """A flag that takes a member of a recipe family, named `module:Class`."""
+    self.add_argument(flag, metavar="RECIPE", help=f"{text}; see below", **settings)
+    self._families.append((flag, family, text))
+
+  def format_help(self) -> str:
+    text = super().format_help()
+    for flag, family, what in self._families:
+      lines = [f"{flag} RECIPE: {what}", *describe_members(import_class(family))]
+      text += "\n" + "".join(
+        textwrap.fill(line, 78, initial_indent="  " * bool(i), subsequent_indent="    ")
+        + "\n"
+        for i, line in enumerate(lines)
+      )
+    return text
+
+
+def import_class(name: str) -> type:
+  """The class that `module:Class` names."""
+  module, _, attribute = name.partition(":")
+  return getattr(importlib.import_module(f"transformer.{module}"), attribute)
+
+
+def describe_members(family: type) -> Iterator[str]:
+  """A line for every member of a recipe family: how to write it, and what it does."""
+  for name, member in configs.members(family).items():
+    fields: list[Any] = [f for f in dataclasses.fields(member) if f.init]
+    values = ", ".join(f"{field.name}={field.default!r}" for field in fields)
+    summary = (member.__doc__ or "").split("\n\n")[0]
+    yield f"{name}({values}): {' '.join(summary.split())}"
+
+
+class ImportFile(argparse.Action):
+  """Runs a Python file as soon as its flag is read, so that the recipes which it
+  defines are known to the flags after it and to `--help`."""
+
+  def __call__(self, parser, namespace, values, option_string=None):
+    from transformer import experiment
+
+    experiment.import_file(values)
+
+
+def add_import(parser: argparse.ArgumentParser) -> None:
+  """Python files of the user's own, before the verb or after it."""
+  parser.add_argument(
+    "--import", action=ImportFile, type=Path, metavar="FILE", dest=argparse.SUPPRESS,
+    help="run this Python file first, so that a run may use the recipes that it "
+    "defines; can be repeated",
+  )  # fmt: skip
