@@ -37,14 +37,12 @@ def run(arguments) -> int:
   from absl import logging
 
   from transformer import config as configs
-  from transformer.runs import freed_memory
   from transformer.studies.ablate import Ablation
   from transformer.studies.claims import Claims
   from transformer.studies.study import read
 
   # Errors are raised; Orbax would also print them, with the traceback.
   logging.set_verbosity(logging.FATAL)
-  freed_memory.keep_freed_memory()
   listing = configs.help_asked(arguments.overrides)
   study = read(arguments.study, arguments.overrides)
   if isinstance(study, Claims):
