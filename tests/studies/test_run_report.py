@@ -113,6 +113,21 @@ def test_a_run_is_read_while_it_is_written(tmp_path):
   assert record(read_runs([run]))["metrics"] == {}
 
 
+def test_trained_runs_of_two_tasks(translation_run, language_run):
+  found = record(read_runs([translation_run, language_run]))
+  translated, written = found["runs"]
+  assert (translated["task"], written["task"]) == ("Translation", "LanguageModelling")
+  assert translated["series"]["train/loss"][0] == [1, 2, 3, 4, 5, 6]
+  assert written["series"]["val/perplexity"][0] == [4]
+  assert found["metrics"]["val/perplexity"]["lower"] is True
+  assert found["metrics"]["val/bleu"]["lower"] is False
+  for run in found["runs"]:
+    steps, seconds = run["clocks"]["processor_seconds"]
+    assert steps[-1] == run["steps"] and 0 < seconds[0] < seconds[-1]
+  outputs = {run: lines for each in found["samples"] for run, lines in each["outputs"]}
+  assert len(found["samples"]) == 2 and all(outputs[run] for run in (0, 1))
+
+
 def test_thinning_keeps_spikes_gaps_and_ends():
   rng = np.random.default_rng(0)
   values: list = rng.normal(size=5_000).tolist()
@@ -124,17 +139,19 @@ def test_thinning_keeps_spikes_gaps_and_ends():
   assert thin([1, 2], [3.0, 4.0], 100) == ([1, 2], [3.0, 4.0])
 
 
-def test_twenty_long_runs_are_under_two_megabytes(tmp_path):
-  names = ("loss", "rate", "gradient_norm", "tokens_per_second", "target_tokens",
-           "seconds", "processor_seconds")  # fmt: skip
+@pytest.mark.parametrize("runs, points, names", [(20, 2_000, 4), (60, 300, 9)])
+def test_long_and_many_runs_are_under_two_megabytes(tmp_path, runs, points, names):
   rng = np.random.default_rng(0)
+  clocks = "target_tokens", "seconds", "processor_seconds"
   rows = [
-    (step, f"train/{name}", value)
-    for step in range(50, 100_001, 50)
-    for name, value in zip(names, rng.random(7).tolist(), strict=True)
+    (50 * step, f"train/{name}", value)
+    for step in range(1, points + 1)
+    for name, value in zip(
+      (*clocks, *range(names)), rng.random(3 + names).tolist(), strict=True
+    )
   ]
   run = write_run(tmp_path / "run-0", rows)
-  for number in range(1, 20):
+  for number in range(1, runs):
     shutil.copytree(run, tmp_path / f"run-{number}")
   page = report_page(sorted(tmp_path.iterdir())).encode()
   assert 500_000 < len(page) < 2_000_000
