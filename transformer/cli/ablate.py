@@ -28,7 +28,8 @@ def add_arguments(parser: flags.VerbParser) -> None:
 def run(arguments) -> int:
   """Train the rows of a study with several seeds, or check its claims.
 
-  Writes table.md, table.csv, figure.png and report.html. Settings as in train.py,
+  Writes table.md, table.csv, figure.png and report.html, whose rows open to their
+  curves, and trials.csv for a sweep. Settings as in train.py,
   --config.name=value, change the base of the study; --config.help lists them. The same
   command resumes after an interruption.
   """
