@@ -4,6 +4,7 @@ Nothing of JAX is imported before a verb runs, so that `--help` is quick.
 """
 
 import argparse
+import dataclasses
 import sys
 from pathlib import Path
 
