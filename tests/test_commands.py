@@ -24,7 +24,14 @@ import pytest
 from absl import flags as absl_flags
 
 import train as training_command
-from tests.interop.fixtures import write_marian, write_nllb
+from tests.interop.fixtures import (
+  FIXTURES,
+  write_classifier,
+  write_gpt2,
+  write_marian,
+  write_nllb,
+  write_t5,
+)
 from tests.interop.test_bert import sentence_directory
 from tests.tiny import TINY
 from transformer import cli, experiment
@@ -63,6 +70,8 @@ RUNS = {
     for name in ("bert", "memory_network", "language_model", "vit", "resnet")
   },
 }
+IMPORTED = ("opus-mt-en-de", "nllb-200", "flan-t5-small", "gpt2", "sentiment",
+            "vit-base", "minilm")  # fmt: skip
 OF_VERB = {"generate": "language_model", "fill": "bert", "classify": "memory_network"}
 INPUT = {
   "TEXT": "'6. září 2030'", "PROMPT": "The",
@@ -168,15 +177,17 @@ def place(tmp_path_factory):
   files = re.findall(r"```python\n(.*?)```", page, re.DOTALL)
   for name, text in zip(("log_penalty", "log_penalty_study"), files, strict=True):
     (place / f"{name}.py").write_text(text, encoding="utf-8")
-  for name, trained, write in (
-    ("opus-mt-en-de", "opus_mt", write_marian),
-    ("nllb-200", "nllb", write_nllb),
-  ):
-    write(place / name)
-    import_run(HFDirectory(place / name), place / "runs" / name)
-    shutil.copytree(place / "runs" / name, place / "runs" / trained)
+  write_marian(place / "opus-mt-en-de")
+  write_nllb(place / "nllb-200")
+  write_t5(place / "flan-t5-small")
+  write_gpt2(place / "gpt2")
+  write_classifier(place / "sentiment")
+  shutil.copytree(FIXTURES / "vit", place / "vit-base")
   sentence_directory(place / "minilm", "", ("weight", "bias"), False)
-  import_run(HFDirectory(place / "minilm"), place / "runs" / "minilm")
+  for name in IMPORTED:
+    import_run(HFDirectory(place / name), place / "runs" / name)
+  for name, trained in (("opus-mt-en-de", "opus_mt"), ("nllb-200", "nllb")):
+    shutil.copytree(place / "runs" / name, place / "runs" / trained)
   image_yxc, _ = Digits().open("test")[0]
   PIL.Image.fromarray(image_yxc[..., 0]).save(place / "digit.png")
   return place

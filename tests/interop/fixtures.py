@@ -1,4 +1,4 @@
-"""The fixtures of imported encoder-decoders, read."""
+"""The fixtures of imported models, read."""
 
 import json
 import shutil
@@ -51,14 +51,15 @@ def write_directory(path: Path, name: str, tokenizer: str, **settings) -> None:
   """A fixture's directory with the files of a tokenizer, its vocabulary as large as
   that; `settings` replace those of config.json."""
   path.mkdir(parents=True)
-  config = json.loads((FIXTURES / name / "config.json").read_text()) | settings
-  size = config["vocab_size"]
-  (path / "config.json").write_text(json.dumps(config))
+  config = json.loads((FIXTURES / name / "config.json").read_text())
+  old, size = config["vocab_size"], settings["vocab_size"]
+  (path / "config.json").write_text(json.dumps(config | settings))
   tensors = load_file(FIXTURES / name / "model.safetensors")
-  table_vd = np.random.default_rng(0).normal(size=(size, config["d_model"]))
-  tensors["model.shared.weight"] = table_vd.astype(np.float32)
-  if "final_logits_bias" in tensors:
-    tensors["final_logits_bias"] = np.zeros((1, size), np.float32)
+  generator = np.random.default_rng(0)
+  for tensor, values in tensors.items():
+    if old in values.shape:  # sizes are pairwise different
+      shape = [size if n == old else n for n in values.shape]
+      tensors[tensor] = generator.normal(size=shape).astype(np.float32)
   save_file(tensors, path / "model.safetensors", metadata={"format": "pt"})
   for source in (TOKENIZERS / tokenizer).iterdir():
     if source.suffix != ".npz":
@@ -78,3 +79,23 @@ def write_marian(path: Path) -> None:
 def write_nllb(path: Path) -> None:
   """A small directory of NLLB with its tokenizer."""
   write_directory(path, "m2m", "nllb_saved", vocab_size=700)
+
+
+def write_t5(path: Path) -> None:
+  """A small directory of Flan-T5 with its tokenizer, its vocabulary rounded up."""
+  write_directory(path, "flan_t5", "t5_saved", vocab_size=700)
+
+
+def write_gpt2(path: Path) -> None:
+  """A small directory of GPT-2 with its tokenizer."""
+  ids = json.loads((TOKENIZERS / "gpt2" / "vocab.json").read_text(encoding="utf-8"))
+  eos, size = ids["<|endoftext|>"], max(ids.values()) + 1
+  write_directory(
+    path, "gpt2", "gpt2", vocab_size=size, bos_token_id=eos, eos_token_id=eos
+  )
+
+
+def write_classifier(path: Path) -> None:
+  """A small directory of BERT as a classifier of texts with its tokenizer."""
+  words = (TOKENIZERS / "bert" / "vocab.txt").read_text(encoding="utf-8")
+  write_directory(path, "bert_classes", "bert", vocab_size=words.count("\n"))

@@ -2,6 +2,7 @@
 
 python peers.py make FAMILY DIR       a random model of real sizes, what it computes
 python peers.py check DIR BACK        BACK is opened and computes what DIR's model did
+python peers.py embed DIR TEXTS       vectors of a file's lines, TEXTS.safetensors
 """
 
 import inspect
@@ -122,10 +123,30 @@ def check(path: Path, back: Path) -> None:
     assert torch.equal(model.eval()(**arguments).logits, expected["logits"])
 
 
+def embed(path: Path, file: Path) -> None:
+  """By BERT, the mean over tokens, of length 1."""
+  tokenizer = transformers.AutoTokenizer.from_pretrained(path)
+  model = transformers.AutoModel.from_pretrained(path).eval()
+  lines, parts = file.read_text(encoding="utf-8").splitlines(), []
+  for start in range(0, len(lines), 50):
+    batch = tokenizer(
+      lines[start : start + 50], padding=True, truncation=True, max_length=256,
+      return_tensors="pt",
+    )  # fmt: skip
+    with torch.no_grad():
+      x_btd = model(**batch).last_hidden_state
+    mask_bt1 = batch["attention_mask"][:, :, None]
+    mean_bd = (x_btd * mask_bt1).sum(1) / mask_bt1.sum(1)
+    parts.append(torch.nn.functional.normalize(mean_bd))
+  save_file({"vectors": torch.cat(parts)}, f"{file}.safetensors")
+
+
 if __name__ == "__main__":
   torch.set_num_threads(1)
   command, first, second = sys.argv[1:]
   if command == "make":
     make(first, Path(second))
-  else:
+  elif command == "check":
     check(Path(first), Path(second))
+  else:
+    embed(Path(first), Path(second))

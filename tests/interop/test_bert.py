@@ -1,14 +1,18 @@
 """Imported BERT computes what the Hugging Face classes compute, and goes back."""
 
 import json
-import shutil
 
 import jax
 import numpy as np
 import pytest
 from safetensors.numpy import load_file, save_file
 
-from tests.interop.fixtures import FIXTURES, TOKENIZERS, Fixture
+from tests.interop.fixtures import (
+  TOKENIZERS,
+  Fixture,
+  write_classifier,
+  write_directory,
+)
 from transformer.batch import Labelled, Sentences
 from transformer.cli import main
 from transformer.interop.families import family_of
@@ -79,27 +83,9 @@ def test_the_same_bytes_for_every_tensor(name):
     assert found[tensor].tobytes() == stored.tobytes(), tensor
 
 
-def text_directory(path, name: str) -> dict[str, np.ndarray]:
-  """A fixture's directory with a tokenizer, its vocabulary as large as that, but for
-  its tensors, which are returned."""
-  path.mkdir()
-  for source in (TOKENIZERS / "bert").iterdir():
-    if source.suffix != ".npz":
-      shutil.copy(source, path)
-  size = len((path / "vocab.txt").read_text(encoding="utf-8").split("\n")) - 1
-  config = json.loads((FIXTURES / name / "config.json").read_text())
-  (path / "config.json").write_text(json.dumps(config | {"vocab_size": size}))
-  tensors = load_file(FIXTURES / name / "model.safetensors")
-  (table,) = (key for key in tensors if key.endswith("word_embeddings.weight"))
-  table_vd = np.random.default_rng(0).normal(size=(size, 24))
-  tensors[table] = table_vd.astype(np.float32)
-  return tensors
-
-
 def test_a_classifier_of_texts_classifies_and_goes_back(tmp_path, capsys):
   directory, run, back = (tmp_path / name for name in ("model", "run", "back"))
-  tensors = text_directory(directory, "bert_classes")
-  save_file(tensors, directory / "model.safetensors", metadata={"format": "pt"})
+  write_classifier(directory)
   assert main(["convert", str(directory), str(run)]) == 0
   capsys.readouterr()
   assert main(["classify", str(run), "a small house", "--top", "3", "--json"]) == 0
@@ -113,7 +99,9 @@ def test_a_classifier_of_texts_classifies_and_goes_back(tmp_path, capsys):
 
 def sentence_directory(path, prefix: str, norm: tuple[str, str], pooler: bool):
   """A directory of sentence-transformers, its tensors named as in other checkpoints."""
-  tensors = text_directory(path, "bert")
+  words = (TOKENIZERS / "bert" / "vocab.txt").read_text(encoding="utf-8")
+  write_directory(path, "bert", "bert", vocab_size=words.count("\n"))
+  tensors = load_file(path / "model.safetensors")
   tensors["embeddings.position_ids"] = np.arange(19)[None]
   named = {}
   for name, values in tensors.items():

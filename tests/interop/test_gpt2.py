@@ -1,14 +1,13 @@
 """Imported GPT-2 computes what the Hugging Face classes compute, and goes back."""
 
 import json
-import shutil
 
 import jax
 import numpy as np
 import pytest
 from safetensors.numpy import load_file, save_file
 
-from tests.interop.fixtures import FIXTURES, TOKENIZERS, Fixture
+from tests.interop.fixtures import Fixture, write_gpt2
 from transformer.batch import EOS
 from transformer.cli import main
 from transformer.decoding.sample import Sampler
@@ -70,35 +69,25 @@ def test_greedy_tokens_and_a_stream_of_them():
   assert generator.texts(prompts[:1])[0][0] != expected[0]
 
 
-def write_gpt2(path, bare: bool) -> None:
-  """The fixture with a tokenizer and its vocabulary; `bare` with the names of the first
-  directories and the buffers that they had."""
-  path.mkdir()
-  for name in ("vocab.json", "merges.txt"):
-    shutil.copy(TOKENIZERS / "gpt2" / name, path)
-  ids = json.loads((path / "vocab.json").read_text(encoding="utf-8"))
-  eos, size = ids["<|endoftext|>"], max(ids.values()) + 1
-  config = json.loads((FIXTURES / "gpt2" / "config.json").read_text())
-  config |= dict(vocab_size=size, bos_token_id=eos, eos_token_id=eos)
-  tensors = load_file(FIXTURES / "gpt2" / "model.safetensors")
-  table_vd = np.random.default_rng(0).normal(size=(size, config["n_embd"]))
-  tensors["transformer.wte.weight"] = table_vd.astype(np.float32)
-  if bare:
-    config["architectures"] = ["GPT2Model"]
-    tensors = {n.removeprefix("transformer."): x for n, x in tensors.items()}
-    for i in range(config["n_layer"]):
-      tensors[f"h.{i}.attn.bias"] = np.tril(np.ones((1, 1, 26, 26), np.float32))
-      tensors[f"h.{i}.attn.masked_bias"] = np.array(-1e4, np.float32)
-  else:
-    tensors["lm_head.weight"] = tensors["transformer.wte.weight"]
-  (path / "config.json").write_text(json.dumps(config))
-  save_file(tensors, path / "model.safetensors", metadata={"format": "pt"})
+def rename(directory) -> None:
+  """Gives a directory the names that the first ones had, and their buffers."""
+  config = json.loads((directory / "config.json").read_text())
+  config["architectures"] = ["GPT2Model"]
+  (directory / "config.json").write_text(json.dumps(config))
+  weights = directory / "model.safetensors"
+  tensors = {n.removeprefix("transformer."): x for n, x in load_file(weights).items()}
+  for i in range(config["n_layer"]):
+    tensors[f"h.{i}.attn.bias"] = np.tril(np.ones((1, 1, 26, 26), np.float32))
+    tensors[f"h.{i}.attn.masked_bias"] = np.array(-1e4, np.float32)
+  save_file(tensors, weights, metadata={"format": "pt"})
 
 
 @pytest.mark.parametrize("bare", [False, True])
 def test_a_run_generates_and_every_byte_goes_back(bare, tmp_path, capsys):
   directory, run, back = (tmp_path / name for name in ("model", "run", "back"))
-  write_gpt2(directory, bare)
+  write_gpt2(directory)
+  if bare:
+    rename(directory)
   assert main(["convert", str(directory), str(run)]) == 0
   generate = ["generate", str(run), "a house", "--max-length", "5"]
   capsys.readouterr()
@@ -118,7 +107,8 @@ def test_the_same_bytes_for_every_tensor():
 
 
 def test_a_buffer_that_is_no_causal_mask_is_refused(tmp_path, capsys):
-  write_gpt2(tmp_path / "model", bare=True)
+  write_gpt2(tmp_path / "model")
+  rename(tmp_path / "model")
   weights = tmp_path / "model" / "model.safetensors"
   tensors = load_file(weights)
   tensors["h.1.attn.bias"][:] = 1.0

@@ -102,10 +102,11 @@ import sys
 sys.path.append(sys.argv[1])
 from tests.interop.fixtures import FIXTURES, Fixture
 from transformer.interop.proof import can_compare, largest_difference
-f = Fixture("marian")
 assert can_compare()
-parts = f.directory, f.family, f.model, f.order
-assert largest_difference(*parts, f.imported.params) < 1e-4
+for name in sys.argv[2:]:
+  f = Fixture(name)
+  parts = f.directory, f.family, f.model, f.order
+  assert largest_difference(*parts, f.imported.params) < 1e-4
 f.imported.params["encoder"]["layers"]["self_attention"]["q"][0] *= 1.01
 try:
   largest_difference(*parts, f.imported.params)
@@ -115,12 +116,15 @@ except ValueError as error:
 
 
 def test_the_proof_finds_a_wrong_weight():
-  """With PyTorch and transformers beside this package in one environment."""
+  """With PyTorch and transformers beside this package in one environment; the last
+  family's weight is the wrong one."""
+  names = ["bert", "bert_masked", "bert_classes", "t5", "flan_t5", "gpt2", "vit",
+           "deit", "deit_teacher", "marian"]  # fmt: skip
   find = "import transformers, os; print(os.path.dirname(transformers.__path__[0]))"
   done = subprocess.run([PEERS, "-c", find], capture_output=True, text=True, check=True)
   proof = subprocess.run(
-    [sys.executable, "-c", PROOF, done.stdout.strip()], capture_output=True, text=True,
-    timeout=300,
+    [sys.executable, "-c", PROOF, done.stdout.strip(), *names],
+    capture_output=True, text=True, timeout=600,
   )  # fmt: skip
   assert proof.returncode == 0, proof.stderr
   assert "outputs differ from those of MarianMTModel by" in proof.stdout

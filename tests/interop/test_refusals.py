@@ -4,6 +4,7 @@ import io
 import json
 import os
 import pickle
+import re
 import shutil
 import zipfile
 from pathlib import Path
@@ -119,6 +120,50 @@ def test_settings(directory, values, message):
   change_config(directory, **values)
   with pytest.raises(ValueError, match=message):
     read(directory)
+
+
+@pytest.mark.parametrize(
+  "name", ["t5", "flan_t5", "gpt2", "vit", "deit_teacher", "bert_classes"]
+)
+def test_tensors_of_other_families(name, tmp_path):
+  """Each tensor of the first layer, and the last of all, is needed in its shape."""
+  path = tmp_path / name
+  shutil.copytree(FIXTURES / name, path)
+  tensors = load_file(path / "model.safetensors")
+  assert read(path).params
+  first = next(n for n, x in tensors.items() if ".0." in n and len({*x.shape}) == 2)
+  turned = np.ascontiguousarray(tensors[first].T)
+  without = {n: x for n, x in tensors.items() if n != first}
+  for changed, message in (
+    (without, "is missing"),
+    (tensors | {"x": turned}, "is not one of"),
+    (without | {first: turned}, "expected shape"),
+  ):
+    save_file(changed, path / "model.safetensors")
+    with pytest.raises(ValueError, match=f"tensor (x|{re.escape(first)}):? {message}"):
+      read(path)
+
+
+@pytest.mark.parametrize(
+  "name, values, message",
+  [
+    ("t5", {"feed_forward_proj": "gated-relu"}, "feed_forward_proj: 'gated-relu' is"),
+    ("t5", {"relative_attention_num_buckets": 6}, "multiple of 4, got 6"),
+    ("t5", {"decoder_start_token_id": 45}, "decoder_start_token_id: expected an id"),
+    ("t5", {"num_decoder_layers": 0}, "num_decoder_layers: expected 1 or more, got 0"),
+    ("gpt2", {"scale_attn_by_inverse_layer_idx": True}, "layer_idx: True is not cov"),
+    ("gpt2", {"activation_function": "quick_gelu"}, "'quick_gelu' is not covered"),
+    ("gpt2", {"n_head": 5}, "multiple of"),
+    ("gpt2", {"eos_token_id": 41}, "eos token: expected an id from 0 to 40, got 41"),
+    ("bert_classes", {"problem_type": "regression"}, "problem_type: 'regression'"),
+  ],
+)
+def test_settings_of_other_families(name, values, message, tmp_path):
+  path = tmp_path / name
+  shutil.copytree(FIXTURES / name, path)
+  change_config(path, **values)
+  with pytest.raises(ValueError, match=message):
+    read(path)
 
 
 def test_directories(directory, tmp_path):

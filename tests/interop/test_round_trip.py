@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 from safetensors.numpy import load_file, save_file
 
-from tests.interop.fixtures import Fixture, write_marian
+from tests.interop.fixtures import Fixture, write_marian, write_t5
 from transformer import config as configs
 from transformer import experiment
 from transformer.cli import flags, main
@@ -97,6 +97,21 @@ def test_the_command_makes_a_run_and_a_directory(directory, tmp_path, capsys):
     source = run if target == back else directory
     assert main(["convert", str(source), str(target), *arguments]) == 1
     assert "already exists" in capsys.readouterr().err
+
+
+def test_a_vocabulary_that_was_rounded_up(tmp_path, capsys):
+  """T5 has more rows than pieces, and its prompts are words of the text."""
+  directory, run, back = (tmp_path / name for name in ("model", "run", "back"))
+  write_t5(directory)
+  assert main(["convert", str(directory), str(run)]) == 0
+  prompt = "translate English to German: a small house"
+  capsys.readouterr()
+  assert main(["translate", str(run), prompt, "--max-length", "4", "--json"]) == 0
+  (found,) = json.loads(capsys.readouterr().out)["hypotheses"]
+  assert len(found["tokens"]) <= 5 and found["tokens"][-1] == "</s>"
+  assert main(["convert", str(run), str(back), "--to", "huggingface"]) == 0
+  for source in directory.iterdir():
+    assert (back / source.name).read_bytes() == source.read_bytes(), source.name
 
 
 def test_verbs_work_on_an_imported_run(run_path, tmp_path, capsys):
