@@ -17,7 +17,7 @@ BROKEN := $(shell $(BIN)/python -c 'import sys; sys.exit(sys.version_info < (3, 
 
 PEERS := benchmarks/.venv-peers
 
-.PHONY: help train test slow check bench-decode peers format lock hooks clean broken
+.PHONY: help train test slow check bench-decode bench-serve peers format lock hooks clean broken
 
 help:
 	@echo "make train    train configs/dates.py into runs/dates (ARGS= for train.py)"
@@ -25,6 +25,7 @@ help:
 	@echo "make slow     the tests that train for longer"
 	@echo "make check    formatting, lint and types"
 	@echo "make bench-decode   decoding beside Hugging Face and CTranslate2"
+	@echo "make bench-serve    the server at 1, 8 and 64 clients beside one at a time"
 	@echo "make peers    install PyTorch, Hugging Face and CTranslate2, to compare with"
 	@echo "make format   put formatting and lint right where that can be done by itself"
 	@echo "make hooks    run make check before every commit"
@@ -50,6 +51,9 @@ check: $(STAMP)
 
 bench-decode: $(STAMP) $(PEERS)/installed
 	@$(BIN)/python benchmarks/decode.py $(ARGS)
+
+bench-serve: $(STAMP)
+	@$(BIN)/python benchmarks/serve.py $(ARGS)
 
 # Tests and benchmarks run them in processes of their own; the project never does.
 peers: $(PEERS)/installed
