@@ -17,8 +17,8 @@ BROKEN := $(shell $(BIN)/python -c 'import sys; sys.exit(sys.version_info < (3, 
 
 PEERS := benchmarks/.venv-peers
 
-.PHONY: help train test slow check bench bench-train bench-decode bench-input peers \
-  format lock hooks clean broken
+.PHONY: help train test slow check bench bench-train bench-decode bench-input \
+  bench-serve peers format lock hooks clean broken
 
 help:
 	@echo "make train    train configs/dates.py into runs/dates (ARGS= for train.py)"
@@ -28,6 +28,7 @@ help:
 	@echo "make bench    training and decoding beside PyTorch, Hugging Face and CTranslate2;"
 	@echo "              bench-train and bench-decode do one of the two"
 	@echo "make bench-input    planning a large corpus, and batches beside training"
+	@echo "make bench-serve    the server at 1, 8 and 64 clients beside one at a time"
 	@echo "make peers    install PyTorch, Hugging Face and CTranslate2, to compare with"
 	@echo "make format   put formatting and lint right where that can be done by itself"
 	@echo "make hooks    run make check before every commit"
@@ -61,6 +62,9 @@ bench-decode: $(STAMP) $(PEERS)/installed
 
 bench-input: $(STAMP)
 	@$(BIN)/python benchmarks/input.py $(ARGS)
+
+bench-serve: $(STAMP)
+	@$(BIN)/python benchmarks/serve.py $(ARGS)
 
 # Tests and benchmarks run them in processes of their own; the project never does.
 peers: $(PEERS)/installed

@@ -14,6 +14,7 @@ from transformer.decoding.penalty import LengthPenalty
 from transformer.decoding.samplers import Sampler
 from transformer.inference.search import Search
 from transformer.runs.translator import Translator
+from transformer.server.batching import batch_rows
 from transformer.server.guard import Access
 from transformer.server.limits import Limits
 from transformer.server.models import Model
@@ -221,3 +222,10 @@ def test_the_description_has_every_field_and_metrics_count(client):
   assert 'transformer_requests_total{path="/translate",status="200"} 1.0' in (
     metrics.text
   )
+
+
+@pytest.mark.parametrize(
+  ("waiting", "rows"), [(1, 1), (2, 8), (8, 8), (13, 8), (24, 32), (64, 32), (128, 128)]
+)
+def test_padding_is_not_the_larger_part_of_a_batch(waiting, rows):
+  assert batch_rows((1, 8, 32, 128), waiting) == rows

@@ -108,6 +108,8 @@ class Endpoint(abc.ABC):
         f"{self.limits.tokens:,} are served; split it",
       )
 
-  def group(self, settings: Hashable, programs: Hashable, shape: Hashable, rows: int):
+  def group(
+    self, settings: Hashable, programs: Hashable, shape: Hashable, rows: Sequence[int]
+  ) -> Group:
     """A group of items; see `Group`."""
-    return Group(self, settings, (self, programs), shape, rows)
+    return Group(self, settings, (self, programs), shape, tuple(rows))

@@ -40,7 +40,7 @@ class Classify(Endpoint):
     for number, text in enumerate(request.texts):
       # Texts are cut to the run's context; this bounds the work of splitting them.
       self.check_tokens(len(text.split()), number)
-    group = self.group(None, None, None, ROWS)
+    group = self.group(None, None, None, (ROWS,))
     return [Item(group, (text, request.top)) for text in request.texts]
 
   def compute(self, settings: None, inputs: Sequence[Any]) -> list[dict[str, Any]]:
@@ -62,7 +62,7 @@ class ClassifyImages(Classify):
 
   def items(self, request: ClassifyImagesRequest) -> list[Item]:  # type: ignore[override]
     self.check_texts(request.images, "image")
-    group, items = self.group(None, None, None, ROWS), []
+    group, items = self.group(None, None, None, (ROWS,)), []
     for number, text in enumerate(request.images, start=1):
       try:
         data = base64.b64decode(text, validate=True)

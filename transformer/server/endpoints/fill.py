@@ -42,7 +42,7 @@ class Fill(Endpoint):
       ids = self.filler.encode(text)
       self.check_tokens(len(ids), number)
       shape = TEXT_LENGTHS.round_up(len(ids))
-      items.append(Item(self.group(request.top, request.top, shape, ROWS), text))
+      items.append(Item(self.group(request.top, request.top, shape, (ROWS,)), text))
     return items
 
   def compute(self, settings: int, inputs: Sequence[str]) -> list[dict[str, Any]]:

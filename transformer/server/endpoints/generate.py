@@ -30,7 +30,7 @@ class Generate(Endpoint):
     for number, (text, ids) in enumerate(zip(request.texts, encoded, strict=True)):
       self.check_tokens(len(ids), number)
       programs = dataclasses.replace(recipe, seed=0, max_length=1)
-      group = self.group(recipe, programs, generator.capacity(ids), ROWS[-1])
+      group = self.group(recipe, programs, generator.capacity(ids), ROWS)
       items.append(Item(group, text))
     return items
 

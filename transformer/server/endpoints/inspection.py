@@ -45,7 +45,7 @@ class PageEndpoint(Endpoint):
 
   def page_item(self, settings: Any, programs: Any, value: Any) -> Item:
     """The one item of a request."""
-    return Item(self.group(settings, programs, None, rows=1), value)
+    return Item(self.group(settings, programs, None, rows=(1,)), value)
 
   def compute(self, settings: Any, inputs: Sequence[Any]) -> list[Any]:
     return [self.page(settings, each) for each in inputs]

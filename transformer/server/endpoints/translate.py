@@ -80,7 +80,7 @@ class Translate(Endpoint):
       self.check_tokens(len(ids), number)
       length = SOURCE_LENGTHS.round_up(len(ids))
       shape = length, prefix_length and SOURCE_LENGTHS.round_up(prefix_length)
-      rows = searcher.row_counts(length)[-1]
+      rows = searcher.row_counts(length)
       group = self.group(settings, programs, shape, rows)
       items.append(Item(group, (text, request.prefix, request.n_best)))
     return items
@@ -157,7 +157,7 @@ class Score(Endpoint):
       for name, ids in zip(("text", "translation"), pair, strict=True):
         self.check_tokens(len(ids), number, name)
       length = padded_length(*map(len, pair))
-      rows = affordable(ROWS, self.translator.searcher.tokens, length)[-1]
+      rows = affordable(ROWS, self.translator.searcher.tokens, length)
       group = self.group(settings, penalty, length, rows)
       items.append(Item(group, (texts[number], translations[number])))
     return items

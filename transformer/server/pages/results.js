@@ -103,7 +103,8 @@ async function view(path) {
   const row = selected(), { prefix, n_best, ...common } = settings(task());
   const search = state.path === "translate" ? { ...common, ...languages() } : {};
   const body = { model: state.model.name, ...search, ...(row.image ? { image: row.image } : { text: row.text }) };
-  if (path === "attend" && row.result.hypotheses?.length) body.reference = outputOf(row);
+  // The first one is what the model finds by itself, unless it was told how to begin.
+  if (path === "attend" && (row.chosen || prefix)) body.reference = outputOf(row);
   if (row.continues) body.text += outputOf(row);
   await guarded(async (signal) => {
     byId("status").textContent = "Computing the page …";
