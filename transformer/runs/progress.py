@@ -7,7 +7,8 @@ from transformer.experiment import Config
 
 
 class Spent(NamedTuple):
-  """What training has taken since the run's first start, evaluation not counted.
+  """What training has taken since the run's first start: compiling and saving counted,
+  evaluation not.
 
   The target tokens are those with a loss (labels, where these are not tokens), without
   skipped batches. Processor seconds are those of all threads of this process.
