@@ -18,6 +18,7 @@ from transformer.decoding.penalty import GNMT
 from transformer.inference.search import Search, find
 from transformer.layers.int8 import quantise
 from transformer.models.transformer import Transformer
+from transformer.runs.freed_memory import keep_freed_memory
 from transformer.runs.run import Run
 
 VOCABULARY = 32_000
@@ -76,6 +77,7 @@ class Ours:
 
 
 def main():
+  keep_freed_memory()
   decoder = Ours(*sys.argv[1:])
   serve({"versions": decoder.versions}, decoder.decode)
 

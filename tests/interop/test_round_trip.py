@@ -12,16 +12,21 @@ import pytest
 from safetensors.numpy import load_file, save_file
 
 from tests.interop.fixtures import Fixture, write_marian
+from transformer import config as configs
 from transformer import experiment
-from transformer.cli import main
+from transformer.cli import flags, main
 from transformer.data.sources.dates import Dates
 from transformer.data.sources.parallel_text import ParallelText
+from transformer.decoding.penalty import GNMT, HeuristicLengthPower
+from transformer.decoding.sample import TopK
+from transformer.inference.search import Search
 from transformer.interop.convert import export_run, import_run
 from transformer.interop.hf_directory import HFDirectory
 from transformer.interop.weights import export_tensors, import_params
 from transformer.models.parent import ParentModel
 from transformer.runs.prepare import inherit_model, prepare
 from transformer.runs.run import Run
+from transformer.runs.translator import Translator
 
 NAMES = ("marian", "marian_target_tied", "m2m", "bart", "mbart", "t5", "flan_t5")
 
@@ -100,6 +105,39 @@ def test_verbs_work_on_an_imported_run(run_path, tmp_path, capsys):
   pairs.write_text("a house\tein Haus\n")
   assert main(["info", str(run_path), "--json"]) == 0
   assert json.loads(capsys.readouterr().out.splitlines()[-1])["step"] == 0
+
+
+def test_translate_searches_as_the_directory_says(directory, tmp_path):
+  """Flags take the place of single settings; a run trained here has the defaults."""
+  path, run = tmp_path / "model", tmp_path / "run"
+  shutil.copytree(directory, path)
+  settings = {"num_beams": 3, "length_penalty": 0.7, "max_length": 30, "min_length": 4}
+  (path / "generation_config.json").write_text(json.dumps(settings))
+  import_run(HFDirectory(path), run)
+
+  def search(*arguments):
+    parser = flags.VerbParser()
+    flags.add_run(parser)
+    flags.add_search(parser)
+    flags.add_sampling(parser)
+    return flags.search_from(parser.parse_args([str(run), *arguments]))
+
+  penalty = HeuristicLengthPower(0.7)
+  expected = Search(beam=3, penalty=penalty, min_length=3, max_length=28)
+  assert search() == expected == Translator.open(run).searcher.search
+  assert search("--beam", "2", "--alpha", "0.5") == dataclasses.replace(
+    expected, beam=2, penalty=GNMT(0.5)
+  )
+  found = search("--min-length", "0", "--max-length", "9", "--sample", "TopK(3)")
+  assert found == dataclasses.replace(
+    expected, beam=1, min_length=0, max_length=9, sampler=TopK(3)
+  )
+  config = Run.open(run).config
+  assert config.task.search == expected
+  task = dataclasses.replace(config.task, decoding=Search())
+  text = configs.dumps(dataclasses.replace(config, task=task))
+  (run / "config.json").write_text(text)
+  assert search() == Search() and search("--mbr", "7").beam == 7
 
 
 def test_a_run_that_was_trained_here_is_of_no_class(language_run, tmp_path):

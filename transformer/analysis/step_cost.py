@@ -39,6 +39,24 @@ def abstract_model(config: Config, device: Device):
   return module, shape, batch, config.gradient_transformation(weights)
 
 
+def abstract_step(config: Config, device: Device, mesh: jax.sharding.Mesh):
+  """The step of a config in the dtype of a device, without values: the function, the
+  loss that it differentiates, and its arguments."""
+  module, _, batch, optimizer = abstract_model(config, device)
+  sharding = batch_sharding(mesh)
+
+  def placed(leaf):
+    return jax.ShapeDtypeStruct(leaf.shape, leaf.dtype, sharding=sharding)
+
+  batch = jax.tree.map(placed, batch)
+  init = init_state(module, batch, optimizer, jax.random.key(0), config.ema)
+  state = abstract_state(init, mesh)
+  key = jax.eval_shape(lambda: jax.random.key(0))
+  loss = functools.partial(config.task.loss, module)
+  step = step_program(loss, optimizer, state, config.ema, config.accumulate)
+  return step, loss, (state, batch, key)
+
+
 def check_divides(config: Config, device: Device) -> None:
   """Raises ValueError where a size does not divide over the config's mesh."""
   mesh = config.mesh.build()
@@ -52,18 +70,8 @@ def measure(config: Config, device: Device, count: int) -> dict:
   """The record of a step: compiles it, and reads the compiled program."""
   started = time.monotonic()
   mesh = config.mesh.build()
-  module, shape, batch, optimizer = abstract_model(config, device)
-  sharding = batch_sharding(mesh)
-
-  def placed(leaf):
-    return jax.ShapeDtypeStruct(leaf.shape, leaf.dtype, sharding=sharding)
-
-  batch = jax.tree.map(placed, batch)
-  init = init_state(module, batch, optimizer, jax.random.key(0), config.ema)
-  state = abstract_state(init, mesh)
-  key = jax.eval_shape(lambda: jax.random.key(0))
-  loss = functools.partial(config.task.loss, module)
-  step = step_program(loss, optimizer, state, config.ema, config.accumulate)
+  _, shape, *_ = abstract_model(config, device)
+  step, loss, (state, batch, key) = abstract_step(config, device, mesh)
   with jax.set_mesh(mesh):
     traced = step.trace(state, batch, key)
     compiled = traced.lower().compile()

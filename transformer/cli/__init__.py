@@ -35,6 +35,7 @@ from transformer.cli import (
 )
 from transformer.cli.parser import VerbParser, add_import
 from transformer.data.text import check_text
+from transformer.runs.freed_memory import keep_freed_memory
 
 VERBS = (
   *(translate, generate, fill, score, classify, embed, evaluate, compare, average),
@@ -58,6 +59,7 @@ def main(argv: list[str] | None = None) -> int:
       streams.flush()  # of --help
       raise
     streams.check_output(arguments)
+    keep_freed_memory()
     from transformer.runs.compilation_cache import enable_compilation_cache
 
     enable_compilation_cache()

@@ -28,7 +28,8 @@ def add_arguments(parser: flags.VerbParser) -> None:
 def run(arguments) -> int:
   """Train the rows of a study with several seeds, or check its claims.
 
-  Writes table.md, table.csv, figure.png and report.html. Settings as in train.py,
+  Writes table.md, table.csv, figure.png and report.html, whose rows open to their
+  curves, and trials.csv for a sweep. Settings as in train.py,
   --config.name=value, change the base of the study; --config.help lists them. The same
   command resumes after an interruption.
   """
@@ -37,14 +38,12 @@ def run(arguments) -> int:
   from absl import logging
 
   from transformer import config as configs
-  from transformer.runs import freed_memory
   from transformer.studies.ablate import Ablation
   from transformer.studies.claims import Claims
   from transformer.studies.study import read
 
   # Errors are raised; Orbax would also print them, with the traceback.
   logging.set_verbosity(logging.FATAL)
-  freed_memory.keep_freed_memory()
   listing = configs.help_asked(arguments.overrides)
   study = read(arguments.study, arguments.overrides)
   if isinstance(study, Claims):

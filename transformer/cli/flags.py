@@ -4,13 +4,12 @@ Nothing of JAX is imported before a verb runs, so that `--help` is quick.
 """
 
 import argparse
+import dataclasses
 import sys
 from pathlib import Path
 
 from transformer import config as configs
 from transformer.cli.parser import VerbParser
-
-DEFAULT_BEAM = 4
 
 
 def add_run(parser: argparse.ArgumentParser) -> None:
@@ -41,7 +40,7 @@ def add_penalty(parser: VerbParser) -> None:
     "--penalty",
     "decoding.penalty:LengthPenalty",
     "length penalty: what divides the log-probability of n tokens (EOS included), and "
-    "what is added to it (default GNMT(0.6))",
+    "what is added to it (default that of the run, GNMT(0.6) unless it was converted)",
   )
 
 
@@ -49,12 +48,12 @@ def add_search(parser: VerbParser) -> None:
   """How outputs are searched for."""
   parser.add_argument(
     "--beam", type=int, metavar="N",
-    help="beam size; 1 is greedy search (default 4, or as many as --n-best or "
-    "--mbr; with --sample 1)",
+    help="beam size; 1 is greedy search (default that of the run, 4 unless it was "
+    "converted, or as many as --n-best or --mbr; with --sample 1)",
   )  # fmt: skip
   add_penalty(parser)
   parser.add_argument(
-    "--extra", type=int, default=50, metavar="N",
+    "--extra", type=int, metavar="N",
     help="limit outputs to the source length plus N tokens (default 50)",
   )  # fmt: skip
   parser.add_argument(
@@ -62,8 +61,9 @@ def add_search(parser: VerbParser) -> None:
     help="limit outputs to N tokens, whatever the source length",
   )  # fmt: skip
   parser.add_argument(
-    "--min-length", type=int, default=0, metavar="N",
-    help="shortest output in tokens (default 0)",
+    "--min-length", type=int, metavar="N",
+    help="shortest output in tokens (default that of the run, 0 unless it was "
+    "converted)",
   )  # fmt: skip
   parser.add_argument(
     "--suppress", action="append", default=[], metavar="PIECE",
@@ -155,13 +155,23 @@ def with_languages(arguments, run):
   return run.with_languages(arguments.source_language, arguments.target_language)
 
 
-def penalty_from(arguments):
-  """The length penalty that the flags of `add_penalty` describe."""
+def decoding_of(arguments):
+  """The search of the run that the flags name, where they do not describe another."""
+  from transformer.inference.search import Search
+  from transformer.runs.run import read_config
+  from transformer.tasks.translation import Translation
+
+  task = read_config(arguments.run_path).task
+  return task.decoding if isinstance(task, Translation) else Search()
+
+
+def penalty_from(arguments, default):
+  """The length penalty that the flags of `add_penalty` describe, or `default`."""
   from transformer.decoding.penalty import GNMT, LengthPenalty
 
   if arguments.penalty is None:
     if arguments.alpha is None:
-      return GNMT()
+      return default
     configs.check_finite("--alpha", arguments.alpha)
     return GNMT(arguments.alpha)
   if arguments.alpha is not None:
@@ -171,9 +181,8 @@ def penalty_from(arguments):
 
 def search_from(arguments, n_best: int | None = None, stream: bool = False):
   """The search that the flags of `add_search`, and of `add_sampling` where a verb has
-  them, describe."""
+  them, describe; the rest is the run's."""
   from transformer.decoding.samplers import Sampler
-  from transformer.inference.search import Search
   from transformer.runs.run import Run
 
   mbr, sample = getattr(arguments, "mbr", None), getattr(arguments, "sample", None)
@@ -192,7 +201,9 @@ def search_from(arguments, n_best: int | None = None, stream: bool = False):
       configs.check_at_least(flag, value, minimum)
       if value >= 2**31:
         raise ValueError(f"{flag}: expected less than 2**31, got {value}")
-  if arguments.max_length is not None and arguments.max_length < arguments.min_length:
+  if None not in (arguments.max_length, arguments.min_length) and (
+    arguments.max_length < arguments.min_length
+  ):
     raise ValueError(
       f"--max-length {arguments.max_length} is below --min-length "
       f"{arguments.min_length}"
@@ -203,8 +214,10 @@ def search_from(arguments, n_best: int | None = None, stream: bool = False):
   outputs = next(n for n in (mbr, n_best, 1) if n is not None)
   flag = "--n-best" if mbr is None else "--mbr"
   draws = type(sampler) is not Sampler
+  found = decoding_of(arguments)
   if arguments.beam is None:
-    beam = beam_for(flag, outputs, greedy=stream or sample is not None)
+    greedy = stream or sample is not None
+    beam = 1 if greedy else beam_for(flag, outputs, found.beam)
   else:
     beam = arguments.beam
   for other, needs_greedy in (("--stream", stream), ("--sample", draws)):
@@ -219,15 +232,20 @@ def search_from(arguments, n_best: int | None = None, stream: bool = False):
       suppressed = [tokenizer.id(piece) for piece in arguments.suppress]
     except ValueError as error:
       raise ValueError(f"--suppress: {error}") from None
-  return Search(
+  given = {
+    name: getattr(arguments, name)
+    for name in ("extra", "min_length", "max_length")
+    if getattr(arguments, name) is not None
+  }
+  return dataclasses.replace(
+    found,
     beam=beam,
-    penalty=penalty_from(arguments),
-    extra=arguments.extra,
+    penalty=penalty_from(arguments, found.penalty),
     n_best=outputs,
     sampler=sampler,
-    min_length=arguments.min_length,
-    max_length=arguments.max_length,
-    suppressed=tuple(suppressed),
+    suppressed=(*found.suppressed, *suppressed),
+    prefix=(),  # follows from the language
+    **given,
   )
 
 
@@ -246,13 +264,11 @@ def tokenize_from(arguments) -> str | None:
   return name
 
 
-def beam_for(flag: str, outputs: int, greedy: bool) -> int:
-  """The beam size where none is given: 4, or as large as `flag` asks for outputs, which
-  changes the translations and is said."""
-  if greedy:
-    return 1
-  if outputs <= DEFAULT_BEAM:
-    return DEFAULT_BEAM
+def beam_for(flag: str, outputs: int, default: int) -> int:
+  """The beam size where none is given: the default, or as large as `flag` asks for
+  outputs, which changes the translations and is said."""
+  if outputs <= default:
+    return default
   print(f"{flag} {outputs}: searching with --beam {outputs}", file=sys.stderr)
   return outputs
 

@@ -63,7 +63,9 @@ def run(arguments) -> None:
   with contextlib.ExitStack() as stack:
     output = stack.enter_context(Output(arguments.output))
     pairs = read_pairs(stack, *paths)
-    search = Search(penalty=flags.penalty_from(arguments))
+    search = Search(
+      penalty=flags.penalty_from(arguments, flags.decoding_of(arguments).penalty)
+    )
     translator = flags.translator_from(arguments, search)
     bar = stack.enter_context(progress_bar(totals[0], output.is_terminal))
     if arguments.header:

@@ -85,10 +85,11 @@ class EncoderDecoderFamily(Family):
     return entries, copies
 
   def experiment(self, origin: Origin, model: Any, order: IdOrder) -> Config:
+    search = self.search(origin, order)
     return Config(
       data=ParallelText("train.source", "train.target"),
       model=model,
-      task=Translation(search=self.search(origin, order)),
+      task=Translation(search=search, decoding=search),
       batching=Packed(),
       schedule=Schedule(1e-5),
     )

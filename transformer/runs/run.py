@@ -62,12 +62,7 @@ class Run:
       ValueError: its config or vocabulary is damaged.
     """
     path = Path(path)
-    check_inside(path, "checkpoints")
-    text = read_inside(path, "config.json")
-    try:
-      config = configs.loads(Config, text.decode("utf-8-sig"))
-    except ValueError as error:
-      raise ValueError(f"{path}: {error}") from None
+    config = read_config(path)
     model = read_inside(path, config.task.vocabulary_file)
     try:
       return cls(path, config, config.task.vocabulary(model, config.tokenizer))
@@ -195,6 +190,21 @@ class Run:
         f"{self.path}: {self.config.task.vocabulary_file} is not the one that the "
         "checkpoint was trained with; restore the run's own"
       )
+
+
+def read_config(path: Path) -> Config:
+  """The config of a run; nothing else of it is opened.
+
+  Raises:
+    FileNotFoundError: it is not a run.
+    ValueError: its config is damaged.
+  """
+  check_inside(path, "checkpoints")
+  text = read_inside(path, "config.json")
+  try:
+    return configs.loads(Config, text.decode("utf-8-sig"))
+  except ValueError as error:
+    raise ValueError(f"{path}: {error}") from None
 
 
 def recorded_digests(note: dict[str, Any]) -> dict[str, str]:

@@ -48,7 +48,7 @@ class Translator:
   def open(
     cls,
     path: Path | str,
-    search: Search = Search(),
+    search: Search | None = None,
     step: int | None = None,
     tokens: int = 4096,
     int8: bool = False,
@@ -60,7 +60,8 @@ class Translator:
 
     Args:
       path: its directory.
-      search: beam, length penalty, limits, or sampling; see `Search`.
+      search: beam, length penalty, limits, or sampling; see `Search`. If None, the
+        `decoding` of the run's task.
       step: the checkpoint; the newest if None.
       tokens: source tokens times outputs in one batch of a device; changes speed
         alone.
@@ -74,9 +75,9 @@ class Translator:
       ValueError: it is damaged, its task is not translation, or it has no such
         language.
     """
-    run, _ = open_run(path, Translation)
+    run, task = open_run(path, Translation)
     run = run.with_languages(source_language, target_language)
-    search = dataclasses.replace(search, prefix=run.tokenizer.prefix)
+    search = dataclasses.replace(search or task.decoding, prefix=run.tokenizer.prefix)
     devices = devices or Devices.local()
     params = run.params(step, int8, devices)
     return cls(run, Searcher(run.module(), params, search, tokens, devices))

@@ -39,7 +39,7 @@ class Budget:
     return hashlib.sha256(text.encode()).hexdigest()
 
   def updates(self, per_update: float) -> int:
-    """The number of updates that the budget allows."""
+    """The number of updates that the budget allows, of which each takes so much."""
     raise NotImplementedError
 
 
@@ -49,6 +49,9 @@ class Amount(Budget):
 
   Schedules that follow the steps end with them. The first row of a kind is trained for
   a few updates, and the updates of the budget follow from what these took.
+
+  Attributes:
+    amount: how much each trial and each seed of a row may take.
   """
 
   amount: float

@@ -44,6 +44,8 @@ class Translation(Task):
   Attributes:
     smoothing: epsilon_ls of label smoothing (Vaswani et al. 2017, §5.4).
     search: decodes held-out text in training; greedy, because it is fast.
+    decoding: decodes texts afterwards, where no flag says otherwise; a converted
+      model's is that of its directory.
     cross_entropy: how much of the logits exists at a time; memory and speed alone.
     tokenize: how BLEU divides a text into words, as sacreBLEU names it; 13a is for
       scripts with spaces, zh, ja-mecab and char for Chinese and Japanese.
@@ -53,6 +55,7 @@ class Translation(Task):
 
   smoothing: float = 0.1
   search: Search = Search(beam=1)
+  decoding: Search = Search()
   cross_entropy: CrossEntropy = CrossEntropy()
   tokenize: BleuTokenizer = DEFAULT
 

@@ -16,11 +16,11 @@ const MARKS = [
 const look = (i) => ({ color: `var(--s${i % 8})`, dash: DASHES[(i + Math.floor(i / 8)) % DASHES.length],
   mark: MARKS[(i + Math.floor(i / 8)) % MARKS.length] });
 
-/** A number for a reader: 12,300 · 0.0215 · 3.2e−5. */
+/** A number for a reader: 12,300 · 0.0215 · 3.2e−5 · 16 M. */
 function short(x, digits = 4) {
   if (x === null || x === undefined) return "–";
   const size = Math.abs(x);
-  const text = size && (size < 1e-3 || size >= 1e7) ? x.toExponential(digits - 2).replace(/\.?0+e/, "e").replace("e+", "e")
+  const text = size >= 1e6 && size < 1e12 ? `${Number((x / 1e6).toPrecision(digits)).toLocaleString("en")} M` : size && (size < 1e-3 || size >= 1e12) ? x.toExponential(digits - 2).replace(/\.?0+e/, "e").replace("e+", "e")
     : size >= 1000 ? Math.round(x).toLocaleString("en") : String(Number(x.toPrecision(digits)));
   return text.replace(/-/g, "−");
 }
@@ -39,11 +39,8 @@ function valueAt([xs, ys], x) {
 }
 
 /** An exponential moving average without the bias to its start (Kingma and Ba 2015, §3), by
- * the distance in updates; a gap begins it anew. `amount` is its weight over a hundredth of
- * the whole length. */
-function smooth(steps, values, amount) {
-  if (!amount || steps.length < 3) return values;
-  const unit = (steps[steps.length - 1] - steps[0]) / 100 || 1;
+ * the distance in updates; a gap begins it anew. `amount` is its weight over `unit` updates. */
+function smooth(steps, values, amount, unit) {
   let sum = 0, weight = 0, last = steps[0];
   return values.map((value, i) => {
     if (value === null) { sum = weight = 0; return null; }
@@ -84,6 +81,9 @@ function drawCurves(place, runs, metrics, lookOf = (i) => i) {
   const looks = runs.map((_, i) => look(lookOf(i)));
   const panels = make("div", { class: "panels" });
   const drawn = new Map();
+  const longest = Math.max(...runs.flatMap((run) => Object.values(run.series).map(([steps]) => steps[steps.length - 1] ?? 0)));
+  // Held-out scores are few and exact, and the rate is no measurement.
+  const smoothed = (name) => state.smoothing > 0 && name.startsWith("train/") && name !== "train/rate";
 
   /** A curve as `[xs, raw, smoothed]` on the axis that is chosen; null without such a clock. */
   function points(run, name) {
@@ -94,7 +94,7 @@ function drawCurves(place, runs, metrics, lookOf = (i) => i) {
     if (state.axis !== "updates" && !clock) return null;
     const xs = state.axis === "updates" ? steps : steps.map((step) => step <= clock[0][0]
       ? clock[1][0] * step / (clock[0][0] || 1) : valueAt(clock, Math.min(step, clock[0][clock[0].length - 1])));
-    return [xs, values, smooth(steps, values, state.smoothing)];
+    return [xs, values, smoothed(name) ? smooth(steps, values, state.smoothing, longest / 100) : values];
   }
 
   function tabs(label, entries, chosen, choose) {
@@ -120,7 +120,7 @@ function drawCurves(place, runs, metrics, lookOf = (i) => i) {
       tabs("over", Object.entries(AXES).map(([key, text]) => [key, text,
         key === "updates" || runs.some((run) => run.clocks[key])]), "updates", (key) => { state.axis = key; }),
       tabs("scale", [["linear", "linear", true], ["log", "logarithmic", true]], "linear", (key) => { state.log = key === "log"; }),
-      make("fieldset", {}, make("legend", {}, "smoothing"), slider, amount));
+      make("fieldset", {}, make("legend", {}, "smoothing of training"), slider, amount));
   }
 
   function legend() {
@@ -176,7 +176,7 @@ function drawCurves(place, runs, metrics, lookOf = (i) => i) {
       curve[0].forEach((x, i) => {
         if (!usable(curve[2][i])) return;
         x0 = Math.min(x0, x); x1 = Math.max(x1, x);
-        for (const y of state.smoothing ? [curve[2][i]] : [curve[1][i]]) { y0 = Math.min(y0, y); y1 = Math.max(y1, y); }
+        y0 = Math.min(y0, curve[2][i]); y1 = Math.max(y1, curve[2][i]);
       });
     }
     const { svg, readout } = panelOf(name);
@@ -215,7 +215,7 @@ function drawCurves(place, runs, metrics, lookOf = (i) => i) {
         });
         return text;
       };
-      if (state.smoothing) svg.append(makeSvg("path", { class: "curve raw", d: path(curve[1]), stroke: looks[i].color }));
+      if (smoothed(name)) svg.append(makeSvg("path", { class: "curve raw", d: path(curve[1]), stroke: looks[i].color }));
       svg.append(makeSvg("path", { class: "curve", d: path(curve[2]), stroke: looks[i].color,
         "stroke-dasharray": looks[i].dash, "data-run": i }));
       // Without marks a single point is not seen, and prints in grey are harder to read.

@@ -29,7 +29,7 @@ function drawRuns() {
     make("thead", {}, make("tr", {}, ...head.map((text) => make("th", { scope: "col" }, text)))),
     make("tbody", {}, ...runs.map((run) => make("tr", {}, make("th", { scope: "row" }, run.name),
       ...[run.model, run.task, state(run)].map((text) => make("td", { class: "text" }, text)),
-      ...clocks.map((clock) => make("td", {}, run.clocks[clock] ? short(Math.round(last(run.clocks[clock])), 7) : "–")),
+      ...clocks.map((clock) => make("td", {}, run.clocks[clock] ? Math.round(last(run.clocks[clock])).toLocaleString("en") : "–")),
       ...names.map((name) => {
         const value = run.series[name] ? last(run.series[name]) : undefined;
         return make("td", { class: value !== undefined && value === best[name] ? "best" : null }, short(value));
