@@ -155,6 +155,7 @@ class Server:
     deadline = time.monotonic() + 600
     while not (found := re.search(r"on http://[^:]+:(\d+)/", log.read_text())):
       if self.process.poll() is not None or time.monotonic() > deadline:
+        self.process.kill()
         raise RuntimeError(f"the server did not start: {log.read_text()}")
       time.sleep(0.05)
     self.port = int(found[1])
