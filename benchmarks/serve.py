@@ -7,7 +7,8 @@ Starts `transformer serve`, and lets 1, 8 and 64 clients send one sentence after
 another, each its next as soon as it has its answer. One client is one at a time. A
 second process translates the same sentences by `Translator.translate`, one by one and
 all at once, while the server is idle. Rounds repeat all of it, so that other load on
-the machine affects all alike. Compilation and loading are not counted.
+the machine affects all alike. Compilation and loading are not counted. The table also
+has the server's processor time for an answer, which other load changes least.
 
 Without a run, the model has the paper's base size and a vocabulary of 32,000. Sentences
 have 4 to 60 tokens, 25 on average; random weights end no output, so each is forced to
@@ -168,6 +169,11 @@ class Server:
     """What it has printed."""
     return Path(self.log).read_text()
 
+  def cpu(self) -> float:
+    """Processor seconds that it has used."""
+    fields = Path(f"/proc/{self.process.pid}/stat").read_text().rpartition(")")[2]
+    return sum(map(int, fields.split()[11:13])) / os.sysconf("SC_CLK_TCK")
+
   async def post(self, client: httpx.AsyncClient, text: str | list[str]) -> None:
     """Has one text or several translated.
 
@@ -218,10 +224,12 @@ def measure(server: Server, alone: Alone, texts: list[str], arguments) -> dict:
   """Rates and times of every kind of asking, round by round."""
   found: dict[str, dict[str, list]] = {}
 
-  def note(kind: str, rate: float, times: list[float]) -> None:
-    each = found.setdefault(kind, {"rates": [], "times": []})
+  def note(kind: str, rate: float, times: list[float], cpu: float = 0.0) -> None:
+    each = found.setdefault(kind, {"rates": [], "times": [], "cpu": []})
     each["rates"].append(rate)
     each["times"] += times
+    if cpu:
+      each["cpu"].append(cpu)
     print(f"{kind}: {rate:.2f} sentences/s", file=sys.stderr, flush=True)
 
   few = texts[: max(8, int(arguments.seconds))]
@@ -231,16 +239,18 @@ def measure(server: Server, alone: Alone, texts: list[str], arguments) -> dict:
     (seconds,) = alone.seconds(texts[:TOGETHER], together=True)
     note("Translator, all at once", min(len(texts), TOGETHER) / seconds, [])
     for clients in arguments.clients:
+      before = server.cpu()
       rate, times = asyncio.run(server.load(texts, clients, arguments.seconds))
-      note(f"server, {clients} client{'s' * (clients > 1)}", rate, times)
+      cpu = (server.cpu() - before) / len(times)
+      note(f"server, {clients} client{'s' * (clients > 1)}", rate, times, cpu)
   return found
 
 
 def report(found: dict) -> str:
   """A table in Markdown."""
   one = found.get("server, 1 client", {"rates": []})["rates"]
-  lines = ["| | sentences/s | of one at a time | p50 | p95 | p99 | answers |"]
-  lines += ["| --- | --- | --- | --- | --- | --- | --- |"]
+  lines = ["| | sentences/s | of one at a time | p50 | p95 | p99 | answers | CPU |"]
+  lines += ["| --- " * 8 + "|"]
   for kind, each in found.items():
     ratios = [a / b for a, b in zip(each["rates"], one, strict=False)]
     cells = [f"{statistics.median(each['rates']):.2f}"]
@@ -249,7 +259,9 @@ def report(found: dict) -> str:
       cells += [f"{x:.3f} s" for x in np.percentile(each["times"], (50, 95, 99))]
     else:
       cells += [""] * 3
-    lines.append(f"| {kind} | {' | '.join(cells)} | {len(each['times']) or ''} |")
+    cells.append(str(len(each["times"]) or ""))
+    cells.append(f"{statistics.median(each['cpu']):.2f} s" if each["cpu"] else "")
+    lines.append(f"| {kind} | {' | '.join(cells)} |")
   return "\n".join(lines)
 
 
@@ -261,7 +273,7 @@ def main() -> None:
   parser.add_argument("--input", type=Path, help="a text of one sentence a line")
   parser.add_argument("--clients", type=int, nargs="+", default=[1, 8, 64])
   parser.add_argument("--beam", type=int, default=4)
-  parser.add_argument("--seconds", type=float, default=30, help="of every measurement")
+  parser.add_argument("--seconds", type=float, default=60, help="of every measurement")
   parser.add_argument("--rounds", type=int, default=3)
   parser.add_argument("--output", type=Path, help="also write all times to a JSON file")
   arguments = parser.parse_args()

@@ -36,14 +36,14 @@ class Answers:
     wrong: answers that are not what they must be.
     retries: 429s, after which the request was sent again.
     hung_up: requests whose client left half-way.
-    lost: requests that were sent whole and not answered.
+    lost: why requests that were sent whole were not answered.
   """
 
   statuses: collections.Counter = dataclasses.field(default_factory=collections.Counter)
   wrong: list[str] = dataclasses.field(default_factory=list)
   retries: int = 0
   hung_up: int = 0
-  lost: int = 0
+  lost: list[str] = dataclasses.field(default_factory=list)
 
 
 class Connection:
@@ -112,8 +112,8 @@ async def client(
         if status == 429:
           found.retries += 1
           await asyncio.sleep(min(int(headers["retry-after"]), 0.2))
-    except (OSError, asyncio.IncompleteReadError):
-      found.lost += 1
+    except (OSError, asyncio.IncompleteReadError) as error:
+      found.lost.append(f"{kind:.2f} {error!r}")
       await connection.close()
       return
     found.statuses[status] += 1
@@ -155,6 +155,7 @@ class Server:
     deadline = time.monotonic() + 600
     while not (found := re.search(r"on http://[^:]+:(\d+)/", log.read_text())):
       if self.process.poll() is not None or time.monotonic() > deadline:
+        self.process.kill()
         raise RuntimeError(f"the server did not start: {log.read_text()}")
       time.sleep(0.05)
     self.port = int(found[1])
@@ -233,7 +234,7 @@ def check(
     )
     total += found.statuses
     memory.append(server.resident())
-    assert not found.wrong and not found.lost, (found.wrong[:3], found.lost)
+    assert not found.wrong and not found.lost, (found.wrong[:3], found.lost[:3])
     print(
       f"{time.monotonic() - start:.0f} s: {dict(found.statuses)}, {found.hung_up} hung "
       f"up, {found.retries} retries, {memory[-1] / 1e6:.0f} MB",

@@ -22,6 +22,10 @@ from transformer.server.models import Model
 OPEN_PATHS = frozenset({"/health", *page.PATHS})
 """Answered without a token: for probes, and the page that asks for the token."""
 
+KEEP_ALIVE_SECONDS = 75
+"""How long an idle connection stays open: longer than the 60 seconds after which proxies
+close theirs, so that none sends a request on a connection that the server is closing."""
+
 
 def serve(
   runs: Sequence[tuple[str, Path]],
@@ -50,10 +54,12 @@ def serve(
   server = uvicorn.Server(
     uvicorn.Config(
       app, access_log=False, log_level="warning", lifespan="off", http="h11",
-      server_header=False, ws="none",
+      server_header=False, ws="none", timeout_keep_alive=KEEP_ALIVE_SECONDS,
     )
   )  # fmt: skip
   url = f"http://{f'[{host}]' if ':' in host else host}:{listener.getsockname()[1]}/"
+  # Whoever reads the next line may ask at once.
+  listener.listen(server.config.backlog)
   print(f"serving {', '.join(m.name for m in models)} on {url}", file=sys.stderr)
   if access.token and token_file is None:
     print(f"the token of this server: {access.token}", file=sys.stderr)
