@@ -1,8 +1,9 @@
 """Our training step: `ours_training.py CASE` with a case of `train.py` in JSON.
 
 The step, its state and its batches are made as `train.py` makes them. A worker
-(`worker.py`): it answers `{"steps": n}` with what n steps took, and `{"matmul": n}`
-with the speed of a product of two n x n matrices.
+(`worker.py`): it answers `{"steps": n}` with what n steps took, `{"matmul": n}` with
+the speed of a product of two n x n matrices, and `{"memory": true}` with the compiler's
+figures of the step.
 """
 
 import functools
@@ -13,6 +14,7 @@ import jax
 import numpy as np
 from worker import HERE, measured, seconds_alive, serve
 
+from transformer import config as configs
 from transformer.analysis.counts import jaxpr_flops
 from transformer.batch import Pairs, Tokens
 from transformer.data.batching import Packed
@@ -53,9 +55,11 @@ class Ours:
     layers, rows, length = case["layers"], case["rows"], case["length"]
     model = Transformer(
       layers=layers, d_model=case["d_model"], d_ff=case["d_ff"], heads=case["heads"],
-      dropout=0.1, attention_dropout=0.1, biases=True, **case.get("settings", {}),
+      dropout=0.1, attention_dropout=0.1, biases=True,
     )  # fmt: skip
     config = Config(Multi30k(), model, batching=Packed(rows * length, length))
+    for name, text in case.get("overrides", {}).items():
+      config = configs.override(config, name, text)
     if case["multi30k"]:
       corpus = multi30k_corpus(case["multi30k"], case["vocabulary"])
       plan = config.batching.plan(corpus.lengths_n2, 0, corpus.min_lengths)
@@ -70,12 +74,16 @@ class Ours:
     jax.set_mesh(mesh)
     init = init_state(module, example, optimizer, jax.random.key(0))
     abstract = abstract_state(init, mesh)
+    self.abstract, self.example = abstract, example
     self.sharding, self.key = batch_sharding(mesh), jax.random.key(1)
     loss = functools.partial(config.task.loss, module)
     self.step = step_program(loss, optimizer, abstract)
     self.state = create_state(init, abstract)
     self.run(1)
     self.first = seconds_alive()
+    for shape in config.batching.shapes[1:]:  # compiled before anything is timed
+      batch = put(config.task.example(shape), self.sharding)
+      self.state, _ = self.step(self.state, batch, self.key)
     forward = jax.make_jaxpr(loss)(self.state.params, example, self.key)
     self.flops = 3 * jaxpr_flops(forward.jaxpr)
 
@@ -89,7 +97,18 @@ class Ours:
     jax.block_until_ready((self.state, metrics))
     return tokens
 
+  def memory(self) -> dict[str, float]:
+    """GiB of the state and of the step's temporary buffers, from the compiler."""
+    step = self.step.lower(self.abstract, self.example, self.key).compile()
+    sizes = step.memory_analysis()
+    return {
+      "state": sizes.argument_size_in_bytes / 2**30,
+      "temporaries": sizes.temp_size_in_bytes / 2**30,
+    }
+
   def answer(self, request: dict) -> dict:
+    if "memory" in request:
+      return self.memory()
     if "matmul" in request:
       return {"gflops": matmul(request["matmul"])}
     tokens = 0

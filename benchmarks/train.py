@@ -33,7 +33,13 @@ CASES = {
   "small, 64 x 32 tokens": dict(**SMALL, rows=64, length=32, steps=8),
   # Batches of the peers are sentences: so many have as many tokens as our rows.
   "small, Multi30k": dict(
-    **SMALL, rows=32, length=64, steps=8, sentences=128, multi30k=True
+    **SMALL,
+    rows=32,
+    length=64,
+    steps=8,
+    sentences=128,
+    multi30k=True,
+    also={"grouped": {"batching": "Grouped(2048, (12, 16, 20, 24, 32, 64))"}},
   ),
 }
 MATMUL = 2048
@@ -65,7 +71,8 @@ def write_corpus(directory: str, vocabulary: int) -> str:
 def start(case: dict, peers_python: Path) -> tuple[dict[str, Worker], float]:
   """A worker for each system that trains `case`, and the seconds of our first step with
   nothing compiled before."""
-  ours = sys.executable, str(HERE / "ours_training.py"), json.dumps(case)
+  script = str(HERE / "ours_training.py")
+  ours = sys.executable, script, json.dumps(case)
   cache = Path(tempfile.mkdtemp(prefix="compiled-"))
   environment = dict(
     JAX_COMPILATION_CACHE_DIR=str(cache),
@@ -75,6 +82,9 @@ def start(case: dict, peers_python: Path) -> tuple[dict[str, Worker], float]:
   cold = first.header["first"]
   first.close()
   workers = {OURS: Worker(*ours, **environment)}
+  for name, overrides in case.get("also", {}).items():
+    other = json.dumps({**case, "overrides": overrides})
+    workers[f"{OURS}, {name}"] = Worker(sys.executable, script, other, **environment)
   script = str(HERE / "peers_training.py")
   for system, kind in PEERS.items():
     workers[system] = Worker(str(peers_python), script, kind, json.dumps(case))
