@@ -18,7 +18,7 @@ from transformer.cli import flags, main
 from transformer.data.sources.dates import Dates
 from transformer.data.sources.parallel_text import ParallelText
 from transformer.decoding.penalty import GNMT, HeuristicLengthPower
-from transformer.decoding.sample import TopK
+from transformer.decoding.samplers import TopK
 from transformer.inference.search import Search
 from transformer.interop.convert import export_run, import_run
 from transformer.interop.hf_directory import HFDirectory

@@ -23,8 +23,9 @@ OPEN_PATHS = frozenset({"/health", *page.PATHS})
 """Answered without a token: for probes, and the page that asks for the token."""
 
 KEEP_ALIVE_SECONDS = 75
-"""How long an idle connection stays open: longer than the 60 seconds after which proxies
-close theirs, so that none sends a request on a connection that the server is closing."""
+"""How long an idle connection stays open: longer than the 60 seconds after which
+proxies close theirs, so that none sends a request on a connection that the server is
+closing."""
 
 
 def serve(
