@@ -55,7 +55,7 @@ def within_deviation(table: Table, row: str) -> bool:
 
 
 def dates(table: Table, row: str, number: int) -> float:
-  """The share of texts with so many dates that a family reads."""
+  """The share of texts with so many dates that a row reads."""
   return table[row][f"{number} dates/exact_match"]
 
 
@@ -215,6 +215,35 @@ SENTENCES = (
     "The gap falls from 20 points to 8",
     "data_size",
     lambda t: (gap(t, 78), gap(t, 1245)) == (20, 8),
+  ),
+  Sentence(
+    STUDIES,
+    "distances (Shaw, Transformer-XL, RoPE) read two dates better than sinusoids do, "
+    "by 3 to 4 points",
+    "positions",
+    lambda t: all(
+      3 <= round(100 * (dates(t, row, 2) - dates(t, "sinusoid", 2))) <= 4
+      for row in ("Shaw", "Transformer-XL", "RoPE")
+    ),
+  ),
+  Sentence(
+    STUDIES,
+    "have not been learned after 1,800 updates; the same vectors begun as sinusoids "
+    "have (0.969)",
+    "positions",
+    lambda t: (
+      max(dates(t, "learned", 2), dates(t, "axial", 2)) < 0.05
+      and round(dates(t, "learned from sinusoid", 2), 3) == 0.969
+    ),
+  ),
+  Sentence(
+    STUDIES,
+    "Beyond them no scheme reads a text",
+    "positions",
+    lambda t: (
+      max(dates(t, row, n) for row in t for n in (3, 4)) == 0
+      and dates(t, "sinusoid", 2) > 0.95
+    ),
   ),
 )
 

@@ -3,7 +3,7 @@
 Claim: without positions dates cannot be read; schemes of distance lose less on texts
 longer than any in training than those of absolute places.
 Command: transformer ablate configs/studies/positions.py --workdir DIR
-Cost: 10 rows, three seeds: see docs/studies.md.
+Cost: 10 rows, three seeds: an hour of processor time on a CPU.
 Result: docs/studies.md.
 """
 
@@ -61,9 +61,9 @@ def get_study() -> Study:
       tokenizer=SentencePiece(vocabulary=700, split_digits=True),
       batching=Packed(tokens=512, length=64),
       schedule=Cosine(rate=3e-3, warmup=100),
-      steps=600,
+      steps=1800,
       eval_every=10_000,
-      save_every=300,
+      save_every=600,
     ),
     rows=tuple(Row(name, {"model.position": recipe}) for name, recipe in SCHEMES),
     columns=tuple(f"{n} dates/{s}" for s in ("exact_match", "chrf") for n in (2, 3, 4)),
