@@ -83,7 +83,7 @@ def draw(path: Path, points: dict[str, dict[int, dict]]) -> None:
       each.set_yscale("log", base=2)
       each.set_ylim(*limits(each.lines[0].get_ydata()))
       each.yaxis.set_major_formatter("{x:g}")
-    axis.set_xticks(sizes, [f"{n:,}" for n in sizes])
+    axis.set_xticks(sizes, [f"{n:,}" if n < 8000 else f"{n // 1000}k" for n in sizes])
     axis.minorticks_off()
     axis.set_xlabel(LABELS[series])
     axis.grid(alpha=0.3)

@@ -17,6 +17,7 @@ the length of its source.
 
 import argparse
 import asyncio
+import itertools
 import json
 import multiprocessing
 import os
@@ -31,6 +32,7 @@ from pathlib import Path
 
 import httpx
 import numpy as np
+from results import machine
 
 HERE = Path(__file__).resolve().parent
 sys.path.insert(0, str(HERE))
@@ -204,9 +206,9 @@ class Server:
     ) as client:
 
       async def ask(number: int) -> None:
-        draw = random.Random(number)
+        own = itertools.cycle(texts[number::clients])
         while (begin := time.perf_counter()) < start + seconds:
-          await self.post(client, draw.choice(texts))
+          await self.post(client, next(own))
           times.append((begin, time.perf_counter()))
 
       await asyncio.gather(*(ask(number) for number in range(clients)))
@@ -232,7 +234,8 @@ def measure(server: Server, alone: Alone, texts: list[str], arguments) -> dict:
       each["cpu"].append(cpu)
     print(f"{kind}: {rate:.2f} sentences/s", file=sys.stderr, flush=True)
 
-  few = texts[: max(8, int(arguments.seconds))]
+  # About as many as one client sends, from the same start.
+  few = texts[: max(8, int(4 * arguments.seconds))]
   for _ in range(arguments.rounds):
     times = alone.seconds(few, together=False)
     note("Translator, one by one", len(few) / sum(times), times)
@@ -266,8 +269,6 @@ def report(found: dict) -> str:
 
 
 def main() -> None:
-  from decode import machine
-
   parser = argparse.ArgumentParser(description=__doc__.split("\n\n")[0])
   parser.add_argument("run", type=Path, nargs="?", help="a run that translates")
   parser.add_argument("--input", type=Path, help="a text of one sentence a line")

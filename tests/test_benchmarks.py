@@ -1,4 +1,5 @@
-"""The workers of the training benchmark do the work that its table says."""
+"""The benchmarks start, and the workers of the training benchmark do the work that its
+table says."""
 
 import json
 import os
@@ -23,6 +24,18 @@ def answers(python: str, script: str, *arguments: str, requests: list[dict]):
     env={**os.environ, "PYTHONPATH": str(BENCHMARKS.parent)}, timeout=600,
   )  # fmt: skip
   return [json.loads(line) for line in done.stdout.splitlines()]
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+  "name", ["decode", "growth", "input", "opus_mt", "serve", "train"]
+)
+def test_a_benchmark_starts(name):
+  """Its imports resolve, and it knows its flags."""
+  subprocess.run(
+    [sys.executable, str(BENCHMARKS / f"{name}.py"), "--help"], check=True,
+    capture_output=True, env={**os.environ, "PYTHONPATH": str(BENCHMARKS.parent)},
+  )  # fmt: skip
 
 
 @pytest.mark.slow
