@@ -28,7 +28,7 @@ SETTINGS = (
   (", 128 slots", {"batching.tokens": 128}),
   (", two dates", {"data.several": 2}),
 )
-"""What differs from the base: nothing, the warm-up, the slots of a batch, the length."""
+"""What differs from the base: nothing, warm-up, the slots of a batch, length."""
 
 
 def get_study() -> Study:

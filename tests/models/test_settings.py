@@ -7,6 +7,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from flax import linen as nn
 
 from tests.models.test_transformer import (
   SMALL,
@@ -118,3 +119,23 @@ def test_a_search_never_chooses_an_absent_id():
 def test_settings_that_mean_nothing_are_refused(kind, change, message):
   with pytest.raises(ValueError, match=message):
     kind(**change)
+
+
+def test_the_gain_is_a_factor_of_initial_queries_keys_and_values_alone():
+  batch = Pairs(tokens([[[4, 5, EOS]]]), tokens([[[6, EOS]]]))
+
+  def initial(gain):
+    module = dataclasses.replace(SMALL, qkv_gain=gain).module(V)
+    made = nn.unbox(quick(module.init)(jax.random.key(0), batch))
+    return tree.paths(made["params"])
+
+  plain, narrow = initial(1.0), initial(0.5)
+  assert plain.keys() == narrow.keys()
+  scaled = set()
+  for name, leaf in plain.items():
+    factor = 0.5 if name.endswith(("/q", "/k", "/v")) else 1.0
+    np.testing.assert_array_equal(narrow[name], factor * leaf, err_msg=name)
+    scaled.add(factor)
+  assert scaled == {0.5, 1.0}
+  with pytest.raises(ValueError, match="qkv_gain: expected more than 0, got 0"):
+    dataclasses.replace(SMALL, qkv_gain=0.0)

@@ -78,12 +78,14 @@ def source_context(seg_bt, source_seg_bs) -> TokenContext:
 
 
 class KeyValue(nn.Module):
-  """Keys and values of the attended tokens (W^K and W^V of §3.2.2)."""
+  """Keys and values of the attended tokens (W^K and W^V of §3.2.2); `gain` is a factor
+  of their initial weights."""
 
   heads: int
   d_k: int
   d_v: int
   biases: bool = False
+  gain: float = 1.0
 
   @nn.compact
   def __call__(self, x_bsd):
@@ -91,15 +93,17 @@ class KeyValue(nn.Module):
 
     def heads(name, width):
       return project(
-        self, name, "bsd,dhk->bshk", x_bsd, bias=self.biases, h=self.heads, k=width
-      )
+        self, name, "bsd,dhk->bshk", x_bsd, bias=self.biases, gain=self.gain,
+        h=self.heads, k=width,
+      )  # fmt: skip
 
     return heads("k", self.d_k), heads("v", self.d_v)
 
 
 class Attention(nn.Module):
   """Multi-head attention to keys and values that are computed already (§3.2.2). With
-  `biases`, queries and the output have biases, which the paper's have not.
+  `biases`, queries and the output have biases, which the paper's have not; `gain` is a
+  factor of the queries' initial weights.
 
   `key_value` made the keys; a score recipe may use it for the queries too. `causal`
   states that the mask also hides later tokens.
@@ -114,6 +118,7 @@ class Attention(nn.Module):
   kernel: Kernel = Kernel()
   causal: bool = False
   biases: bool = False
+  gain: float = 1.0
 
   @nn.compact
   def __call__(self, x_btd, k_bshk, v_bshk, tokens: TokenContext, train: bool = False):

@@ -10,13 +10,13 @@ from transformer.axes import Weight
 from transformer.layers.int8 import Int8, einsum
 
 
-def glorot(fan_in: int, fan_out: int):
-  """Uniform on ±sqrt(6 / (fan_in + fan_out)) (Glorot and Bengio 2010, eq. 16).
+def glorot(fan_in: int, fan_out: int, gain: float = 1.0):
+  """Uniform on ±gain · sqrt(6 / (fan_in + fan_out)) (Glorot and Bengio 2010, eq. 16).
 
   Fans are arguments, because the shape does not show them once heads have an axis
   of their own.
   """
-  limit = (6.0 / (fan_in + fan_out)) ** 0.5
+  limit = gain * (6.0 / (fan_in + fan_out)) ** 0.5
 
   def init(key, shape, dtype=jnp.float32):
     return jax.random.uniform(key, shape, dtype, -limit, limit)
@@ -74,6 +74,7 @@ def project(
   *,
   bias: bool = False,
   hidden: bool = True,
+  gain: float = 1.0,
   **sizes,
 ):
   """Multiplies by a weight: `project(self, "q", "btd,dhk->bthk", x_btd, h=8, k=64)`.
@@ -86,6 +87,7 @@ def project(
     x: the input; the product is computed in its dtype.
     bias: adds a bias over the output's new axes.
     hidden: False for the first map of raw inputs and for the last one, to the logits.
+    gain: a factor of the initial weight.
     **sizes: the sizes of the letters that the input does not have.
   """
   inputs, rest = spec.split(",")
@@ -100,8 +102,8 @@ def project(
   shape = tuple(size[letter] for letter in letters)
   summed = "".join(letter for letter in letters if letter in inputs)
   w = weight(
-    mod, name, letters, shape, glorot(fan_in, fan_out), inputs=summed, hidden=hidden,
-    int8=True,
+    mod, name, letters, shape, glorot(fan_in, fan_out, gain), inputs=summed,
+    hidden=hidden, int8=True,
   )  # fmt: skip
   y = einsum(spec, x, w)
   if bias:

@@ -14,8 +14,9 @@ class Score:
   def queries(self, mod, x_btd):
     """Queries `[b, t, h, k]` of the attention `mod`, which holds their weights."""
     return project(
-      mod, "q", "btd,dhk->bthk", x_btd, bias=mod.biases, h=mod.heads, k=mod.d_k
-    )
+      mod, "q", "btd,dhk->bthk", x_btd, bias=mod.biases, gain=mod.gain, h=mod.heads,
+      k=mod.d_k,
+    )  # fmt: skip
 
   def scale(self, d_k: int) -> float | None:
     """The factor of q·k in the score; None where the score is not such a product."""

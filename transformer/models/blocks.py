@@ -42,6 +42,8 @@ class Stack(Model):
     residual: where the norm stands: after the sublayer, as in the paper, or before.
     feed_forward: the feed-forward sublayer.
     biases: adds biases to the projections of attention; the paper has none.
+    qkv_gain: a factor of the initial weights of queries, keys and values; fairseq, and
+      in effect PyTorch's `MultiheadAttention`, have sqrt(1/2).
     embedding_norm: normalises the embedded tokens with their positions; the paper does
       not.
     unroll: how many layers are compiled as one block; speed alone.
@@ -63,6 +65,7 @@ class Stack(Model):
   residual: Residual = Residual()
   feed_forward: FeedForward = FeedForward()
   biases: bool = False
+  qkv_gain: float = 1.0
   embedding_norm: Norm = Norm()
   unroll: int = 1
   remat: Remat = Remat()
@@ -74,6 +77,8 @@ class Stack(Model):
       ("layers", "d_model", "d_ff", "heads", "unroll"),
       ("dropout", "attention_dropout"),
     )
+    if not self.qkv_gain > 0:
+      raise ValueError(f"model.qkv_gain: expected more than 0, got {self.qkv_gain}")
     if self.d_model % self.heads and not (self.d_k and self.d_v):
       raise ValueError(
         f"model.d_model: expected a multiple of model.heads {self.heads}, got "
@@ -168,7 +173,7 @@ class FinalNorm(nn.Module):
 
 def key_value(c: Stack) -> KeyValue:
   """Keys and values of `c`'s sizes."""
-  return KeyValue(c.heads, c.key_width, c.value_width, c.biases)
+  return KeyValue(c.heads, c.key_width, c.value_width, c.biases, c.qkv_gain)
 
 
 def attention(
@@ -186,6 +191,7 @@ def attention(
     c.kernel,
     causal,
     c.biases,
+    c.qkv_gain,
   )
 
 
