@@ -72,11 +72,11 @@ def draw(path: Path, points: dict[str, dict[int, dict]]) -> None:
     memory = axis.twinx()
     axis.plot(
       sizes, [found[n]["milliseconds"] for n in sizes], "o-", color="black",
-      label="processor ms a token",
+      label="time",
     )  # fmt: skip
     memory.plot(
       sizes, [found[n]["state"] + found[n]["temporaries"] for n in sizes], "s--",
-      color="0.5", label="memory, GiB",
+      color="0.5", label="memory",
     )  # fmt: skip
     for each in (axis, memory):
       each.set_xscale("log", base=2)
@@ -86,6 +86,8 @@ def draw(path: Path, points: dict[str, dict[int, dict]]) -> None:
     axis.set_xticks(sizes, [f"{n:,}" if n < 8000 else f"{n // 1000}k" for n in sizes])
     axis.minorticks_off()
     axis.set_xlabel(LABELS[series])
+    axis.set_ylabel("processor ms a target token")
+    memory.set_ylabel("memory, GiB")
     axis.grid(alpha=0.3)
     lines = axis.lines[0], memory.lines[0]
     axis.legend(lines, [line.get_label() for line in lines], fontsize="small")

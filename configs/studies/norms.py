@@ -42,9 +42,9 @@ def get_study() -> Study:
       tokenizer=SentencePiece(vocabulary=700, split_digits=True),
       batching=Packed(tokens=512, length=64),
       schedule=Cosine(rate=3e-3, warmup=100),
-      steps=1200,
+      steps=800,
       eval_every=10_000,
-      save_every=600,
+      save_every=400,
     ),
     rows=tuple(
       Row(
