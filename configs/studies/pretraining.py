@@ -9,8 +9,10 @@ Command: python train.py --config configs/vit.py --workdir runs/vit_shapes \\
   python train.py --config configs/resnet.py --workdir runs/resnet_shapes \\
     --config.data="Shapes()" --config.model.base_channels=18 --config.steps=2000
   transformer ablate configs/studies/pretraining.py --workdir DIR
-Cost: 15 rows, three seeds; not run yet.
-Result: not run yet.
+Cost: 15 rows, three seeds: 12 minutes on one core, and 5 for the three runs before.
+Result: not so, but with the fewest images: with 78, 0.693 becomes 0.755 against 0.847
+and 0.882; with 1,245, 0.900 stays 0.899 and 0.970 becomes 0.988 (2026-11-26);
+docs/studies.md.
 
 Takes `pip install 'transformer[images]'`.
 """
@@ -54,7 +56,7 @@ def get_study() -> Study:
     save_every=400,
   )
   return Study(
-    title="Accuracy with and without pre-training on shapes",
+    title="Pre-training on shapes",
     base=base,
     rows=tuple(
       Row(
