@@ -20,6 +20,7 @@ from transformer.data.sources.image_folder import ImageFolder
 from transformer.data.sources.multi30k import Multi30k
 from transformer.data.sources.parallel_text import ParallelText
 from transformer.data.sources.plain_text import PlainText
+from transformer.data.sources.shapes import Shapes
 from transformer.data.sources.stories import Stories
 from transformer.data.sources.tfds import Tfds, TfdsLabelled, TfdsText
 from transformer.data.sources.tfds_images import TfdsImages
@@ -62,7 +63,7 @@ if TYPE_CHECKING:
 
 SOURCES = (
   *(Dates, DisplayNames, Multi30k, ParallelText, PlainText, Tfds, TfdsLabelled),
-  *(TfdsText, Topics, Digits, ImageFolder, Stories, TfdsImages),
+  *(TfdsText, Topics, Digits, ImageFolder, Shapes, Stories, TfdsImages),
 )
 TOKENIZERS = (
   *(BartTokenizer, BertTokenizer, GPT2Tokenizer, M2M100Tokenizer, MBart50Tokenizer),
@@ -118,7 +119,8 @@ class Config:
     max_consecutive_skips: training stops after this many steps in a row with a loss or
       gradient that is not finite; each of them is skipped.
     init: a run from which parameters are initialised, where names and shapes agree, and
-      whose vocabulary is used; it is read once, before the first step.
+      whose vocabulary is used, but that the classes of images are those of `data`; it
+      is read once, before the first step.
     freeze: prefixes of the paths of parameters that are not trained, such as `encoder`
       or `encoder/layers`.
   """

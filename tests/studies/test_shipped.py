@@ -1,8 +1,11 @@
 """The studies in configs/studies: whole, true to the paper, and what they measure."""
 
+import ast
 import csv
 import inspect
 import itertools
+import re
+import shlex
 import typing
 from pathlib import Path
 
@@ -88,13 +91,33 @@ def test_the_small_scale_moves_parameters_as_the_paper_does():
   assert all(x < y for (_, x), (_, y) in itertools.pairwise(by_large))
 
 
-@pytest.mark.parametrize("name", ["families", "multi30k", "data_size"])
+@pytest.mark.parametrize("name", ["families", "multi30k", "data_size", "pretraining"])
 def test_networks_are_compared_at_one_size(name):
   study = read(FOLDER / f"{name}.py", [])
   configs_ = [config for config, _ in study.configs()]
   assert len({type(config.model) for config in configs_}) >= 2
   counts = [parameters(config) for config in configs_]
   assert max(counts) < 1.04 * min(counts)
+
+
+def test_the_study_of_pre_training_names_the_commands_of_its_parents():
+  path = FOLDER / "pretraining.py"
+  commands = ast.get_docstring(ast.parse(path.read_text())).replace("\\\n", " ")
+  parents = {}
+  for words in map(shlex.split, re.findall(r"python train\.py (.*)", commands)):
+    config, workdir = words[words.index("--config") + 1], words[3]
+    parents[workdir] = experiment.read_config(FOLDER.parents[1] / config)
+    for name, text in re.findall(r"--config\.(\S+?)=(\S+)", " ".join(words)):
+      parents[workdir] = configs.override(parents[workdir], name, text)
+  made = [config for config, _ in read(path, []).configs()]
+  assert {config.init for config in made} == {"", *parents}
+  for config in made:
+    if config.init:
+      parent = parents[config.init]
+      assert parent.model == config.model
+      # Of equally many classes the head would be taken too.
+      assert len(parent.data.classes()) != len(config.data.classes())
+  assert sorted(parent.steps for parent in parents.values()) == [2000, 2000, 6000]
 
 
 def test_classes_count_as_the_vocabulary():

@@ -14,7 +14,7 @@ import pytest
 from tests.inference.test_devices import assert_scores_of_one_device
 from tests.models.test_vision import RESNET, VIT
 from tests.runs.test_run import Now, digest, losses
-from transformer import cli
+from transformer import cli, tree
 from transformer.batch import Images
 from transformer.data.batching import Rows
 from transformer.data.images import Augmentation, RandomCrop, RandomResizedCrop
@@ -28,6 +28,7 @@ from transformer.runs.run import Run
 from transformer.tasks.base import EvaluationInputs
 from transformer.tasks.classification import ROWS
 from transformer.tasks.image_classification import ImageClassification
+from transformer.training.schedules import Schedule
 
 Image = pytest.importorskip("PIL.Image")
 
@@ -217,6 +218,52 @@ def test_other_classes_are_refused(trained, folder, tmp_path):
   run, task = Run.open(trained), ImageClassification(size=6)
   with pytest.raises(ValueError, match="other classes than the run"):
     task.examples(ImageFolder(str(other)), "train", run.vocabulary)
+
+
+def warm_started(trained, data, path):
+  """A run on `data` that starts from `trained` and stays there but for what is new."""
+  made = config(data, RESNET, init=str(trained), schedule=Schedule(0.0), steps=1)
+  assert trainer.train(made, path) == 0
+  return Run.open(path)
+
+
+def test_a_run_on_other_classes_starts_from_a_run_with_a_new_head(
+  trained, folder, tmp_path, capsys
+):
+  other = shutil.copytree(folder, tmp_path / "folder")
+  shutil.copytree(other / "train" / "dark", other / "train" / "more")
+  run = warm_started(trained, other, tmp_path / "run")
+  assert json.loads((run.path / "names.json").read_text()) == [
+    "dark", "light", "mixed", "more",
+  ]  # fmt: skip
+  assert "2 of another shape left, 2 new (head/w, head/w_bias)" in (
+    capsys.readouterr().err
+  )
+  found, parent = (
+    {path: np.asarray(leaf) for path, leaf in tree.paths(each.params()).items()}
+    for each in (run, Run.open(trained))
+  )
+  assert found["head/w"].shape == (*parent["head/w"].shape[:-1], 4)
+  kernels = [path for path in parent if path.endswith("convolution/w")]
+  assert len(kernels) > 5
+  for path in kernels:
+    np.testing.assert_array_equal(found[path], parent[path], path)
+
+
+def test_classes_of_other_names_are_the_datas_and_no_imported_models(
+  trained, folder, tmp_path
+):
+  imported = shutil.copytree(trained, tmp_path / "imported")
+  (imported / "huggingface").mkdir()
+  (imported / "huggingface" / "config.json").write_text('{"id2label": {}}')
+  same = warm_started(imported, folder, tmp_path / "same")
+  assert (same.path / "huggingface" / "config.json").is_file()
+  other = shutil.copytree(folder, tmp_path / "folder")
+  for split in ("train", "val"):
+    (other / split / "mixed").rename(other / split / "odd")
+  run = warm_started(imported, other, tmp_path / "run")
+  assert json.loads((run.path / "names.json").read_text()) == ["dark", "light", "odd"]
+  assert not (run.path / "huggingface").exists()
 
 
 @pytest.mark.parametrize(

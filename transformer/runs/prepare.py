@@ -74,18 +74,19 @@ def _prepare(config: Config, workdir: Path) -> Run:
       "examples, so the run could not be evaluated"
     )
   task, parent = config.task, open_parent(config) if config.init else None
-  if parent is None:
+  if parent is not None:
+    config = inherit_tokenizer(config, parent.config)
+  if parent is not None and task.inherits_vocabulary:
+    model = parent.vocabulary.model
+  else:
     model = task.make_vocabulary(config.data, config.tokenizer)
     print(
       f"{task.vocabulary_file}: made from the training data",
       file=sys.stderr,
       flush=True,
     )
-    run = Run(path, config, task.vocabulary(model, config.tokenizer))
-  else:
-    config = inherit_tokenizer(config, parent.config)
-    model = parent.vocabulary.model
-    run = Run(path, config, task.vocabulary(model, config.tokenizer))
+  run = Run(path, config, task.vocabulary(model, config.tokenizer))
+  if parent is not None:
     warm_start.check_any_match(
       run.abstract_params(), parent.abstract_params(), type(config.model).__name__,
       str(parent.path),
@@ -94,8 +95,11 @@ def _prepare(config: Config, workdir: Path) -> Run:
     warm_start.check_frozen(run.abstract_params(), config.freeze)
   path.mkdir(parents=True, exist_ok=True)
   write_atomic(path / task.vocabulary_file, run.vocabulary.model)
-  if parent is not None and (parent.path / HUGGINGFACE).is_dir():
-    shutil.copytree(parent.path / HUGGINGFACE, path / HUGGINGFACE, dirs_exist_ok=True)
+  # A directory that names other classes is not that of this run.
+  if parent is not None and parent.vocabulary.model == model:
+    folder = parent.path / HUGGINGFACE
+    if folder.is_dir():
+      shutil.copytree(folder, path / HUGGINGFACE, dirs_exist_ok=True)
   write_atomic(path / "config.json", configs.dumps(config).encode())
   return run
 

@@ -2,7 +2,7 @@
 
 import dataclasses
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 
@@ -21,12 +21,17 @@ from transformer.tasks.classification import ExampleClassification, check_rows
 class ImageClassification(ExampleClassification):
   """The class of an image.
 
+  A run that starts from another has the classes of its own data: where these are more
+  or fewer, a new head (Dosovitskiy et al. 2021, §3.2).
+
   Attributes:
     size: pixels a side of the square that every image is resized to.
     channels: 3, or 1 for grey.
     augmentation: of training images.
     resize: how an image becomes a square in evaluation.
   """
+
+  inherits_vocabulary: ClassVar[bool] = False
 
   size: int = 224
   channels: int = 3
