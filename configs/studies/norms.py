@@ -1,6 +1,6 @@
 """Norms: layer, RMS and batch, after and before the sublayer, in four settings.
 
-Claims: after the sublayer a norm needs warm-up, before it none (Xiong et al. 2020);
+Claim: after the sublayer a norm needs warm-up, before it none (Xiong et al. 2020);
 batch norm loses where batches are small or lengths vary (Shen et al. 2020).
 Command: transformer ablate configs/studies/norms.py --workdir DIR
 Cost: 24 rows, three seeds: see docs/studies.md.
