@@ -186,7 +186,9 @@ def place(tmp_path_factory):
   sentence_directory(place / "minilm", "", ("weight", "bias"), False)
   for name in IMPORTED:
     import_run(HFDirectory(place / name), place / "runs" / name)
-  for name, trained in (("opus-mt-en-de", "opus_mt"), ("nllb-200", "nllb")):
+  for name, trained in (
+    ("opus-mt-en-de", "opus_mt"), ("nllb-200", "nllb"), ("sentiment", "minilm_finetune")
+  ):  # fmt: skip
     shutil.copytree(place / "runs" / name, place / "runs" / trained)
   image_yxc, _ = Digits().open("test")[0]
   PIL.Image.fromarray(image_yxc[..., 0]).save(place / "digit.png")
