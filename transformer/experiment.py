@@ -20,6 +20,7 @@ from transformer.data.sources.image_folder import ImageFolder
 from transformer.data.sources.multi30k import Multi30k
 from transformer.data.sources.parallel_text import ParallelText
 from transformer.data.sources.plain_text import PlainText
+from transformer.data.sources.standard_library import StandardLibrary
 from transformer.data.sources.stories import Stories
 from transformer.data.sources.tfds import Tfds, TfdsLabelled, TfdsText
 from transformer.data.sources.tfds_images import TfdsImages
@@ -62,7 +63,7 @@ if TYPE_CHECKING:
 
 SOURCES = (
   *(Dates, DisplayNames, Multi30k, ParallelText, PlainText, Tfds, TfdsLabelled),
-  *(TfdsText, Topics, Digits, ImageFolder, Stories, TfdsImages),
+  *(TfdsText, Topics, Digits, ImageFolder, StandardLibrary, Stories, TfdsImages),
 )
 TOKENIZERS = (
   *(BartTokenizer, BertTokenizer, GPT2Tokenizer, M2M100Tokenizer, MBart50Tokenizer),
