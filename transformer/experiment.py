@@ -21,6 +21,7 @@ from transformer.data.sources.multi30k import Multi30k
 from transformer.data.sources.parallel_text import ParallelText
 from transformer.data.sources.plain_text import PlainText
 from transformer.data.sources.shapes import Shapes
+from transformer.data.sources.standard_library import StandardLibrary
 from transformer.data.sources.stories import Stories
 from transformer.data.sources.tfds import Tfds, TfdsLabelled, TfdsText
 from transformer.data.sources.tfds_images import TfdsImages
@@ -63,7 +64,8 @@ if TYPE_CHECKING:
 
 SOURCES = (
   *(Dates, DisplayNames, Multi30k, ParallelText, PlainText, Tfds, TfdsLabelled),
-  *(TfdsText, Topics, Digits, ImageFolder, Shapes, Stories, TfdsImages),
+  *(TfdsText, Topics, Digits, ImageFolder, Shapes, StandardLibrary, Stories),
+  TfdsImages,
 )
 TOKENIZERS = (
   *(BartTokenizer, BertTokenizer, GPT2Tokenizer, M2M100Tokenizer, MBart50Tokenizer),

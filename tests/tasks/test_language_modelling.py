@@ -1,9 +1,12 @@
 """Language modelling on text files: pieces, scores, and continuing a prompt."""
 
+import argparse
 import dataclasses
 import gzip
 import json
 import math
+import sysconfig
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -17,6 +20,7 @@ from transformer.data.corpus import Corpus, Pieces
 from transformer.data.pipeline import batches
 from transformer.data.sources.dates import Dates
 from transformer.data.sources.plain_text import PlainText
+from transformer.data.sources.standard_library import StandardLibrary
 from transformer.data.sources.topics import Topics
 from transformer.data.tokenizer import SentencePieceTokenizer
 from transformer.decoding.samplers import Sampler, TopP
@@ -220,6 +224,27 @@ def test_topics_are_apart_and_none_is_lost():
   assert sorted(texts) == sorted(set(topics.values()))
   assert all(parts.values())
   assert len({Topics().fingerprint(split) for split in parts}) == 3
+
+
+def test_modules_are_apart_and_held_out_ones_end_in_time():
+  source = StandardLibrary(held_out_characters=300)
+  parts = {split: source.open(split) for split in ("train", "val", "test")}
+  paths = list(Path(argparse.__file__).parent.glob("*.py"))
+  whole = [path.read_text(encoding="utf-8") for path in paths]
+  assert set(parts["train"]) <= set(whole)
+  held_out = [*parts["val"], *parts["test"]]
+  assert all(parts.values()) and max(map(len, held_out)) == 300
+  assert set(held_out) <= {text[:300] for text in whole}
+  assert len(parts["train"]) + len(held_out) == len(whole)
+  assert len({source.fingerprint(split) for split in parts}) == 3
+  with pytest.raises(ValueError, match="characters: expected 1 or more, got 0"):
+    StandardLibrary(held_out_characters=0)
+
+
+def test_a_python_without_source_files_is_told(tmp_path, monkeypatch):
+  monkeypatch.setattr(sysconfig, "get_path", lambda _: str(tmp_path))
+  with pytest.raises(ValueError, match="without its source files"):
+    StandardLibrary().open("train")
 
 
 def test_text_files_are_documents_or_lines(tmp_path):

@@ -1,7 +1,9 @@
 """Language modelling with a memory, on text files."""
 
+import csv
 import dataclasses
 import math
+import shutil
 
 import jax
 import numpy as np
@@ -12,6 +14,7 @@ from tests.models.test_family import small
 from tests.runs.test_run import Now, digest, losses
 from tests.tasks.test_language_modelling import call
 from tests.tiny import language_config, write_text
+from transformer import config as configs
 from transformer import experiment
 from transformer.batch import BOS, EOS, PAD, Tokens
 from transformer.data.corpus import Corpus, TextSegments
@@ -164,16 +167,48 @@ def test_memory_is_a_setting_of_evaluation(config):
 def test_the_study_of_memory_writes_a_table_and_a_figure(run, tmp_path, capsys):
   words = [str(run), "--memory", "0", "10", "40", "--split", "val"]
   assert perplexity_by_memory.main([*words, "--output", str(tmp_path / "m")]) == 0
-  rows = (tmp_path / "m.csv").read_text().splitlines()
-  assert rows[0] == "run,memory,perplexity,tokens" and len(rows) == 4
+  with (tmp_path / "m.csv").open(newline="") as file:
+    rows = list(csv.DictReader(file))
+  assert [row["row"] for row in rows] == [f"xl, memory {n}" for n in (0, 10, 40)]
   scores = {name: value for _, name, value in Metrics.read(run)}
-  name, memory, perplexity, count = rows[2].split(",")
-  assert (name, memory) == ("xl", "10") and float(count) == scores["val/tokens"]
-  assert float(perplexity) == pytest.approx(scores["val/perplexity"], rel=1e-5)
+  assert float(rows[1]["tokens"]) == scores["val/tokens"]
+  perplexity = float(rows[1]["perplexity"])
+  assert perplexity == pytest.approx(scores["val/perplexity"], rel=1e-5)
   assert (tmp_path / "m.png").stat().st_size > 0
   assert "memory 40" in capsys.readouterr().out
   assert perplexity_by_memory.main([str(run), "--memory", "-1"]) == 1
   assert "--memory: -1 is negative" in capsys.readouterr().err
+
+
+def test_seeds_are_one_line_of_the_study_of_memory(run, tmp_path):
+  seed, other = tmp_path / "seed", tmp_path / "other"
+  config = Run.open(run).config
+  for path, change in ((seed, {"seed": 7}), (other, {"steps": 99})):
+    shutil.copytree(run, path)
+    changed = dataclasses.replace(config, **change)
+    (path / "config.json").write_text(configs.dumps(changed), encoding="utf-8")
+  rows = perplexity_by_memory.measure([run, seed, other], "val", (5,))
+  assert [row.row for row in rows] == [
+    f"{n}, memory 5" for n in ("xl", "seed", "other")
+  ]
+  assert [row.seed for row in rows] == [0, 7, 0]
+  rows = [
+    row._replace(perplexity=value, memory=memory)
+    for memory, values in ((5, (2, 4, 9)), (30, (1, 2, 9)))
+    for row, value in zip(rows, values, strict=True)
+  ]
+  assert {row.memory_length for row in rows} == {30}
+  both, one, *at_length = perplexity_by_memory.points(rows)
+  assert (both.run, both.memory) == ("xl", 5)
+  assert (both.perplexity.mean, both.perplexity.seeds) == (3, 2)
+  assert both.perplexity.deviation == pytest.approx(2**0.5)
+  # Seed by seed: 2 - 1 and 4 - 2.
+  assert both.change and both.change[::2] == (1.5, 2)
+  assert both.change.deviation == pytest.approx(0.5**0.5)
+  assert (one.run, one.perplexity, one.change) == ("other", (9, 0, 1), (0, 0, 1))
+  assert [point.change and point.change.mean for point in at_length] == [0, 0]
+  unknown = [row._replace(memory_length=7) for row in rows]
+  assert {point.change for point in perplexity_by_memory.points(unknown)} == {None}
 
 
 def test_it_generates(run, capsys):

@@ -77,7 +77,7 @@ def measure(paths: Sequence[Path], split: str) -> list[Row]:
 def draw(file: Path, rows: Sequence[Row]) -> None:
   """Mean and blocked share over updates, a line for each run, readable without
   colour."""
-  figure, axes = plt.subplots(1, 2, figsize=(10, 4.2), layout="constrained")
+  figure, axes = plt.subplots(1, 2, figsize=(11.5, 4.2), layout="constrained")
   for axis, field, label in zip(
     axes,
     ("mean", "blocked"),
@@ -88,7 +88,7 @@ def draw(file: Path, rows: Sequence[Row]) -> None:
       axis, rows, lambda row: row.step, lambda row, field=field: getattr(row, field)
     )
     axis.set(xlabel="updates", ylabel=label)
-  axes[0].legend(fontsize=8)
+  figure.legend(*axes[0].get_legend_handles_labels(), loc="outside right upper")
   save(figure, file)
 
 
