@@ -64,8 +64,8 @@ def import_params(
   `progress` is called with the size in bytes of each tensor when it has been read.
 
   Raises:
-    ValueError: a tensor is missing, is one too many, has another shape or type, or
-      differs from what it repeats.
+    ValueError: a tensor is missing, is one too many, has another shape or type, has
+      values that are not numbers, or differs from what it repeats.
   """
   origin = origin_of(directory)
   tensors = family.tensor_map(origin, model, order)
@@ -82,6 +82,11 @@ def import_params(
           f"tensor {name}: expected type {', '.join(FLOATS)}, got {info.dtype}"
         )
       values = directory.read(name)
+      if np.isnan(values).any():
+        raise ValueError(
+          f"tensor {name} has values that are not numbers (NaN): the file is damaged "
+          "or its training diverged"
+        )
       if name in entries:
         entries[name].write_params(values, params)
       elif name in tensors.constants:

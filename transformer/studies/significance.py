@@ -2,6 +2,7 @@
 and over seeds."""
 
 import statistics
+import warnings
 from collections.abc import Sequence
 from typing import Any, NamedTuple
 
@@ -39,7 +40,10 @@ def welch(a: Sequence[float], b: Sequence[float]) -> float | None:
   """
   if min(len(a), len(b)) < 2 or not (statistics.stdev(a) or statistics.stdev(b)):
     return None
-  return float(stats.ttest_ind(a, b, equal_var=False).pvalue)
+  with warnings.catch_warnings():
+    # SciPy warns of a group that does not vary, which is no fault here.
+    warnings.simplefilter("ignore", RuntimeWarning)
+    return float(stats.ttest_ind(a, b, equal_var=False).pvalue)
 
 
 def paired_bootstrap(
