@@ -2,7 +2,7 @@
 
 Claim: the paper's figures stand beside ours; parameters move as the paper's do.
 Command: transformer ablate configs/studies/table3.py --config.scale=small --workdir DIR
-Cost: small, 28 minutes on 2 cores; the paper's, rows of up to 3.5 days on eight GPUs.
+Cost: small, 43 minutes on one core; the paper's, rows of up to 3.5 days on eight GPUs.
 Result: docs/studies.md.
 
 `--config.scale=paper`, the default, is the paper's own experiment on WMT 2014; with
