@@ -1,4 +1,4 @@
-"""Which language is this? A sentence encoder of others, fine-tuned on few labelled
+"""Which language is this? An imported sentence encoder, fine-tuned on few labelled
 names (all-MiniLM-L6-v2 of sentence-transformers; Devlin et al. 2019 on fine-tuning).
 
 Claim: an imported encoder is fine-tuned as one that was trained here. On this task it

@@ -32,10 +32,11 @@ def answers(python: str, script: str, *arguments: str, requests: list[dict]):
 )
 def test_a_benchmark_starts(name):
   """Its imports resolve, and it knows its flags."""
-  subprocess.run(
-    [sys.executable, str(BENCHMARKS / f"{name}.py"), "--help"], check=True,
+  done = subprocess.run(
+    [sys.executable, str(BENCHMARKS / f"{name}.py"), "--help"], check=True, text=True,
     capture_output=True, env={**os.environ, "PYTHONPATH": str(BENCHMARKS.parent)},
   )  # fmt: skip
+  assert f"usage: {name}.py" in done.stdout
 
 
 @pytest.mark.slow

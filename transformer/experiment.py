@@ -121,7 +121,7 @@ class Config:
     max_consecutive_skips: training stops after this many steps in a row with a loss or
       gradient that is not finite; each of them is skipped.
     init: a run from which parameters are initialised, where names and shapes agree, and
-      whose vocabulary is used, but that the classes of images are those of `data`; it
+      whose vocabulary is used, except for image classes, which are those of `data`; it
       is read once, before the first step.
     freeze: prefixes of the paths of parameters that are not trained, such as `encoder`
       or `encoder/layers`.

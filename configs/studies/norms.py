@@ -3,8 +3,9 @@
 Claim: after the sublayer a norm needs warm-up, before it none (Xiong et al. 2020);
 batch norm loses where batches are small or lengths vary (Shen et al. 2020).
 Command: transformer ablate configs/studies/norms.py --workdir DIR
-Cost: 24 rows, three seeds: see docs/studies.md.
-Result: docs/studies.md.
+Cost: 24 rows, three seeds: 18 minutes of one core.
+Result: the first is seen, 4 points lost after the sublayer and none before; of the
+second nothing beyond the deviation over seeds (2026-11-26); docs/studies.md.
 """
 
 from transformer.data.batching import Packed

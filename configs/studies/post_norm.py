@@ -1,11 +1,12 @@
 """Post-norm, the paper's order: what helps it to learn dates, by seeds.
 
-Claim: with warm-up the order of the paper learns as surely as the norm before the
-sublayer (Xiong et al. 2020), with the schedule of the paper too; queries, keys and
-values drawn more narrowly, as fairseq and PyTorch do, make it faster.
+Claim: from Glorot's initialisation of each matrix the paper's order learns more slowly
+than the norm before the sublayer (Xiong et al. 2020); with queries, keys and values
+drawn more narrowly, as fairseq and PyTorch do, it learns faster.
 Command: transformer ablate configs/studies/post_norm.py --workdir DIR
-Cost: 6 rows, five seeds: see docs/studies.md.
-Result: docs/studies.md.
+Cost: 6 rows, five seeds: 9 minutes of one core.
+Result: exact match 0.678 ± 0.065 after the sublayer, 0.869 ± 0.013 narrowly drawn, and
+0.778 ± 0.047 before it (2026-11-26); docs/studies.md.
 """
 
 from transformer.data.batching import Packed

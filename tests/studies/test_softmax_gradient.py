@@ -1,6 +1,7 @@
 """The gradient of softmaxes, against the Jacobian itself."""
 
 import csv
+import shutil
 
 import numpy as np
 import pytest
@@ -34,6 +35,15 @@ def test_every_checkpoint_of_a_run_has_a_row(tmp_path, capsys):
     assert 0.0 < float(row["mean"]) <= 0.25 and 0.0 <= float(row["blocked"]) <= 1.0
   assert output.with_suffix(".png").stat().st_size > 0
   assert capsys.readouterr().out.count("below 0.001") == len(steps)
+
+
+@pytest.mark.slow
+def test_a_run_without_checkpoints_gets_one_line(tmp_path, capsys):
+  assert train(tmp_path / "run", steps=1, eval_every=1, save_every=1) == 0
+  shutil.rmtree(tmp_path / "run" / "checkpoints")
+  capsys.readouterr()
+  assert main([str(tmp_path / "run")]) == 1
+  assert "no checkpoint yet" in capsys.readouterr().err
 
 
 def test_what_is_no_run_gets_one_line(tmp_path, capsys):

@@ -58,6 +58,8 @@ def measure(paths: Sequence[Path], split: str) -> list[Row]:
   rows = []
   for name, path in zip(names(paths), paths, strict=True):
     run = Run.open(path)
+    if not run.steps():
+      raise FileNotFoundError(f"{path}: no checkpoint yet; train it first")
     for step in run.steps():
       opened = Opened.with_search(run, run.params(step), Search())
       found = [
