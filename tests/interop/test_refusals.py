@@ -171,6 +171,24 @@ def test_settings_of_other_families(name, values, message, tmp_path):
     read(path)
 
 
+def test_settings_of_generation_without_a_counterpart_are_named(directory):
+  opened = HFDirectory(directory)
+  family, origin = family_of(opened.config), origin_of(opened)
+  assert family.uncovered(origin) == []
+  settings = json.loads((directory / "generation_config.json").read_text())
+  settings |= {
+    "do_sample": True, "repetition_penalty": 1.3, "eos_token_id": [0, 5],
+    "bad_words_ids": [[4], [5, 6]],
+  }  # fmt: skip
+  (directory / "generation_config.json").write_text(json.dumps(settings))
+  assert family.uncovered(origin_of(HFDirectory(directory))) == [
+    "do_sample True",
+    "repetition_penalty 1.3",
+    "eos_token_id [0, 5], of which the first alone ends an output",
+    "bad_words_ids [[5, 6]]",
+  ]
+
+
 def test_directories(directory, tmp_path):
   with pytest.raises(FileNotFoundError, match="not a Hugging Face directory"):
     HFDirectory(tmp_path)

@@ -26,6 +26,7 @@ from transformer.tasks.translation import Translation
 from transformer.training.schedules import Schedule
 
 NOT_COVERED = {
+  "do_sample": False,
   "no_repeat_ngram_size": 0,
   "repetition_penalty": 1.0,
   "encoder_no_repeat_ngram_size": 0,
@@ -121,11 +122,18 @@ class EncoderDecoderFamily(Family):
 
   def uncovered(self, origin: Origin) -> list[str]:
     settings = {**origin.config, **origin.generation}
-    return [
+    found = [
       f"{name} {settings[name]}"
       for name, off in NOT_COVERED.items()
       if settings.get(name) not in (None, off)
     ]
+    ends = settings.get("eos_token_id")
+    if isinstance(ends, list) and len(ends) > 1:
+      found.append(f"eos_token_id {ends}, of which the first alone ends an output")
+    longer = [ids for ids in settings.get("bad_words_ids") or () if len(ids) > 1]
+    if longer:
+      found.append(f"bad_words_ids {longer}")
+    return found
 
   def random_batch(self, model: Any, order: IdOrder, seed: int) -> Pairs:
     lengths = (9, 4, 1), (3, 7, 5)
