@@ -78,7 +78,7 @@ def make_corpus(directory: Path, pairs: int) -> Corpus:
   ids = np.random.default_rng(1).integers(4, VOCABULARY, offsets[-1])
   np.save(directory / "offsets.npy", offsets)
   np.save(directory / "tokens.npy", ids.astype(np.uint16))
-  return Corpus(directory)
+  return Corpus.open(directory)
 
 
 def delivered(corpus: Corpus, batching: Batching, count: int) -> tuple[float, float]:

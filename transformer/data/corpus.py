@@ -7,6 +7,7 @@ import os
 import shutil
 import sys
 import tempfile
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
@@ -26,12 +27,36 @@ class Corpus:
   """Token ids of pairs, or of texts. `corpus[i]` is `(source, target)` or `(text,)`,
   each ending in `EOS`."""
 
-  def __init__(self, directory: Path, sides: int = 2):
-    """Opens what `build` wrote; `sides` is how many texts an example has."""
+  def __init__(self, tokens_t: np.ndarray, offset_n: np.ndarray, sides: int = 2):
+    """All ids one after another, and where each text begins and the last one ends;
+    `sides` is how many texts an example has."""
     self.sides = sides
+    self._tokens, self._offsets = tokens_t, offset_n
+
+  @classmethod
+  def open(cls, directory: Path, sides: int = 2) -> "Corpus":
+    """Opens what `build` wrote."""
     # As plain arrays over the maps, which are faster to index.
-    self._tokens = np.asarray(np.load(directory / "tokens.npy", mmap_mode="r"))
-    self._offsets = np.asarray(np.load(directory / "offsets.npy", mmap_mode="r"))
+    return cls(
+      np.asarray(np.load(directory / "tokens.npy", mmap_mode="r")),
+      np.asarray(np.load(directory / "offsets.npy", mmap_mode="r")),
+      sides,
+    )
+
+  @classmethod
+  def joined(cls, parts: "Sequence[Corpus]") -> "Corpus":
+    """The examples of all parts, one part after another."""
+    if len(parts) == 1:
+      return parts[0]
+    ends = np.cumsum([0, *(part._offsets[-1] for part in parts)])
+    offsets = [
+      part._offsets[:-1] + end for part, end in zip(parts, ends[:-1], strict=True)
+    ]
+    return cls(
+      np.concatenate([part._tokens for part in parts]),
+      np.concatenate([*offsets, ends[-1:]]),
+      parts[0].sides,
+    )
 
   def __len__(self) -> int:
     return (len(self._offsets) - 1) // self.sides
@@ -86,7 +111,7 @@ class Corpus:
         if error.errno not in READ_ONLY:
           raise
       else:
-        return cls(place / name, 1 if isinstance(data, TextSource) else 2)
+        return cls.open(place / name, 1 if isinstance(data, TextSource) else 2)
     raise PermissionError(f"{cache}: cannot be written, nor can any other cache")
 
 

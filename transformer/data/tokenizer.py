@@ -13,6 +13,7 @@ import sentencepiece
 
 from transformer.batch import BOS, EOS, PAD, UNK
 from transformer.data.text import is_blank, readable
+from transformer.data.tokenizers.bpe_dropout import BpeDropout
 
 
 class Tokenizer(abc.ABC):
@@ -80,6 +81,12 @@ class Tokenizer(abc.ABC):
   def fingerprint(self) -> str:
     """A digest of all that decides which ids a text has."""
     return self.sha256
+
+  def training_copies(self, seed: int) -> tuple["Tokenizer", ...]:
+    """The tokenizers of the copies of a training text, which a run of this seed is
+    trained on in place of the text: this one alone, where no text is divided at
+    random."""
+    return (self,)
 
   def with_recipe(self, recipe: "TokenizerRecipe") -> "Tokenizer":
     """The same model, opened by another recipe of its own kind."""
@@ -156,6 +163,10 @@ class SentencePiece(TokenizerRecipe):
     split_digits: every digit is a piece of its own.
     whitespace: keeps every space, as code and tables need, and not only the first of
       several.
+    bpe_dropout: probability with which a merge is left out in the training text of
+      translations (Provilkov et al. 2020); nowhere else, and 0 turns it off.
+    copies: how often the training text is divided at random with `bpe_dropout`; an
+      epoch goes through all copies.
   """
 
   vocabulary: int = 8000
@@ -163,10 +174,24 @@ class SentencePiece(TokenizerRecipe):
   byte_fallback: bool = True
   split_digits: bool = False
   whitespace: bool = False
+  bpe_dropout: float = 0.0
+  copies: int = 16
 
   def __post_init__(self):
     if self.model not in ("bpe", "unigram"):
       raise ValueError(f"tokenizer.model: {self.model!r} is neither bpe nor unigram")
+    if not 0 <= self.bpe_dropout < 1:
+      raise ValueError(
+        f"tokenizer.bpe_dropout: expected 0 or more and less than 1, got "
+        f"{self.bpe_dropout}"
+      )
+    if self.bpe_dropout and self.model != "bpe":
+      raise ValueError(
+        "tokenizer.bpe_dropout: a unigram model has no merges; take "
+        "tokenizer.model=bpe, or leave it at 0"
+      )
+    if self.copies < 1:
+      raise ValueError(f"tokenizer.copies: expected 1 or more, got {self.copies}")
 
   def train(self, texts: Iterable[str]) -> bytes:
     """A model trained on texts, as bytes for `open`.
@@ -201,7 +226,7 @@ class SentencePiece(TokenizerRecipe):
     return model.getvalue()
 
   def open(self, model: bytes) -> "SentencePieceTokenizer":
-    return SentencePieceTokenizer(model)
+    return SentencePieceTokenizer(model, self.bpe_dropout, self.copies)
 
   def inherit(self, parent: TokenizerRecipe) -> TokenizerRecipe:
     return self if isinstance(parent, SentencePiece) else parent
@@ -222,14 +247,15 @@ def _explain(error: str, vocabulary: int) -> str:
 class SentencePieceTokenizer(Tokenizer):
   """A trained vocabulary."""
 
-  def __init__(self, model: bytes):
-    """Opens what `SentencePiece.train` gave.
+  def __init__(self, model: bytes, bpe_dropout: float = 0.0, copies: int = 1):
+    """Opens what `SentencePiece.train` gave; the numbers are those of the recipe.
 
     Raises:
       ValueError: these bytes are no such model.
     """
     self.model = model
     self.sha256 = hashlib.sha256(model).hexdigest()
+    self._bpe_dropout, self._copies = bpe_dropout, copies
     self._processor = sentencepiece.SentencePieceProcessor()
     try:
       self._processor.LoadFromSerializedProto(model)
@@ -247,6 +273,14 @@ class SentencePieceTokenizer(Tokenizer):
     # Control pieces written out in a text are plain characters.
     encoded = self._processor.Encode(readable(texts), add_eos=True)
     return [np.asarray(ids, np.int32) for ids in encoded]
+
+  def training_copies(self, seed: int) -> tuple[Tokenizer, ...]:
+    if not self._bpe_dropout:
+      return (self,)
+    return tuple(
+      _RandomlyDivided(self.model, self._bpe_dropout, f"{seed} {copy}")
+      for copy in range(self._copies)
+    )
 
   def decode(self, sequences: Iterable[Any]) -> list[str]:
     kept = []
@@ -268,3 +302,19 @@ class SentencePieceTokenizer(Tokenizer):
         f"{piece!r} is no piece of the vocabulary; as text it is written {near}"
       )
     return found
+
+
+class _RandomlyDivided(SentencePieceTokenizer):
+  """A vocabulary that divides texts by BPE-dropout, as its seed has it."""
+
+  def __init__(self, model: bytes, rate: float, seed: str):
+    super().__init__(model)
+    self._random = BpeDropout(self._processor, rate, seed)
+    self._fingerprint = f"{self.sha256} bpe_dropout={rate!r} seed={seed}"
+
+  @property
+  def fingerprint(self) -> str:
+    return self._fingerprint
+
+  def encode(self, texts: Sequence[str]) -> list[np.ndarray]:
+    return self._random.encode(readable(texts))

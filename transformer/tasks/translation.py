@@ -1,7 +1,6 @@
 """Translation: pairs of texts, smoothed cross-entropy, BLEU on raw references."""
 
 import dataclasses
-import functools
 from pathlib import Path
 from typing import Any
 
@@ -79,15 +78,23 @@ class Translation(Task):
     seed: int,
     cache: Path,
   ) -> TrainingData:
-    corpus = corpus_of(data, "train", tokenizer, cache, progress=True)
+    copies = [
+      corpus_of(data, "train", copy, cache, progress=True)
+      for copy in tokenizer.training_copies(seed)
+    ]
+    corpus, pairs = Corpus.joined(copies), len(copies[0])
     plan = batching.plan(corpus.lengths_n2, seed, corpus.min_lengths)
+    divided = f", divided at random {len(copies)} times" if len(copies) > 1 else ""
     notes = [
       *data.notes(),
-      f"{len(corpus):,} training pairs, vocabulary {tokenizer.size:,}, "
+      f"{pairs:,} training pairs{divided}, vocabulary {tokenizer.size:,}, "
       f"{plan.batches:,} steps an epoch, {plan.fill(corpus.lengths_n2):.0%} of slots "
       f"filled, shapes {len(plan.shapes)}",
     ]
-    locate = functools.partial(data.locate, "train")
+
+    def locate(example: int) -> str:
+      return data.locate("train", example % pairs)
+
     notes += plan.left_out.notes("pairs", "one side is empty", locate)
     return training_data_of(corpus, plan, notes)
 
