@@ -21,7 +21,10 @@ from transformer.data.batching import Packed
 from transformer.data.corpus import Corpus
 from transformer.data.pipeline import all_rows
 from transformer.data.sources.multi30k import Multi30k
-from transformer.data.tokenizer import SentencePiece, SentencePieceTokenizer
+from transformer.data.tokenizers.sentence_piece import (
+  SentencePiece,
+  SentencePieceTokenizer,
+)
 from transformer.experiment import Config
 from transformer.models.transformer import Transformer
 from transformer.runs.freed_memory import keep_freed_memory

@@ -62,7 +62,7 @@ def base_run() -> Path:
   from flax import linen as nn
 
   from transformer.data.sources.parallel_text import ParallelText
-  from transformer.data.tokenizer import SentencePiece
+  from transformer.data.tokenizers.sentence_piece import SentencePiece
   from transformer.experiment import Config
   from transformer.models.transformer import Transformer
   from transformer.runs.prepare import prepare

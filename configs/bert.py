@@ -13,7 +13,7 @@ Own text: --config.data="PlainText(('a.txt', 'b.txt'))".
 
 from transformer.data.batching import Packed
 from transformer.data.sources.display_names import DisplayNames
-from transformer.data.tokenizer import SentencePiece
+from transformer.data.tokenizers.sentence_piece import SentencePiece
 from transformer.experiment import Config
 from transformer.layers.positions import Learned
 from transformer.layers.residual import PreNorm

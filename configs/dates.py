@@ -8,7 +8,7 @@ Result: exact match 0.9995 on 2,000 held-out dates (2026-11-26).
 
 from transformer.data.batching import Grouped
 from transformer.data.sources.dates import Dates
-from transformer.data.tokenizer import SentencePiece
+from transformer.data.tokenizers.sentence_piece import SentencePiece
 from transformer.experiment import Config
 from transformer.models.transformer import Transformer
 from transformer.tasks.translation import Translation

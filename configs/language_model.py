@@ -14,7 +14,7 @@ Own text: --config.data="PlainText(('a.txt', 'b.txt'))"; a prepared TFDS set:
 
 from transformer.data.batching import Packed
 from transformer.data.sources.topics import Topics
-from transformer.data.tokenizer import SentencePiece
+from transformer.data.tokenizers.sentence_piece import SentencePiece
 from transformer.experiment import Config
 from transformer.layers.residual import PreNorm
 from transformer.models.decoder_only import DecoderOnly

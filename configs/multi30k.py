@@ -11,7 +11,7 @@ docs/log.md for another configuration and for what did not work.
 
 from transformer.data.batching import Grouped
 from transformer.data.sources.multi30k import Multi30k
-from transformer.data.tokenizer import SentencePiece
+from transformer.data.tokenizers.sentence_piece import SentencePiece
 from transformer.experiment import Config
 from transformer.layers.residual import PreNorm
 from transformer.models.transformer import Transformer

@@ -1,7 +1,7 @@
 """Multi30k, English to German, on the text and with the model of published results.
 
-Claim: on lower-cased, tokenised captions a model of two million parameters, 4 + 4 layers
-of width 128 with a dropout of 0.3, comes close to the 41.02 BLEU published for one of
+Claim: on lower-cased, tokenised captions a model of two million parameters, 4 + 4
+layers of width 128 with a dropout of 0.3, comes close to the 41.02 BLEU published for
 these sizes (Wu et al. 2021, Good for Misconceived Reasons).
 Command: python train.py --config configs/multi30k_tokenised.py --workdir runs/m30k-tok
   transformer average runs/m30k-tok --last 10
@@ -16,7 +16,7 @@ val and test_2016_flickr, made from `data/task1/tok` of the dataset's repository
 
 from transformer.data.batching import Packed
 from transformer.data.sources.multi30k import Multi30k
-from transformer.data.tokenizer import SentencePiece
+from transformer.data.tokenizers.sentence_piece import SentencePiece
 from transformer.decoding.penalty import GNMT
 from transformer.experiment import Config
 from transformer.inference.search import Search

@@ -10,7 +10,7 @@ Result: not run here.
 
 from transformer.data.batching import Grouped
 from transformer.data.sources.tfds import Tfds
-from transformer.data.tokenizer import SentencePiece
+from transformer.data.tokenizers.sentence_piece import SentencePiece
 from transformer.experiment import Config
 from transformer.models.transformer import Transformer
 from transformer.tasks.translation import Translation

@@ -83,7 +83,7 @@ def language_run_copy(language_run, tmp_path) -> Path:
 def tiny_tokenizer(tmp_path_factory):
   """The tokenizer of `tests.tiny.TINY`."""
   from tests.tiny import TINY
-  from transformer.data.tokenizer import SentencePieceTokenizer
+  from transformer.data.tokenizers.sentence_piece import SentencePieceTokenizer
 
   return SentencePieceTokenizer(TINY.task.make_vocabulary(TINY.data, TINY.tokenizer))
 

@@ -10,7 +10,7 @@ from tests.models.test_family import small
 from transformer.data.batching import Packed
 from transformer.data.sources.dates import Dates
 from transformer.data.sources.plain_text import PlainText
-from transformer.data.tokenizer import SentencePiece
+from transformer.data.tokenizers.sentence_piece import SentencePiece
 from transformer.experiment import Config
 from transformer.inference.generate import Generation
 from transformer.models.decoder_only import DecoderOnly

@@ -26,9 +26,10 @@ from transformer.data.sources.stories import Stories
 from transformer.data.sources.tfds import Tfds, TfdsLabelled, TfdsText
 from transformer.data.sources.tfds_images import TfdsImages
 from transformer.data.sources.topics import Topics
-from transformer.data.tokenizer import SentencePiece, TokenizerRecipe
+from transformer.data.tokenizer import TokenizerRecipe
 from transformer.data.tokenizers.byte_level import BartTokenizer, GPT2Tokenizer
 from transformer.data.tokenizers.multilingual import MBart50Tokenizer, NllbTokenizer
+from transformer.data.tokenizers.sentence_piece import SentencePiece
 from transformer.data.tokenizers.sentencepieces import M2M100Tokenizer, MarianTokenizer
 from transformer.data.tokenizers.t5 import T5Tokenizer
 from transformer.data.tokenizers.wordpiece import BertTokenizer

@@ -15,7 +15,7 @@ For runs that are there already: `python -m transformer.studies.score_by_length`
 
 from transformer.data.batching import Packed
 from transformer.data.sources.dates import Dates, ManyDates
-from transformer.data.tokenizer import SentencePiece
+from transformer.data.tokenizers.sentence_piece import SentencePiece
 from transformer.experiment import Config
 from transformer.layers.residual import PreNorm
 from transformer.models.conv_seq2seq import ConvSeq2Seq

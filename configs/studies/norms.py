@@ -10,7 +10,7 @@ second nothing beyond the deviation over seeds (2026-11-26); docs/studies.md.
 
 from transformer.data.batching import Packed
 from transformer.data.sources.dates import Dates
-from transformer.data.tokenizer import SentencePiece
+from transformer.data.tokenizers.sentence_piece import SentencePiece
 from transformer.experiment import Config
 from transformer.layers.norms import BatchNorm, LayerNorm, RMSNorm
 from transformer.layers.residual import PreNorm, Residual

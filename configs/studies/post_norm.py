@@ -11,7 +11,7 @@ Result: exact match 0.678 ± 0.065 after the sublayer, 0.869 ± 0.013 narrowly d
 
 from transformer.data.batching import Packed
 from transformer.data.sources.dates import Dates
-from transformer.data.tokenizer import SentencePiece
+from transformer.data.tokenizers.sentence_piece import SentencePiece
 from transformer.experiment import Config
 from transformer.layers.residual import PreNorm, Residual
 from transformer.models.transformer import Transformer

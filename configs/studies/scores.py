@@ -9,7 +9,7 @@ Result: docs/studies.md.
 
 from transformer.data.batching import Packed
 from transformer.data.sources.dates import Dates
-from transformer.data.tokenizer import SentencePiece
+from transformer.data.tokenizers.sentence_piece import SentencePiece
 from transformer.experiment import Config
 from transformer.layers.scores import Additive, Dot, Score
 from transformer.models.transformer import Transformer

@@ -23,7 +23,7 @@ from typing import Any, Literal, NamedTuple
 from transformer import experiment
 from transformer.data.batching import Packed
 from transformer.data.sources.dates import Dates
-from transformer.data.tokenizer import SentencePiece
+from transformer.data.tokenizers.sentence_piece import SentencePiece
 from transformer.experiment import Config
 from transformer.inference.search import Search
 from transformer.layers.positions import Learned

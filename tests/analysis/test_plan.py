@@ -21,7 +21,7 @@ from transformer.analysis import plan as plans
 from transformer.analysis import remedies
 from transformer.data.batching import Grouped, Packed
 from transformer.data.sources.parallel_text import ParallelText
-from transformer.data.tokenizer import SentencePiece
+from transformer.data.tokenizers.sentence_piece import SentencePiece
 from transformer.experiment import Config
 from transformer.layers.remat import Full
 from transformer.models.transformer import Transformer

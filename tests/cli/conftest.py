@@ -7,7 +7,7 @@ import pytest
 from transformer import cli
 from transformer.data.batching import Packed
 from transformer.data.sources.parallel_text import ParallelText
-from transformer.data.tokenizer import SentencePiece
+from transformer.data.tokenizers.sentence_piece import SentencePiece
 from transformer.experiment import Config
 from transformer.inference.search import Search
 from transformer.models.transformer import Transformer

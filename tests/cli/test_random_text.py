@@ -11,7 +11,7 @@ import pytest
 from tests.tiny import TINY
 from transformer.data.sources.parallel_text import ParallelText
 from transformer.data.text import is_blank
-from transformer.data.tokenizer import SentencePiece
+from transformer.data.tokenizers.sentence_piece import SentencePiece
 from transformer.runs import trainer
 from transformer.runs.run import Run
 

@@ -10,8 +10,8 @@ from transformer.data.batching import Packed
 from transformer.data.corpus import Corpus
 from transformer.data.pipeline import all_rows
 from transformer.data.sources.dates import Dates
-from transformer.data.tokenizer import SentencePiece
 from transformer.data.tokenizers.bpe_dropout import BpeDropout
+from transformer.data.tokenizers.sentence_piece import SentencePiece
 from transformer.tasks.translation import Translation
 
 TEXTS = ["a small dog runs", "the dog sees a smaller dog", "running dogs", "", "é – 漢"]

@@ -18,7 +18,10 @@ from transformer.data.sources.base import split_of
 from transformer.data.sources.dates import FORMS, LOCALES, Dates, write
 from transformer.data.sources.multi30k import Multi30k
 from transformer.data.sources.parallel_text import ParallelText
-from transformer.data.tokenizer import SentencePiece, SentencePieceTokenizer
+from transformer.data.tokenizers.sentence_piece import (
+  SentencePiece,
+  SentencePieceTokenizer,
+)
 
 
 def test_no_written_date_stands_for_two_days():

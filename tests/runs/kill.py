@@ -26,7 +26,7 @@ WAIT = 600  # seconds until a process that says nothing is given up
 CONFIG = """
 from transformer.data.batching import Packed
 from transformer.data.sources.dates import Dates
-from transformer.data.tokenizer import SentencePiece
+from transformer.data.tokenizers.sentence_piece import SentencePiece
 from transformer.experiment import Config
 from transformer.models.transformer import Transformer
 

@@ -24,7 +24,7 @@ ROOT = Path(__file__).resolve().parents[2]
 CONFIG = """
 from transformer.data.batching import Packed
 from transformer.data.sources.dates import Dates
-from transformer.data.tokenizer import SentencePiece
+from transformer.data.tokenizers.sentence_piece import SentencePiece
 from transformer.experiment import Config
 from transformer.models.transformer import Transformer
 from transformer.training.optimizers import SGD

@@ -18,7 +18,7 @@ from transformer import tree
 from transformer.data.batching import Grouped
 from transformer.data.sources.dates import Dates
 from transformer.data.sources.parallel_text import ParallelText
-from transformer.data.tokenizer import SentencePiece
+from transformer.data.tokenizers.sentence_piece import SentencePiece
 from transformer.experiment import TASKS
 from transformer.models.transformer import Transformer
 from transformer.runs import trainer

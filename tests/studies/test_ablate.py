@@ -17,7 +17,7 @@ from transformer.analysis.counts import count
 from transformer.cli import main
 from transformer.config import dumps, loads, override
 from transformer.data.sources.parallel_text import ParallelText
-from transformer.data.tokenizer import SentencePiece
+from transformer.data.tokenizers.sentence_piece import SentencePiece
 from transformer.experiment import Config
 from transformer.layers.feedforward import SwiGLU
 from transformer.layers.norms import RMSNorm

@@ -22,7 +22,7 @@ from transformer.data.sources.dates import Dates
 from transformer.data.sources.plain_text import PlainText
 from transformer.data.sources.standard_library import StandardLibrary
 from transformer.data.sources.topics import Topics
-from transformer.data.tokenizer import SentencePieceTokenizer
+from transformer.data.tokenizers.sentence_piece import SentencePieceTokenizer
 from transformer.decoding.samplers import Sampler, TopP
 from transformer.experiment import Config
 from transformer.inference.generate import Generation

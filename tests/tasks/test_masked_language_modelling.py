@@ -19,7 +19,7 @@ from transformer.batch import BOS, EOS, MASK, PAD
 from transformer.data.batching import Grouped, Packed
 from transformer.data.sources.dates import Dates
 from transformer.data.sources.display_names import LOCALES, DisplayNames, known
-from transformer.data.tokenizer import SentencePiece
+from transformer.data.tokenizers.sentence_piece import SentencePiece
 from transformer.inference.fill import encode_masked
 from transformer.models.bert import Bert, BertClassifier
 from transformer.runs import trainer

@@ -11,7 +11,7 @@ from tests.models.test_transformer import V, example, tokens
 from tests.tiny import language_config
 from transformer.batch import BOS, Sentences
 from transformer.data.batching import Packed
-from transformer.data.tokenizer import SentencePiece
+from transformer.data.tokenizers.sentence_piece import SentencePiece
 from transformer.layers.pooling import FirstToken
 from transformer.models.bert import BertEncoder
 from transformer.runs import trainer

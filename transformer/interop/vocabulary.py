@@ -4,9 +4,10 @@ from typing import Any, NamedTuple
 
 from transformer import config as configs
 from transformer.data.id_order import IdOrder
-from transformer.data.tokenizer import SentencePiece, TokenizerRecipe
+from transformer.data.tokenizer import TokenizerRecipe
 from transformer.data.tokenizers.files import pack, read_directory, settings
 from transformer.data.tokenizers.imported import ImportedTokenizer, OpenedTokenizer
+from transformer.data.tokenizers.sentence_piece import SentencePiece
 from transformer.data.vocabulary import Vocabulary, WordVocabulary
 from transformer.interop.class_names import class_names
 from transformer.interop.family import Family

@@ -14,7 +14,8 @@ from transformer.data.assemble import members, pack_tokens, pack_values
 from transformer.data.batching import Grouped, Shape
 from transformer.data.corpus import Corpus, Pieces, Texts, WithBos
 from transformer.data.sources.base import Source
-from transformer.data.tokenizer import SentencePiece, Tokenizer, TokenizerRecipe
+from transformer.data.tokenizer import Tokenizer, TokenizerRecipe
+from transformer.data.tokenizers.sentence_piece import SentencePiece
 from transformer.inference.batches import evaluation_batches
 from transformer.inference.fill import MaskPredictor, fill_in, with_masks
 from transformer.layers.dropout import hashed_bits
