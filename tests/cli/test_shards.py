@@ -70,8 +70,10 @@ def test_parts_together_are_the_whole_though_one_is_stopped(
   status, _, err = call(*words, tmp_path / "out", "--shard", "3/5")
   assert status == 0, err
   assert "".join(part.read_text() for part in parts) == (tmp_path / "whole").read_text()
+  assert sorted(tmp_path.glob("out.*-of-5")) == parts
+  notes = {f"{part.name}.part.json" for part in parts}
   names = {path.name for path in tmp_path.iterdir()}
-  assert names == {"source", "whole", *(part.name for part in parts)}
+  assert names == {"source", "whole", *(part.name for part in parts), *notes}
   before = parts[2].stat().st_mtime_ns
   status, _, err = call(*words, tmp_path / "out", "--shard", "3/5")
   assert status == 0 and "complete already" in err
@@ -82,8 +84,34 @@ def test_a_part_of_another_command_is_not_continued(run, source, call, tmp_path)
   (tmp_path / "out.1-of-2.part").write_text("mine\n")
   words = "translate", run, *SEARCH, "--input", source, "--output", tmp_path / "out"
   status, _, err = call(*words, "--shard", "1/2")
-  assert status == 1 and "out.1-of-2.part: of another command" in err
+  assert status == 1 and "out.1-of-2.part: of an unknown command" in err
   assert (tmp_path / "out.1-of-2.part").read_text() == "mine\n"
+
+
+def test_a_finished_part_of_another_command_is_refused(run, source, call, tmp_path):
+  words = ["translate", run, *SEARCH, "--input", source, "--output", tmp_path / "out"]
+  assert call(*words, "--shard", "1/2")[0] == 0
+  part = tmp_path / "out.1-of-2"
+  before = part.read_text()
+  averaged = tmp_path / "averaged"
+  assert call("average", run, "--last", 2, "--output", averaged)[0] == 0
+  for other in ([*words, "--beam", 3], [words[0], averaged, *words[2:]]):
+    # The other part would be joined with this one.
+    for shard in ("1/2", "2/2"):
+      status, _, err = call(*other, "--shard", shard)
+      assert status == 1 and err.count("\n") == 1, err
+      assert "out.1-of-2: of another command" in err
+  with source.open("a") as file:
+    file.write("12.05.2001\n")
+  status, _, err = call(*words, "--shard", "1/2")
+  assert status == 1 and "out.1-of-2: of another command" in err
+  assert part.read_text() == before
+  assert not list(tmp_path.glob("out.2-of-2*"))
+  part.unlink()
+  assert call(*words, "--shard", "1/2")[0] == 0
+  (tmp_path / "out.1-of-2.part.json").unlink()
+  status, _, err = call(*words, "--shard", "2/2")
+  assert status == 1 and "out.1-of-2: of an unknown command" in err
 
 
 @pytest.mark.slow

@@ -566,6 +566,18 @@ def test_numbers_and_texts_of_verbs(case, monkeypatch):
   case.sees("standard output is closed", call("translate", path, "1 May 2000"))
 
 
+def test_parts_of_another_command(case):
+  path, file = case.run(), case.write("one", "1 May 2000\n")
+  words = ("translate", path, "--max-length", 3, "--input", file,
+           "--output", case.folder / "out")  # fmt: skip
+  assert case.call(*words, "--shard", "1/2")[0] == 0
+  answer = case.call(*words, "--seed", 1, "--shard", "1/2")
+  case.sees("a part of another command is there", answer)
+  (case.folder / "out.1-of-2.part.json").unlink()
+  answer = case.call(*words, "--shard", "2/2")
+  case.sees("a part is there without its command", answer)
+
+
 def test_every_row_of_the_document_is_seen_here():
   code = ast.parse(Path(__file__).read_text(encoding="utf-8"))
   words = {node.value for node in ast.walk(code) if isinstance(node, ast.Constant)}

@@ -2,11 +2,14 @@
 it."""
 
 import dataclasses
+import glob
 import json
 import os
 import re
 from pathlib import Path
 from typing import Any, BinaryIO
+
+NOTE = "part.json"
 
 
 @dataclasses.dataclass(frozen=True)
@@ -44,35 +47,51 @@ class Shard:
 class ShardOutput:
   """The file of a part; a context manager.
 
-  Until it is complete its lines are in `NAME.part`, and `NAME.part.json` says what
-  command makes it. After an interruption of any kind, the same command resumes after
-  the last whole line.
+  Until it is complete its lines are in `NAME.part`. `NAME.part.json` says what command
+  makes it, and stays, so that a part of other settings is never taken for one of these.
+  After an interruption of any kind, the same command resumes after the last whole line.
 
   Attributes:
     done: lines that an earlier call has written.
   """
 
-  def __init__(self, path: Path, command: dict[str, Any]):
-    """Raises ValueError if what is there comes from another command."""
-    self.path = path
-    self._scratch, self._note = (
-      path.with_name(f"{path.name}.{end}") for end in ("part", "part.json")
-    )
+  def __init__(self, shard: Shard, output: Path, command: dict[str, Any]):
+    """A part of `output`, made by a command.
+
+    Raises:
+      ValueError: what is there of this part, or of another part of as many, comes from
+        another command.
+      FileNotFoundError: the folder is missing.
+    """
+    self.path = shard.path(output)
+    self._scratch, self._note = _beside(self.path, "part"), _beside(self.path, NOTE)
     self._command = json.dumps(command, sort_keys=True)
-    if not path.parent.is_dir():
-      raise FileNotFoundError(f"{path}: cannot be written (no folder {path.parent})")
-    if self._scratch.exists() and self._read_note() != self._command:
-      raise ValueError(
-        f"{self._scratch}: of another command (run, checkpoint, input or flags); "
-        "delete it to begin again"
+    if not self.path.parent.is_dir():
+      raise FileNotFoundError(
+        f"{self.path}: cannot be written (no folder {self.path.parent})"
       )
+    # All parts are joined in the end, so all must be of one command.
+    pattern = f"{glob.escape(output.name)}.[0-9]*-of-{shard.count}"
+    parts = [self.path, self._scratch]
+    for end in ("", ".part"):
+      parts += sorted(output.parent.glob(pattern + end))
+    for part in parts:
+      if part.exists():
+        self._check(part)
     self.done = 0
 
-  def _read_note(self) -> str:
+  def _check(self, part: Path) -> None:
+    """Raises ValueError if another command made a part, whole or not."""
+    note = _beside(part.with_name(part.name.removesuffix(".part")), NOTE)
+    reason = "of another command (run, checkpoint, input or flags)"
     try:
-      return self._note.read_text(encoding="utf-8")
+      if note.read_text(encoding="utf-8") == self._command:
+        return
     except FileNotFoundError:
-      return ""
+      reason = f"of an unknown command (there is no {note.name})"
+    raise ValueError(
+      f"{part}: {reason}; delete it to begin again, or give another --output"
+    )
 
   @property
   def is_complete(self) -> bool:
@@ -81,7 +100,10 @@ class ShardOutput:
 
   def __enter__(self) -> "ShardOutput":
     if not self._scratch.exists():
-      self._note.write_text(self._command, encoding="utf-8")
+      from transformer.runs.directory import write_atomic
+
+      # Whole or not at all: jobs of other parts read it.
+      write_atomic(self._note, self._command.encode())
     self._file: BinaryIO = self._scratch.open("a+b")
     self._file.seek(0)
     whole = 0
@@ -98,10 +120,13 @@ class ShardOutput:
     self._file.close()
     if kind is None:
       os.replace(self._scratch, self.path)
-      self._note.unlink()
 
   def write_lines(self, texts: list[str]) -> None:
     """Writes each text as a line; line feeds in it become spaces."""
     lines = [text.replace("\n", " ") + "\n" for text in texts]
     self._file.write("".join(lines).encode(errors="surrogateescape"))
     self._file.flush()
+
+
+def _beside(path: Path, end: str) -> Path:
+  return path.with_name(f"{path.name}.{end}")

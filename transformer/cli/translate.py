@@ -131,16 +131,23 @@ def translate_shard(arguments, search) -> None:
     raise ValueError(f"--shard: {arguments.input} is not a file that can be read twice")
   translator = flags.translator_from(arguments, search)
   run, lines = translator.run, shard.lines(total)
+  step = run.steps()[-1] if arguments.step is None else arguments.step
+  checksums = None
+  # Where the newest checkpoint is damaged, the one before is used, with a warning.
+  with contextlib.suppress(ValueError):
+    # An average of checkpoints has the config and the step of the newest.
+    checksums = run.note(step)["checksums"]["params"]
   command = {
     "config": configs.digest(run.config),
     "tokenizer": run.vocabulary.sha256,
-    "step": arguments.step or run.steps()[-1],
+    "step": step,
+    "parameters": checksums,
     "input": digest(arguments.input),
     "search": configs.dump(translator.searcher.search),
     **{name: getattr(arguments, name)
-       for name in ("shard", "weights", "seed", "prefix", "mbr", "scores", "json")},
+       for name in ("weights", "seed", "prefix", "mbr", "scores", "json")},
   }  # fmt: skip
-  output = ShardOutput(shard.path(arguments.output), command)
+  output = ShardOutput(shard, arguments.output, command)
   if output.is_complete:
     print(f"{output.path}: complete already; delete it to begin again", file=sys.stderr)
     return
