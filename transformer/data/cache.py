@@ -21,12 +21,21 @@ def user_cache() -> Path | None:
 
 def places(cache: Path) -> Iterator[Path]:
   """Directories to keep something in, of which the first that can be written is used:
-  `cache`, which may belong to somebody else, the user's, or one that is removed when
-  the process ends."""
+  `cache`, which may belong to somebody else, the user's where it can be made, or one
+  that is removed when the process ends."""
   yield cache
   user = user_cache()
-  if user is not None:
+  if user is not None and _is_made(user / "tokens"):
     yield user / "tokens"
   temporary = Path(tempfile.mkdtemp(prefix="transformer-"))
   atexit.register(shutil.rmtree, temporary, ignore_errors=True)
   yield temporary
+
+
+def _is_made(directory: Path) -> bool:
+  """Makes a directory; False where that cannot be, as below a file."""
+  try:
+    directory.mkdir(parents=True, exist_ok=True)
+  except OSError:
+    return False
+  return True
