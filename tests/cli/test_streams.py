@@ -1,5 +1,6 @@
 """Where output goes, and streams that are closed, broken or of another encoding."""
 
+import codecs
 import gzip
 import json
 import os
@@ -226,6 +227,9 @@ def read_only_run(run, monkeypatch):
   (folder / "own").mkdir()
   os.chown(folder / "own", user, -1)
   monkeypatch.setenv("XDG_CACHE_HOME", str(folder / "own"))
+  codecs.lookup(
+    "utf-8-sig"
+  )  # the interpreter's own files may not be the user's to read
   os.seteuid(user)
   yield folder / "run"
   if os.getuid() == 0:
