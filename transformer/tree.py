@@ -1,4 +1,4 @@
-"""Parameter trees: paths, counts, digests and averages."""
+"""Parameter trees: paths, counts, finiteness, digests and averages."""
 
 import hashlib
 from typing import Any
@@ -25,6 +25,14 @@ def from_paths(tree: Any, leaves: dict[str, Any]) -> Any:
 def size(tree: Any) -> int:
   """The number of numbers in a tree of arrays, or of their shapes (`eval_shape`)."""
   return sum(int(np.prod(leaf.shape)) for leaf in jax.tree.leaves(tree))
+
+
+def is_finite(array: np.ndarray) -> bool:
+  """Whether no number of an array on the host is NaN or infinite; unlike
+  `np.isfinite`, which is some eight times slower, it makes no array."""
+  with np.errstate(invalid="ignore"):  # NumPy warns of NaN in half precision
+    extremes = array.min(initial=0), array.max(initial=0)
+  return bool(np.isfinite(extremes).all())
 
 
 def sha256(tree: Any) -> str:

@@ -44,6 +44,7 @@ def test_parameters_survive_a_round_trip(run, call, tmp_path):
       lambda p: p.update({"embedding/table": p["embedding/table"].astype(np.float16)}),
       "embedding/table: expected type float32, got float16",
     ),
+    (lambda p: p["embedding/table"].fill(np.inf), "embedding/table: not finite (NaN"),
   ],
 )
 def test_parameters_of_another_model_are_refused(run, call, tmp_path, change, message):

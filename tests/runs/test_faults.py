@@ -16,6 +16,7 @@ import subprocess
 import sys
 from pathlib import Path
 
+import jax
 import numpy as np
 import PIL.Image
 import pytest
@@ -430,6 +431,17 @@ def test_damaged_files_of_a_run(case):
   case.sees("a part of the run is a link out of it", case.call("info", path))
   (path / "checkpoints").unlink()
   case.sees("the run has no checkpoint", case.call("info", path))
+
+
+def test_parameters_that_are_not_finite(case):
+  run = Run.open(case.run())
+  params = jax.tree.map(np.array, run.params())
+  params["decoder"]["layers"]["feed_forward"]["w1"][0] = np.nan
+  params["embedding"]["table"][0] = np.inf
+  with run.checkpoints() as checkpoints:
+    checkpoints.save_params(7, params, {"tokenizer_sha256": run.vocabulary.sha256})
+  answer = case.call("translate", run.path, "1 May 2000")
+  case.sees("the parameters are not finite", answer)
 
 
 def test_a_text_that_changed(case):

@@ -65,7 +65,7 @@ def import_params(
 
   Raises:
     ValueError: a tensor is missing, is one too many, has another shape or type, has
-      values that are not numbers, or differs from what it repeats.
+      values that are not finite, or differs from what it repeats.
   """
   origin = origin_of(directory)
   tensors = family.tensor_map(origin, model, order)
@@ -82,10 +82,10 @@ def import_params(
           f"tensor {name}: expected type {', '.join(FLOATS)}, got {info.dtype}"
         )
       values = directory.read(name)
-      if np.isnan(values).any():
+      if not tree.is_finite(values):
         raise ValueError(
-          f"tensor {name} has values that are not numbers (NaN): the file is damaged "
-          "or its training diverged"
+          f"tensor {name} has values that are not finite (NaN or infinite): the file "
+          "is damaged or its training diverged"
         )
       if name in entries:
         entries[name].write_params(values, params)

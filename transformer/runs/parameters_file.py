@@ -35,7 +35,8 @@ def read_parameters(path: Path, abstract: Any) -> Any:
 
   Raises:
     OSError: the file cannot be read.
-    ValueError: it is damaged, or its parameters are not those of `abstract`.
+    ValueError: it is damaged, or its parameters are not those of `abstract`, or not
+      finite.
   """
   shapes = {name: tuple(leaf.shape) for name, leaf in tree.paths(abstract).items()}
   try:
@@ -56,6 +57,8 @@ def read_parameters(path: Path, abstract: Any) -> Any:
       raise ValueError(
         f"{path}: {name}: expected type {shape.dtype}, got {array.dtype}"
       )
+    if not tree.is_finite(array):
+      raise ValueError(f"{path}: {name}: not finite (NaN or infinite)")
     return array
 
   return jax.tree_util.tree_map_with_path(leaf, abstract)

@@ -27,8 +27,8 @@ READERS = 4
 
 
 class CheckpointMismatch(ValueError):
-  """A checkpoint that is whole, but not what is asked for: of another model, or of
-  parameters alone; with its note."""
+  """A checkpoint that is whole, but not what is asked for: of another model, of
+  parameters alone, or of parameters that are not finite; with its note."""
 
   def __init__(self, message: str, note: dict[str, Any]):
     super().__init__(message)
@@ -89,14 +89,25 @@ def read_params(
 
   Raises:
     FileNotFoundError: there is no such checkpoint.
-    CheckpointMismatch: its arrays are not those of `abstract`.
+    CheckpointMismatch: its arrays are not those of `abstract`, or are not finite.
     ValueError: it is damaged.
   """
 
   def read(step: int) -> tuple[Any, dict[str, Any]]:
     note = check_shapes(directory, step, {"params": abstract})
     item = directory / str(step) / "params"
-    return _read_arrays(item, abstract, note["checksums"]["params"]), note
+    not_finite: list[str] = []
+    arrays = _read_arrays(item, abstract, note["checksums"]["params"], not_finite)
+    if not_finite:
+      # A model computes outputs of these too: empty texts, and NaN for probabilities.
+      more = f" and {len(not_finite) - 1:,} more" if len(not_finite) > 1 else ""
+      raise CheckpointMismatch(
+        f"{directory / str(step)}: {min(not_finite)}{more}: not finite (NaN or "
+        "infinite), so there is nothing to compute with; take another checkpoint "
+        f"(there are {steps_in(directory)}), or train it again",
+        note,
+      )
+    return arrays, note
 
   return read_newest(directory, step, read, lambda step: None)
 
@@ -134,8 +145,11 @@ def read_newest(
   raise ValueError(f"{reason}; no other checkpoint is left to fall back to")
 
 
-def _read_arrays(item: Path, abstract: Any, checksums: dict[str, str]) -> Any:
-  """The arrays of an item of a checkpoint, verified and laid out as in `abstract`.
+def _read_arrays(
+  item: Path, abstract: Any, checksums: dict[str, str], not_finite: list[str]
+) -> Any:
+  """The arrays of an item of a checkpoint, verified and laid out as in `abstract`; the
+  paths of those with NaN or an infinite number are appended to `not_finite`.
 
   Raises:
     ValueError: one cannot be read, or is not what was saved.
@@ -146,6 +160,8 @@ def _read_arrays(item: Path, abstract: Any, checksums: dict[str, str]) -> Any:
     path, leaf = named
     array = _read_array(item, path, context)
     manifest.verify_array(f"{item.name}/{path}", array, checksums[path])
+    if not tree.is_finite(array):
+      not_finite.append(path)
     array = array.astype(leaf.dtype, copy=False)
     # Every process has all of it here, and keeps what its own devices hold.
     return jax.make_array_from_callback(leaf.shape, leaf.sharding, array.__getitem__)
