@@ -1,6 +1,7 @@
 """`/attend` and `/beam` answer with the pages of the verbs of these names."""
 
 import base64
+import io
 import json
 import re
 
@@ -135,3 +136,20 @@ def test_a_body_is_read_as_that_of_its_own_run(others):
   schemas = others.get("/openapi.json").json()["paths"]["/classify"]["post"]
   body = schemas["requestBody"]["content"]["application/json"]["schema"]
   assert len(body["anyOf"]) == 2
+
+
+def test_without_a_name_the_first_run_with_these_fields_answers(others):
+  def answered(path, **body):
+    return others.post(path, **body).json()
+
+  assert answered("/classify", text="Oslo")["model"] == "texts"
+  assert answered("/classify", text="Oslo", model=None)["model"] == "texts"
+  image_yxc, _ = Digits().open("test")[0]
+  data = io.BytesIO()
+  pytest.importorskip("PIL.Image").fromarray(image_yxc[..., 0]).save(data, "png")
+  image = base64.b64encode(data.getvalue()).decode()
+  assert answered("/classify", image=image, top=2)["model"] == "images"
+  # Where a value is wrong, the error is that of the run whose fields these are; where
+  # no run has them, that of the first.
+  assert answered("/classify", image=5)["error"].startswith("image: expected a string")
+  assert answered("/classify", tetx="a")["error"].startswith("tetx: no such field; did")

@@ -111,9 +111,14 @@ def test_given_translations_are_scored(client, translation_run):
     ({"json": {"tetx": "a"}}, 400, "text"),
     ({"json": {}}, 400, "body: text is missing"),
     ({"json": {"text": 1}}, 400, "text: expected a string or a list of strings"),
-    ({"json": {"text": "a", "beam": 0}}, 400, "beam: expected 1 to"),
+    ({"json": {"text": [5]}}, 400, "or a list of strings, got a list with an integer"),
+    ({"json": {"text": "a", "beam": 0}}, 400, "beam: expected 1 to 16, got 0"),
+    ({"json": {"text": "a", "extra": -1}}, 400, "extra: expected 0 to 512, got -1"),
     ({"json": {"text": "a", "beam": 17}}, 400, "beam: expected 1 to 16, got 17"),
     ({"json": {"text": "a", "model": "no"}}, 400, "there are: tiny"),
+    ({"json": {"text": "a", "model": ""}}, 400, "no run '' with /translate; there are"),
+    ({"json": {"text": "a", "model": 5}}, 400, "model: expected a string or null"),
+    ({"json": {"text": "a", "target_language": "de"}}, 400, "leave the field out"),
     ({"json": {"text": ["a", "b"], "stream": True}}, 400, "stream: expected one text"),
     ({"json": {"text": "a", "penalty": "GNTM(0.6)"}}, 400, "GNMT"),
     ({"content": b"{"}, 400, "body: not JSON"),
@@ -218,7 +223,10 @@ def test_the_description_has_every_field_and_metrics_count(client):
   assert document["openapi"] == "3.1.0"
   assert {"/translate", "/score", "/health"} <= set(document["paths"])
   schema = document["components"]["schemas"]["TranslateRequest"]
-  assert schema["required"] == ["text"] and "beam" in schema["properties"]
+  assert schema["required"] == ["text"]
+  beam, model_ = (schema["properties"][name] for name in ("beam", "model"))
+  assert (beam["minimum"], beam["maximum"]) == (1, LIMITS.outputs)
+  assert "limit" not in beam and model_["default"] is None
   assert 'transformer_requests_total{path="/translate",status="200"} 1.0' in (
     metrics.text
   )

@@ -11,7 +11,7 @@ from starlette.responses import JSONResponse, Response
 from starlette.routing import Route, Router
 from starlette.types import Receive, Scope, Send
 
-from transformer.server import openapi, page, requests
+from transformer.server import bodies, openapi, page, requests
 from transformer.server.batching import Batcher, Item, Stream
 from transformer.server.endpoints.base import Endpoint
 from transformer.server.guard import Access, Disconnected, Guard, print_line
@@ -80,17 +80,24 @@ class Api:
 
   def parse(self, path: str, body: bytes) -> tuple[Any, str, Endpoint]:
     """The request, the name of the run, and what answers it."""
-    tree = requests.read_object(body)
-    names = [name for name, model in self.models.items() if path in model.endpoints]
-    name = tree.get("model") or names[0]
-    if isinstance(name, str) and name not in names:
-      raise Refusal(
-        400, f"model: no run {name[:100]!a} with /{path}; there are: {', '.join(names)}"
-      )
+    tree = bodies.read_object(body)
+    found = {
+      name: model.endpoints[path]
+      for name, model in self.models.items()
+      if path in model.endpoints
+    }
+    # The bodies of a path may differ from run to run, as those of texts and images do.
+    suited = [n for n, endpoint in found.items() if bodies.fits(endpoint.request, tree)]
+    name = [*suited, *found][0]
+    given = tree.get("model")
     # What is no name at all is refused as any wrong field.
-    chosen = name if isinstance(name, str) else names[0]
-    endpoint = self.models[chosen].endpoints[path]
-    return requests.read(endpoint.request, tree), chosen, endpoint
+    if isinstance(given, str):
+      name = given
+    if name not in found:
+      raise Refusal(
+        400, f"model: no run {name[:100]!a} with /{path}; there are: {', '.join(found)}"
+      )
+    return bodies.read(found[name].request, tree, self.limits), name, found[name]
 
   async def results(self, request: Request, items: list[Item]) -> list[Any]:
     """The results of the texts of a request.

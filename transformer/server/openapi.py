@@ -6,7 +6,9 @@ from typing import Any
 
 from transformer import config as configs
 from transformer.config.recipes import alternatives
+from transformer.server.bodies import schema_of
 from transformer.server.endpoints.base import Endpoint
+from transformer.server.limits import Limits
 from transformer.server.requests import Request
 
 ERRORS = {
@@ -25,7 +27,7 @@ def describe(endpoints: Sequence[Endpoint], token: bool) -> dict[str, Any]:
   by_path: dict[str, list[Endpoint]] = {}
   for endpoint in endpoints:
     by_path.setdefault(endpoint.path, []).append(endpoint)
-  bodies = {each.request.__name__: each.request for each in endpoints}
+  bodies = {each.request.__name__: each for each in endpoints}
   document: dict[str, Any] = {
     "openapi": "3.1.0",
     "info": {"title": "transformer serve", "version": "1"},
@@ -39,7 +41,7 @@ def describe(endpoints: Sequence[Endpoint], token: bool) -> dict[str, Any]:
           "required": ["error"],
           "properties": {"error": {"type": "string"}},
         },
-        **{name: schema(each) for name, each in bodies.items()},
+        **{name: schema(each.request, each.limits) for name, each in bodies.items()},
       }
     },
   }
@@ -97,14 +99,14 @@ def read_operation(path: str, text: str, kind: str) -> dict[str, Any]:
   }
 
 
-def schema(request: type[Request]) -> dict[str, Any]:
-  """The JSON Schema of a body."""
+def schema(request: type[Request], limits: Limits) -> dict[str, Any]:
+  """The JSON Schema of a body, with a server's limits."""
   properties, required = {}, []
   types = configs.annotations(request)
   for field in dataclasses.fields(request):
     kinds = [KINDS[each] for each in alternatives(types[field.name])]
     one = kinds[0] if len(kinds) == 1 else {"anyOf": kinds}
-    properties[field.name] = {**one, **field.metadata}
+    properties[field.name] = {**one, **schema_of(field, limits)}
     if field.default is dataclasses.MISSING:
       required.append(field.name)
     else:

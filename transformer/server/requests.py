@@ -1,39 +1,32 @@
-"""The bodies of requests: a dataclass each, read from JSON and checked.
+"""The bodies of requests: a dataclass each, which `bodies.read` reads from JSON.
 
 The same fields make the OpenAPI description (`openapi.py`), so that both agree.
 """
 
 import dataclasses
-from typing import Any, TypeVar
+from typing import Any
 
 from transformer import config as configs
-from transformer.config.recipes import abbreviate, alternatives, no_such_field
-from transformer.config.validation import Mismatch, coerce
 from transformer.decoding.penalty import LengthPenalty
 from transformer.decoding.samplers import Sampler
 from transformer.inference.generate import Generation
 from transformer.inference.search import Search
-from transformer.server.limits import Limits, Refusal
-
-R = TypeVar("R", bound="Request")
+from transformer.server.bodies import field
+from transformer.server.limits import Limits
 
 MAX_SEED = 2**32 - 1
 MAX_RECIPE = 200
 """Characters of a penalty or a sampler."""
 
 
-def field(description: str, default: Any = dataclasses.MISSING, **schema: Any) -> Any:
-  """A field with what JSON Schema says of it, such as `minimum`."""
-  return dataclasses.field(
-    default=default, metadata={"description": description, **schema}
-  )
-
-
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Request:
   """What the bodies of all requests have."""
 
-  model: str = field("name of the run; the first that can do this, if empty", "")
+  model: str | None = field(
+    "name of the run; the first of this path whose bodies have these fields, if null",
+    None,
+  )
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -78,14 +71,23 @@ class SearchRequest(LanguagesRequest):
     "beam size; 1 is greedy search; 4 if null, or 1 to sample or to stream",
     None,
     minimum=1,
+    limit="outputs",
   )
   penalty: str = field("length penalty, such as GNMT(0.6)", "GNMT(0.6)")
   extra: int = field(
-    "outputs have up to this many tokens more than their text", 50, minimum=0
+    "outputs have up to this many tokens more than their text",
+    50,
+    minimum=0,
+    limit="output_tokens",
   )
-  min_length: int = field("shortest output in tokens", 0, minimum=0)
+  min_length: int = field(
+    "shortest output in tokens", 0, minimum=0, limit="output_tokens"
+  )
   max_length: int | None = field(
-    "longest output in tokens, whatever the text", None, minimum=1
+    "longest output in tokens, whatever the text",
+    None,
+    minimum=1,
+    limit="output_tokens",
   )
 
   def search(self, limits: Limits) -> Search:
@@ -121,7 +123,10 @@ class TranslateRequest(StreamRequest, SearchRequest):
   """Translate texts."""
 
   n_best: int = field(
-    "outputs a text, no two nearly the same; samples, with `sample`", 1, minimum=1
+    "outputs a text, no two nearly the same; samples, with `sample`",
+    1,
+    minimum=1,
+    limit="outputs",
   )
   prefix: str = field("how every translation begins", "")
   sample: str | None = field("a sampler, such as TopP(0.9); null searches", None)
@@ -189,8 +194,8 @@ class GenerateRequest(StreamRequest):
 
   text: str | tuple[str, ...] = field("a prompt, or a list of prompts", "")
   sample: str = field("a sampler; Sampler() is greedy", "TopP(0.9)")
-  samples: int = field("continuations of each prompt", 1, minimum=1)
-  max_length: int = field("the most new tokens", 64, minimum=1)
+  samples: int = field("continuations of each prompt", 1, minimum=1, limit="outputs")
+  max_length: int = field("the most new tokens", 64, minimum=1, limit="output_tokens")
   seed: int = field("random seed", 0, minimum=0, maximum=MAX_SEED)
 
   def generation(self, limits: Limits) -> Generation:
@@ -262,76 +267,3 @@ def check_output_tokens(limits: Limits, **values: int) -> None:
   for name, value in values.items():
     if value > limits.output_tokens:
       raise ValueError(f"{name}: expected at most {limits.output_tokens}, got {value}")
-
-
-def read_object(body: bytes) -> dict[str, Any]:
-  """The JSON object of a body.
-
-  Raises:
-    Refusal: it is none (400).
-  """
-  try:
-    tree = configs.parse_json(body)
-  except ValueError as error:
-    raise Refusal(400, f"body: not JSON ({error})") from None
-  if not isinstance(tree, dict):
-    raise Refusal(400, f"body: expected a JSON object, got {type_name(tree)}")
-  return tree
-
-
-def read(cls: type[R], tree: dict[str, Any]) -> R:
-  """The request that a JSON object writes.
-
-  Raises:
-    Refusal: it is broken (400).
-  """
-  fields = {each.name: each for each in dataclasses.fields(cls)}
-  types, values = configs.annotations(cls), {}
-  for name, value in tree.items():
-    if name not in fields:
-      message = no_such_field(abbreviate(name), name, cls)
-      raise Refusal(400, message.replace(f"fields of {cls.__name__}", "there are"))
-    values[name] = _value(name, value, types[name], fields[name].metadata)
-  missing = [
-    name
-    for name, each in fields.items()
-    if each.default is dataclasses.MISSING and name not in values
-  ]
-  if missing:
-    raise Refusal(400, f"body: {', '.join(missing)} is missing")
-  return cls(**values)
-
-
-def _value(name: str, value: Any, annotation: Any, schema: Any) -> Any:
-  """A field's value as its type, within its bounds."""
-  if isinstance(value, list):
-    value = tuple(value)
-  try:
-    value = coerce(value, annotation)
-  except Mismatch:
-    expected = " or ".join(map(json_type, alternatives(annotation)))
-    raise Refusal(400, f"{name}: expected {expected}, got {type_name(value)}") from None
-  texts = value if isinstance(value, tuple) else (value,)
-  for text in texts:
-    if isinstance(text, str) and any("\ud800" <= c <= "\udfff" for c in text):
-      raise Refusal(400, f"{name}: not valid Unicode (half of a surrogate pair)")
-  if isinstance(value, int) and not isinstance(value, bool):
-    low, high = schema.get("minimum", value), schema.get("maximum", 2**31 - 1)
-    if not low <= value <= high:
-      got = value if abs(value) < 10**18 else "a larger one"
-      raise Refusal(400, f"{name}: expected {low} to {high}, got {got}")
-  return value
-
-
-def json_type(annotation: Any) -> str:
-  """A type in the words of JSON."""
-  names = {str: "a string", int: "an integer", bool: "true or false", float: "a number"}
-  names[type(None)] = "null"
-  return names.get(annotation, "a list of strings")
-
-
-def type_name(value: Any) -> str:
-  """What kind of JSON value it is."""
-  kinds = {str: "a string", int: "an integer", float: "a number", bool: "true or false"}
-  kinds |= {type(None): "null", dict: "an object", list: "a list", tuple: "a list"}
-  return kinds[type(value)]

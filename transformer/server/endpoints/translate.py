@@ -200,6 +200,7 @@ def with_languages(
     message = str(error).replace("transformer info shows", "GET /models has")
     for flag in ("--source-language", "--target-language"):
       message = message.replace(flag, flag.strip("-").replace("-", "_"))
+    message = message.replace("leave the flag out", "leave the field out")
     raise ValueError(message) from None
 
 
