@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 
 from tests.test_recipes import recipes
+from transformer.interop.families import FAMILIES
 
 ROOT = Path(__file__).resolve().parent.parent
 PAGE = (ROOT / "docs" / "recipes.md").read_text(encoding="utf-8")
@@ -71,6 +72,13 @@ def test_the_example_of_the_page_trains_and_is_used(tmp_path):
   run(*command, *shlex.split(ablate), *SMALL, "--seeds", "7")
   table = (tmp_path / "runs/log_penalty_study/table.md").read_text(encoding="utf-8")
   assert table.count("| 1 |\n") == 3 and "LogPenalty(start=0.0)" in table
+
+
+def test_the_page_names_every_class_that_can_be_imported():
+  page = (ROOT / "docs" / "huggingface.md").read_text(encoding="utf-8")
+  table = page.partition("## What is covered")[2].partition("\n\n## ")[0]
+  known = {name for family in FAMILIES for name in family.architectures}
+  assert set(re.findall(r"`(\w+Model|\w+For\w+)`", table)) == known
 
 
 PAGES = [ROOT / "README.md", ROOT / "CONTRIBUTING.md"]

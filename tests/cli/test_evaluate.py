@@ -9,7 +9,11 @@ import pytest
 
 from tests.cli.conftest import SEARCH
 from transformer import config as configs
+from transformer.cli import evaluate
+from transformer.data.sources.image_folder import ImageFolder
+from transformer.experiment import Config
 from transformer.runs.run import Run
+from transformer.tasks.image_classification import ImageClassification
 
 GREEDY = ("--beam", 1, "--extra", 2)
 
@@ -152,3 +156,9 @@ def test_bleu_is_by_the_words_that_a_tokenizer_makes(run, files, call):
   anew = call("compare", *records, "--resamples", 20, "--tokenize", "char")
   assert anew[0] == 0 and "tok:char" in anew[1], anew[2]
   assert call("evaluate", run, *words, "--tokenize", "cjk")[0] == 1
+
+
+def test_files_of_texts_are_not_offered_for_images(tmp_path):
+  config = Config(data=ImageFolder("no"), task=ImageClassification(size=4))
+  with pytest.raises(FileNotFoundError, match=r"say with --data where it is now$"):
+    evaluate.check_data(config.data, "val", Run(tmp_path, config, None))

@@ -47,6 +47,20 @@ def test_a_missing_file_is_named(name, file):
     open_files(name, files)
 
 
+@pytest.mark.parametrize(
+  "name, needed",
+  [
+    ("bert", "tokenizer.json, or vocab.txt"),
+    ("t5_saved", "tokenizer.json, or spiece.model"),
+    ("gpt2", "tokenizer.json, or vocab.json and merges.txt"),
+    ("marian", "source.spm, target.spm and vocab.json"),
+  ],
+)
+def test_without_a_tokenizer_all_that_would_do_is_named(name, needed):
+  with pytest.raises(ValueError, match=f"this tokenizer needs {needed}$"):
+    open_files(name, {})
+
+
 def test_a_much_shorter_list_of_words_is_refused():
   files, recipe = read_directory(FOLDER / "bert"), KINDS["bert"]
   size = recipe.backend(files).size

@@ -12,6 +12,7 @@ from flax import linen as nn
 from tests.models.test_family import small
 from tests.tiny import TINY
 from transformer import cli
+from transformer.batch import BOS, EOS
 from transformer.data.sources.digits import Digits
 from transformer.data.sources.stories import Stories
 from transformer.inspection.attention import attention_of
@@ -19,7 +20,7 @@ from transformer.inspection.attention_page import as_json, as_npz
 from transformer.inspection.inputs import Opened
 from transformer.inspection.rollout import decoder_rollout, self_rollout
 from transformer.layers.positions import Learned
-from transformer.models.bert import Bert, BertClassifier
+from transformer.models.bert import Bert, BertClassifier, BertEncoder
 from transformer.models.conv_seq2seq import ConvSeq2Seq
 from transformer.models.decoder_only import DecoderOnly
 from transformer.models.memory_network import MemoryNetwork
@@ -35,6 +36,7 @@ from transformer.tasks.language_modelling import LanguageModelling
 from transformer.tasks.masked_language_modelling import MaskedLanguageModelling
 from transformer.tasks.question_answering import QuestionAnswering
 from transformer.tasks.segment_language_modelling import SegmentLanguageModelling
+from transformer.tasks.sentence_embedding import SentenceEmbedding
 from transformer.tasks.text_classification import TextClassification
 
 TEXT = "Friday, October 8"
@@ -125,6 +127,7 @@ TASKS = {
   ConvSeq2Seq: (TINY.task, TEXT),
   Bert: (MaskedLanguageModelling(context=32), "Octo[MASK] 8"),
   BertClassifier: (TextClassification(labels=tuple("abcdefg"), context=32), TEXT),
+  BertEncoder: (SentenceEmbedding(context=8), TEXT),
   DecoderOnly: (LanguageModelling(context=32), TEXT),
   TransformerXL: (SegmentLanguageModelling(context=32), TEXT),
   VisionTransformer: (ImageClassification(size=4, channels=3), None),
@@ -138,7 +141,8 @@ def test_every_task_shows_its_own_input(kind, image, tmp_path, tiny_tokenizer):
   task, text = TASKS[kind]
   model = small(kind)
   if "position" in {field.name for field in dataclasses.fields(kind)}:
-    changed = Learned(40) if kind in (Bert, BertClassifier) else model.position
+    berts = Bert, BertClassifier, BertEncoder
+    changed = Learned(40) if kind in berts else model.position
     model = dataclasses.replace(model, position=changed)
   source = SOURCES.get(kind, TINY.data)
   config = dataclasses.replace(TINY, model=model, task=task, data=source)
@@ -159,6 +163,11 @@ def test_every_task_shows_its_own_input(kind, image, tmp_path, tiny_tokenizer):
     assert each.weights_lhts.shape[-2:] == (t, s) and min(t, s) >= 1
     np.testing.assert_allclose(each.weights_lhts.sum(axis=-1), 1.0, atol=1e-5)
     assert (each.rollout_lts is not None) == each.name.endswith("self_attention")
+  if kind is BertEncoder:
+    # The text is longer than the context, and cut as `embed` cuts it.
+    ids = tiny_tokenizer.encode([TEXT])[0]
+    pieces = tiny_tokenizer.pieces([BOS, *ids[:6], EOS])
+    assert len(ids) > 8 and found.maps[0].keys == tuple(pieces)
   if kind is VisionTransformer:
     assert found.image_yxc.shape == (4, 4, 3)
     assert found.maps[0].keys == ("[class]", "1,1", "1,2", "2,1", "2,2")

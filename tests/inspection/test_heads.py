@@ -9,6 +9,8 @@ import pytest
 from tests.models.test_family import small
 from tests.tiny import TINY
 from transformer import cli, tree
+from transformer.data.sources.image_folder import ImageFolder
+from transformer.data.sources.plain_text import PlainText
 from transformer.inspection.attention import attention
 from transformer.inspection.heads import (
   count_heads,
@@ -130,6 +132,15 @@ def test_mistakes_get_one_line(translation_run, words, message, capsys):
 def test_other_tasks_score_whole_splits(language_run):
   with pytest.raises(ValueError, match=r"--limit: the task of .* is LanguageModelling"):
     heads_of(Run.open(language_run), limit=2)
+
+
+@pytest.mark.parametrize("data", [ImageFolder("no/images"), PlainText(("no/text",))])
+def test_missing_data_says_where_it_was(translation_run, data):
+  run = Run.open(translation_run)
+  run.config = dataclasses.replace(run.config, data=data)
+  message = rf"no/.*; the data of {run.path} is where it was trained, .*: put it back"
+  with pytest.raises(FileNotFoundError, match=message):
+    heads_of(run)
 
 
 def test_a_model_without_heads_says_so(tmp_path, tiny_tokenizer):

@@ -2,12 +2,14 @@
 
 import dataclasses
 import json
+import shutil
 
 import numpy as np
 import pytest
 
 from tests.runs.random_run import random_run
 from transformer import cli
+from transformer import config as configs
 from transformer.decoding.penalty import GNMT, Coverage, LengthPenalty
 from transformer.inference.search import Search
 from transformer.inspection.search_tree import beam_of
@@ -31,6 +33,20 @@ def run(tmp_path_factory):
 @pytest.fixture(scope="module")
 def found(run):
   return beam_of(Translator.open(run.path, SEARCHES[0]), TEXTS[1])
+
+
+def test_a_run_whose_own_search_is_greedy_needs_a_beam(run, tmp_path, capsys):
+  copy = shutil.copytree(run.path, tmp_path / "copy")
+  task = dataclasses.replace(run.config.task, decoding=Search(beam=1, extra=6))
+  config = dataclasses.replace(run.config, task=task)
+  (copy / "config.json").write_text(configs.dumps(config))
+  words = ["beam", str(copy), TEXTS[0], "--output", str(tmp_path / "x.json")]
+  assert cli.main(words) == 1
+  assert capsys.readouterr().err == (
+    f"error: {copy}: its own search (task.decoding) has a beam of 1, which has no "
+    "tree; give --beam 2 or more\n"
+  )
+  assert cli.main([*words, "--beam", "2"]) == 0
 
 
 def path(tree, place: int) -> list[int]:

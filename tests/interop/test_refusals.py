@@ -13,7 +13,7 @@ import numpy as np
 import pytest
 from safetensors.numpy import load_file, save_file
 
-from tests.interop.fixtures import FIXTURES
+from tests.interop.fixtures import FIXTURES, write_marian
 from transformer.interop.convert import import_run
 from transformer.interop.families import family_of
 from transformer.interop.hf_directory import HFDirectory
@@ -112,6 +112,8 @@ def test_tensors(directory, change, message):
   "values, message",
   [
     ({"architectures": ["LlamaForCausalLM"]}, "LlamaForCausalLM.*is not covered"),
+    ({"architectures": None}, "expected a list with the model's class, got null; wri"),
+    ({"architectures": "BertModel"}, 'model.s class, got "BertModel"; write in it'),
     ({"activation_function": "tanh"}, "activation_function: 'tanh' is not covered"),
     ({"d_model": "24"}, "d_model: expected int, got '24'"),
     ({"encoder_layers": 0}, "encoder_layers: expected 1 or more, got 0"),
@@ -209,6 +211,17 @@ def test_nothing_is_left_behind(directory, tmp_path):
   with pytest.raises(ValueError, match=r"source\.spm"):
     import_run(HFDirectory(directory), tmp_path / "run")
   assert sorted(path.name for path in tmp_path.iterdir()) == ["model"]
+
+
+def test_a_vocabulary_without_the_padding_is_not_of_this_model(tmp_path):
+  write_marian(tmp_path / "model")
+  file = tmp_path / "model" / "vocab.json"
+  ids = json.loads(file.read_text())
+  pad = ids.pop("<pad>")
+  file.write_text(json.dumps(ids))
+  message = f"config.json has pad_token_id {pad}, but no file of the tokenizer has such"
+  with pytest.raises(ValueError, match=message):
+    import_run(HFDirectory(tmp_path / "model"), tmp_path / "run")
 
 
 class Call:

@@ -11,11 +11,18 @@ import numpy as np
 import pytest
 from safetensors.numpy import load_file, save_file
 
-from tests.interop.fixtures import Fixture, write_marian, write_t5
+from tests.interop.fixtures import (
+  FIXTURES,
+  Fixture,
+  write_classifier,
+  write_marian,
+  write_t5,
+)
 from transformer import config as configs
 from transformer import experiment
 from transformer.cli import flags, main
 from transformer.data.sources.dates import Dates
+from transformer.data.sources.image_folder import ImageFolder
 from transformer.data.sources.parallel_text import ParallelText
 from transformer.decoding.penalty import GNMT, HeuristicLengthPower
 from transformer.decoding.samplers import TopK
@@ -27,6 +34,7 @@ from transformer.models.parent import ParentModel
 from transformer.runs.prepare import inherit_model, prepare
 from transformer.runs.run import Run
 from transformer.runs.translator import Translator
+from transformer.tasks.image_classification import ImageClassification
 
 NAMES = ("marian", "marian_target_tied", "m2m", "bart", "mbart", "t5", "flan_t5")
 
@@ -185,6 +193,50 @@ def test_what_is_trained_from_an_imported_run_goes_back_too(run_path, tmp_path):
     else:
       with pytest.raises(ValueError, match=r"config\.model is no longer that of"):
         export_run(run, tmp_path / "other")
+
+
+def test_other_classes_of_images_are_the_reason_that_is_given(tmp_path):
+  import_run(HFDirectory(FIXTURES / "vit"), tmp_path / "parent")
+  for name in ("one", "two", "three"):
+    for split in ("train", "val"):
+      folder = tmp_path / "images" / split / name
+      folder.mkdir(parents=True)
+      (folder / "a.png").touch()
+  config = experiment.Config(
+    ImageFolder(str(tmp_path / "images")),
+    model=ParentModel(),
+    task=ImageClassification(),
+    init=str(tmp_path / "parent"),
+  )
+  run = prepare(inherit_model(config, tmp_path / "run"), tmp_path / "run")
+  assert run.vocabulary.words == ("one", "three", "two")
+  with pytest.raises(ValueError) as error:
+    export_run(run, tmp_path / "back")
+  assert str(error.value) == (
+    f"{run.path}: was trained from {tmp_path}/parent with other classes, so it is no "
+    "longer the model of that Hugging Face directory; --to safetensors writes its "
+    "parameters alone"
+  )
+  # Where the parent is gone, it is not claimed that there was none.
+  shutil.rmtree(tmp_path / "parent")
+  message = "nor trained from such a run with the same tokenizer or classes"
+  with pytest.raises(ValueError, match=message):
+    export_run(run, tmp_path / "back")
+  assert not (tmp_path / "back").exists()
+
+
+def test_other_classes_of_texts_are_not_written_under_the_old_names(tmp_path):
+  write_classifier(tmp_path / "model")
+  import_run(HFDirectory(tmp_path / "model"), tmp_path / "run")
+  run = Run.open(tmp_path / "run")
+  labels = run.config.task.labels
+  task = dataclasses.replace(run.config.task, labels=(labels[0], "odd", *labels[2:]))
+  changed = Run(run.path, dataclasses.replace(run.config, task=task), run.vocabulary)
+  message = f"class 1 is 'odd' in config.task.labels, '{labels[1]}' in id2label of"
+  with pytest.raises(ValueError, match=message):
+    export_run(changed, tmp_path / "back")
+  assert not (tmp_path / "back").exists()
+  assert export_run(run, tmp_path / "back")
 
 
 def test_the_parents_model_needs_a_parent(tmp_path):

@@ -21,14 +21,17 @@ import numpy as np
 import PIL.Image
 import pytest
 from absl import flags
+from safetensors.numpy import load_file, save_file
 
 import train as command
+from tests.interop.fixtures import write_classifier, write_marian
 from tests.runs.test_run import ROOT, Now, digest, losses
 from tests.tiny import TINY
 from transformer import cli
 from transformer import config as configs
 from transformer.data.pipeline import all_rows
 from transformer.data.sources.parallel_text import ParallelText
+from transformer.inference.search import Search
 from transformer.runs import trainer
 from transformer.runs.run import Run
 from transformer.tasks import text_scores
@@ -588,6 +591,62 @@ def test_parts_of_another_command(case):
   (case.folder / "out.1-of-2.part.json").unlink()
   answer = case.call(*words, "--shard", "2/2")
   case.sees("a part is there without its command", answer)
+
+
+def test_searches_and_data_of_a_run(case):
+  path = case.run()
+  config = Run.open(path).config
+  task = dataclasses.replace(config.task, decoding=Search(beam=1))
+  gone = ParallelText(*[str(case.folder / "none")] * 6)
+  changed = dataclasses.replace(config, task=task, data=gone)
+  case.write("run/config.json", configs.dumps(changed))
+  answer = case.call("beam", path, "1 May 2000")
+  case.sees("a run whose own search is greedy has no tree", answer)
+  answer = case.call("heads", path)
+  case.sees("heads are to be scored on data that has gone", answer)
+
+
+def test_directories_of_hugging_face(case):
+  call, folder = case.call, case.folder
+  model, path = folder / "model", folder / "imported"
+  case.sees("the directory is none", call("convert", folder / "none", path))
+  write_classifier(model)
+  write_marian(folder / "marian")
+  assert call("convert", model, path)[0] == 0
+  settings = json.loads((model / "config.json").read_text())
+  case.write("model/config.json", json.dumps(settings | {"architectures": None}))
+  case.sees("config.json names no class", call("convert", model, folder / "new"))
+  case.write("model/config.json", json.dumps(settings))
+  tensors = load_file(model / "model.safetensors")
+  tensors["classifier.bias"][0] = np.inf
+  save_file(tensors, model / "model.safetensors")
+  case.sees("a tensor is not finite", call("convert", model, folder / "new"))
+  (model / "vocab.txt").unlink()
+  case.sees("the tokenizer is missing", call("convert", model, folder / "new"))
+  ids = json.loads((folder / "marian" / "vocab.json").read_text())
+  del ids["<pad>"]
+  case.write("marian/vocab.json", json.dumps(ids))
+  answer = call("convert", folder / "marian", folder / "new")
+  case.sees("the vocabulary has no padding", answer)
+  assert not (folder / "new").exists()
+
+  back = ("--to", "huggingface")
+  run = case.run()
+  answer = call("convert", run, folder / "new", *back)
+  case.sees("a run that was not imported is to be written back", answer)
+  config = dataclasses.replace(Run.open(run).config, init=str(path))
+  case.write("run/config.json", configs.dumps(config))
+  answer = call("convert", run, folder / "new", *back)
+  case.sees("a run has another tokenizer than its imported parent", answer)
+  config = Run.open(path).config
+  labels = (config.task.labels[0], "odd", *config.task.labels[2:])
+  task = dataclasses.replace(config.task, labels=labels)
+  case.write(
+    "imported/config.json", configs.dumps(dataclasses.replace(config, task=task))
+  )
+  answer = call("convert", path, folder / "new", *back)
+  case.sees("a run has other classes than the directory", answer)
+  assert not (folder / "new").exists()
 
 
 def test_every_row_of_the_document_is_seen_here():

@@ -35,6 +35,11 @@ def run(arguments) -> None:
   output, kind = output_format_from(arguments, FORMATS, "beam")
   run = flags.with_languages(arguments, Run.open(arguments.run_path))
   search = flags.search_from(arguments)
+  if arguments.beam is None and search.beam < 2:
+    raise ValueError(
+      f"{run.path}: its own search (task.decoding) has a beam of {search.beam}, which "
+      "has no tree; give --beam 2 or more"
+    )
   found = beam_of(
     Opened.with_search(run, run.params(arguments.step), search), arguments.text
   )

@@ -39,7 +39,8 @@ def run(arguments) -> int:
   """Classify images or texts.
 
   Prints a line per input: the input, then class and probability, separated by tabs; of
-  a blank line, which has no class, the line alone. An input that cannot be read is an
+  a blank line, which has no class, the line alone. A tab in an input or in the name of
+  a class is printed as a space. An input that cannot be read is an
   error line and exit status 1, after all the others are classified.
   """
   from transformer.runs.classifier import Classifier
@@ -78,4 +79,4 @@ def format_result(prediction, top: int, as_object: bool) -> str:
     classes = [{"class": name, "probability": p} for name, p in best]
     return as_json({"input": prediction.name, "classes": classes})
   cells = itertools.chain.from_iterable((name, f"{p:.4f}") for name, p in best)
-  return "\t".join([prediction.name, *cells])
+  return "\t".join(cell.replace("\t", " ") for cell in (prediction.name, *cells))

@@ -95,7 +95,7 @@ def run(arguments) -> None:
     raise ValueError(f"--name: expected a plain file name, got {name!r}")
   if arguments.output is not None:
     make_directory(arguments.output)
-  check_data(data, split, run.path)
+  check_data(data, split, run)
   if not arguments.source:
     check_digest(run, data, split, arguments.step)
   if isinstance(run.config.task, Translation):
@@ -189,16 +189,19 @@ def check_files(*paths: Path) -> None:
       )
 
 
-def check_data(data, split: str, path: Path) -> None:
-  """Raises an error if the text that the run in `path` would be scored on is missing or
-  empty."""
+def check_data(data, split: str, run) -> None:
+  """Raises an error if the data that a run would be scored on is missing or empty."""
+  from transformer.tasks.translation import Translation
+
   try:
     count = len(data.open(split))
   except FileNotFoundError as error:
+    other = ""
+    if isinstance(run.config.task, Translation):
+      other = "; to score other text, give --source and --reference"
     raise FileNotFoundError(
-      f"{error}; the data of {path} is where it was trained, relative to the directory "
-      "of that command: say with --data where it is now; to score other text, give "
-      "--source and --reference"
+      f"{error}; the data of {run.path} is where it was trained, relative to the "
+      f"directory of that command: say with --data where it is now{other}"
     ) from None
   if not count:
     raise ValueError(f"{split}: there is nothing to score, the text is empty")

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any, BinaryIO
 
 NOTE = "part.json"
+"""The end of the name of the file that says which command made a part."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -48,8 +49,8 @@ class ShardOutput:
   """The file of a part; a context manager.
 
   Until it is complete its lines are in `NAME.part`. `NAME.part.json` says what command
-  makes it, and stays, so that a part of other settings is never taken for one of these.
-  After an interruption of any kind, the same command resumes after the last whole line.
+  made it, and stays, so that a part of another command is never kept or joined. After
+  an interruption of any kind, the same command resumes after the last whole line.
 
   Attributes:
     done: lines that an earlier call has written.
@@ -72,11 +73,8 @@ class ShardOutput:
       )
     # All parts are joined in the end, so all must be of one command.
     pattern = f"{glob.escape(output.name)}.[0-9]*-of-{shard.count}"
-    parts = [self.path, self._scratch]
     for end in ("", ".part"):
-      parts += sorted(output.parent.glob(pattern + end))
-    for part in parts:
-      if part.exists():
+      for part in sorted(output.parent.glob(pattern + end)):
         self._check(part)
     self.done = 0
 

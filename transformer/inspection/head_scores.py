@@ -21,12 +21,22 @@ class Scorer:
   evaluation computes.
 
   `limit` bounds the examples; None for all.
+
+  Raises:
+    FileNotFoundError: the data is not where the run's config says.
+    ValueError: there is no such split.
   """
 
   def __init__(self, opened: Opened, split: str, limit: int | None = None):
     self.opened, self.split, self.limit = opened, split, limit
     self.data = opened.run.config.data
-    opened.run.config.data.open(split)  # an unknown split is an error before any work
+    try:
+      self.data.open(split)  # what is wrong with it is an error before any work
+    except FileNotFoundError as error:
+      raise FileNotFoundError(
+        f"{error}; the data of {opened.run.path} is where it was trained, relative to "
+        "the directory of that command: put it back there, or call heads from there"
+      ) from None
 
   def __call__(self, params) -> Scores:
     """The scores by name.

@@ -7,9 +7,10 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from transformer.batch import BOS, Labelled, Pairs, TextWithContext
+from transformer.batch import BOS, Labelled, Pairs, Sentences, TextWithContext
 from transformer.data.tokenizer import Tokenizer
 from transformer.inference.batches import TEXT_LENGTHS, pad_tokens
+from transformer.inference.embed import TextEmbedder
 from transformer.inference.fill import MASK_TEXT, MaskPredictor, encode_masked
 from transformer.inference.search import SOURCE_LENGTHS, Search, Searcher
 from transformer.runs.classifier import Classifier
@@ -22,6 +23,7 @@ from transformer.tasks.language_modelling import LanguageModelling
 from transformer.tasks.masked_language_modelling import MaskedLanguageModelling
 from transformer.tasks.question_answering import QuestionAnswering, read_story
 from transformer.tasks.segment_language_modelling import SegmentLanguageModelling
+from transformer.tasks.sentence_embedding import SentenceEmbedding
 from transformer.tasks.text_classification import TextClassification
 from transformer.tasks.translation import Translation
 
@@ -122,7 +124,9 @@ def read_input(
     ValueError: the text is empty, too long, or of another kind.
     OSError: an image cannot be read.
   """
-  raise ValueError(f"{opened.run.path}: {type(task).__name__} reads no text or image")
+  raise ValueError(
+    f"{opened.run.path}: inputs of the task {type(task).__name__} cannot be shown"
+  )
 
 
 @read_input.register
@@ -172,6 +176,18 @@ def _(task: TextClassification, opened, text, reference):
   tokens, pieces = text_tokens(tokenizer, ids)
   batch = Labelled(tokens, np.full(tokens.id_bt.shape, -1, np.int32))
   return ModelInputs(batch, pieces, pieces, output=predicted(task, opened, text))
+
+
+@read_input.register
+def _(task: SentenceEmbedding, opened, text, reference):
+  refuse_reference(opened.run, reference)
+  tokenizer, module = opened.run.tokenizer, opened.run.module()
+  # Cut as `transformer embed` cuts it.
+  embedder = TextEmbedder(module, opened.params, tokenizer, context=task.context)
+  (ids,) = embedder.encode([text])
+  check_size(ids, text)
+  tokens, pieces = text_tokens(tokenizer, ids)
+  return ModelInputs(Sentences(tokens), pieces, pieces)
 
 
 @read_input.register

@@ -22,8 +22,10 @@ from safetensors.numpy import load_file, save_file
 from transformer import config as configs
 from transformer import tree
 from transformer.data.id_order import IdOrder
+from transformer.data.tokenizer import Tokenizer
 from transformer.data.tokenizers.files import NAMES, write_tokenizer
 from transformer.data.tokenizers.imported import OpenedTokenizer
+from transformer.interop.class_names import class_names
 from transformer.interop.families import family_of
 from transformer.interop.family import Origin
 from transformer.interop.hf_directory import (
@@ -36,14 +38,18 @@ from transformer.interop.proof import can_compare, largest_difference
 from transformer.interop.sentence_modules import MODULES
 from transformer.interop.vocabulary import open_vocabulary
 from transformer.interop.weights import export_tensors, import_params, origin_of
+from transformer.models.bert import BertClassifier
 from transformer.runs.directory import check_inside, whole
 from transformer.runs.run import HUGGINGFACE, Run
+from transformer.tasks.text_classification import TextClassification
 from transformer.training.checkpoint import Checkpoints
 
 TRAINING_ALONE = ("dropout", "attention_dropout", "unroll", "remat", "kernel")
 """Settings of a model that change nothing when it is used."""
 
 INDEX = ".index.json"  # of weights in several files; they are written as one
+
+ALONE = "--to safetensors writes its parameters alone"
 
 Progress = Callable[[int], Any]
 
@@ -137,26 +143,27 @@ def export_run(run: Run, directory: Path, step: int | None = None) -> int:
   with the parameters that it has now; returns the number of tensors.
 
   Raises:
-    ValueError: it was not imported, its model is no longer that of the directory, or
-      there is something at `directory`.
+    ValueError: it was not imported, its model or its classes are no longer those of
+      the directory, or there is something at `directory`.
     OSError: it cannot be written.
   """
   check_inside(run.path, HUGGINGFACE)
   folder = run.path / HUGGINGFACE
   if not folder.is_dir():
-    raise ValueError(
-      f"{run.path}: was not made by transformer convert (it has no {HUGGINGFACE}/), so "
-      "no Hugging Face class can open it"
-    )
+    raise ValueError(f"{run.path}: {why_not_imported(run)}; {ALONE}")
   if directory.exists():
     raise ValueError(f"{directory}: already exists; choose another DIR")
   origin = read_origin(folder)
   family, order = family_of(origin.config), order_of(run, origin)
-  if not same_model(family.model(origin, order), run.config.model):
+  model, task = family.model(origin, order), run.config.task
+  if not same_model(model, run.config.model):
     raise ValueError(
       f"{run.path}: config.model is no longer that of {folder}/config.json, so its "
-      "class cannot open it"
+      f"class cannot open it; {ALONE}"
     )
+  # A run of images with other classes has another vocabulary, and no such folder.
+  if isinstance(task, TextClassification) and isinstance(model, BertClassifier):
+    check_labels(run, task.labels, class_names(origin.config))
   tensors = family.tensor_map(origin, run.config.model, order)
   constants = {}
   if (folder / "constants.safetensors").is_file():
@@ -173,6 +180,33 @@ def export_run(run: Run, directory: Path, step: int | None = None) -> int:
       write_tokenizer(run.vocabulary.model, scratch)
     save_file(found, scratch / "model.safetensors", metadata={"format": "pt"})
   return len(found)
+
+
+def why_not_imported(run: Run) -> str:
+  """Why a run has no folder of what Hugging Face's classes need."""
+  parent = run.config.init
+  if parent and (Path(parent) / HUGGINGFACE).is_dir():
+    kept = isinstance(run.vocabulary, Tokenizer)
+    what = "another tokenizer" if kept else "other classes"
+    return (
+      f"was trained from {parent} with {what}, so it is no longer the model of that "
+      "Hugging Face directory"
+    )
+  return (
+    "was not made by transformer convert, nor trained from such a run with the same "
+    f"tokenizer or classes (it has no {HUGGINGFACE}/)"
+  )
+
+
+def check_labels(run: Run, ours: tuple[str, ...], theirs: tuple[str, ...]) -> None:
+  """Raises ValueError if the classes of a run have other names than in the directory,
+  which would be written back with the old ones."""
+  for i, (our, their) in enumerate(zip(ours, theirs, strict=True)):
+    if our != their:
+      raise ValueError(
+        f"{run.path}: class {i} is {our!r} in config.task.labels, {their!r} in "
+        f"id2label of {HUGGINGFACE}/config.json; {ALONE}"
+      )
 
 
 def same_model(theirs: Any, ours: Any) -> bool:

@@ -1,5 +1,6 @@
 """The families of models that can be imported."""
 
+import json
 from collections.abc import Mapping
 from typing import Any
 
@@ -37,7 +38,13 @@ def family_of(config: Mapping[str, Any]) -> Family:
     if family.accepts(config):
       return family
   known = [name for family in FAMILIES for name in family.architectures]
-  found = config.get("architectures") or config.get("model_type")
+  found = config.get("architectures")
+  if not isinstance(found, list) or not found:
+    raise ValueError(
+      "config.json: architectures: expected a list with the model's class, got "
+      f"{json.dumps(found)}; write in it the one of these whose weights these are: "
+      f"{', '.join(known)}"
+    )
   raise ValueError(
     f"config.json: architectures: {found} is not covered; covered are "
     f"{', '.join(known)}"

@@ -3,7 +3,7 @@
 from typing import Any, NamedTuple
 
 from transformer import config as configs
-from transformer.data.id_order import IdOrder
+from transformer.data.id_order import ABSENT, IdOrder
 from transformer.data.tokenizer import TokenizerRecipe
 from transformer.data.tokenizers.files import pack, read_directory, settings
 from transformer.data.tokenizers.imported import ImportedTokenizer, OpenedTokenizer
@@ -87,6 +87,11 @@ def check_special_ids(directory: HFDirectory, opened: OpenedTokenizer) -> None:
   for our_id, name in enumerate(("pad_token_id", "eos_token_id")):
     stated, found = directory.config.get(name), opened.order.theirs[our_id]
     if type(stated) is int and stated != found:
+      if found == ABSENT:
+        raise ValueError(
+          f"config.json has {name} {stated}, but no file of the tokenizer has such a "
+          "token; they are of two models, or the files are damaged"
+        )
       raise ValueError(
         f"config.json has {name} {stated}, but the tokenizer {found}; they are of two "
         "models"

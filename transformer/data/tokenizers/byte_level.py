@@ -19,7 +19,7 @@ def byte_level(files: Files, special: list[str]) -> LibraryBackend:
   """
   if "tokenizer.json" in files:
     return from_json(files)
-  require(files, "vocab.json", "merges.txt")
+  require(files, "vocab.json", "merges.txt", instead="tokenizer.json")
   ids = id_table(files, "vocab.json")
   lines = files["merges.txt"].decode("utf-8", "replace").split("\n")
   rows = [line.split(" ") for line in lines if line and line[:8] != "#version"]

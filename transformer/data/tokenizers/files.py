@@ -137,8 +137,12 @@ def _text(value: Any) -> Any:
   return value
 
 
-def require(files: Files, *names: str) -> None:
-  """Raises ValueError where one of the files is missing."""
+def require(files: Files, *names: str, instead: str = "") -> None:
+  """Raises ValueError where one of the files is missing; `instead` is a file that would
+  do in place of all of them."""
+  needed = " and ".join(filter(None, (", ".join(names[:-1]), names[-1])))
+  if instead:
+    needed = f"{instead}, or {needed}"
   for name in names:
     if name not in files:
-      raise ValueError(f"{name}: no such file; this tokenizer needs {', '.join(names)}")
+      raise ValueError(f"{name}: no such file; this tokenizer needs {needed}")

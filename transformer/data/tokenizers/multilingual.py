@@ -49,7 +49,7 @@ class MBart50Tokenizer(MultilingualTokenizer):
   def backend(self, files: Files) -> LibraryBackend:
     if "tokenizer.json" in files:
       return from_json(files)
-    require(files, "sentencepiece.bpe.model")
+    require(files, "sentencepiece.bpe.model", instead="tokenizer.json")
     file = UnigramFile(files, "sentencepiece.bpe.model")
     first = ["<s>", "<pad>", "</s>", "<unk>"]
     last = [*MBART50_LANGUAGES, "<mask>"]

@@ -22,7 +22,7 @@ class T5Tokenizer(ImportedTokenizer):
   def backend(self, files: Files) -> LibraryBackend:
     if "tokenizer.json" in files:
       return from_json(files)
-    require(files, "spiece.model")
+    require(files, "spiece.model", instead="tokenizer.json")
     file = UnigramFile(files, "spiece.model")
     count = settings(files).get("extra_ids", 100)
     if type(count) is not int or not 0 <= count <= 10_000:

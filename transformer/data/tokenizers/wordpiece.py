@@ -35,7 +35,7 @@ class BertTokenizer(ImportedTokenizer):
   def backend(self, files: Files) -> LibraryBackend:
     if "tokenizer.json" in files:
       return from_json(files)
-    require(files, "vocab.txt")
+    require(files, "vocab.txt", instead="tokenizer.json")
     stated = settings(files)
     lines = files["vocab.txt"].decode("utf-8", "replace").split("\n")
     names = [line.rstrip("\r") for line in (lines[:-1] if not lines[-1] else lines)]
