@@ -6,12 +6,12 @@ these sizes (Wu et al. 2021, Good for Misconceived Reasons).
 Command: python train.py --config configs/multi30k_tokenised.py --workdir runs/m30k-tok
   transformer average runs/m30k-tok --last 10
   transformer evaluate runs/m30k-tok-averaged
-Cost: 87 minutes on one core.
-Result: 40.21 BLEU (tokenised) on test_2016_flickr (2026-11-26); length penalty chosen
-on val, of which docs/log.md has the table.
+Cost: 87 minutes on one core, without the evaluations.
+Result: 40.21 BLEU (tokenised) on test_2016_flickr (2026-11-26); the length
+penalty was chosen on val (docs/log.md).
 
-The text is in `data/multi30k_tokenised`: `train.en.gz`, `train.de.gz`, and so on for
-val and test_2016_flickr, made from `data/task1/tok` of the dataset's repository.
+The text is to be in `data/multi30k_tokenised`, as `train.en.gz`, `train.de.gz` and so
+on for val and test_2016_flickr, lower-cased and tokenised as for published results.
 """
 
 from transformer.data.batching import Packed

@@ -25,7 +25,7 @@ def compiled() -> list[int]:
   return [each._cache_size() for each in PROGRAMS]
 
 
-def check(model: Model, *requests: tuple[str, dict]) -> None:
+def assert_nothing_is_compiled(model: Model, *requests: tuple[str, dict]) -> None:
   """Answers requests after a warm-up, without another program."""
   jax.clear_caches()
   compile_programs([model])
@@ -42,7 +42,7 @@ def check(model: Model, *requests: tuple[str, dict]) -> None:
 def test_translations_and_scores(translation_run):
   model = Model.open("tiny", translation_run, LIMITS)
   words = ["a", "a b c d e f g", "1 2 3 4 5"]
-  check(
+  assert_nothing_is_compiled(
     model,
     *(
       ("/score", {"text": texts, "translation": texts[::-1]})
@@ -56,11 +56,13 @@ def test_translations_and_scores(translation_run):
 @pytest.mark.parametrize("name", ["texts", "questions"])
 def test_classes(name, tmp_path):
   model = Model.open(name, write_run(name, tmp_path), Limits(tokens=32))
-  check(model, ("/classify", {"text": [STORY, "a"]}))
+  assert_nothing_is_compiled(model, ("/classify", {"text": [STORY, "a"]}))
 
 
 def test_a_model_of_several_languages(tmp_path):
   write_directory(tmp_path / "directory", "m2m", "m2m100", vocab_size=520)
   import_run(HFDirectory(tmp_path / "directory"), tmp_path / "run")
   model = Model.open("m2m", tmp_path / "run", LIMITS)
-  check(model, ("/translate", {"text": ["a", "a class"], "target_language": "fr"}))
+  assert_nothing_is_compiled(
+    model, ("/translate", {"text": ["a", "a class"], "target_language": "fr"})
+  )

@@ -227,7 +227,7 @@ def texts(folder):
 
 
 def test_changed_training_text_is_refused(tmp_path):
-  """As when the run itself is resumed: tests/runs/test_faults.py."""
+  """As when the run itself is resumed: tests/faults."""
   base = dataclasses.replace(
     BASE, data=texts(tmp_path), tokenizer=SentencePiece(vocabulary=280), steps=1
   )

@@ -40,8 +40,8 @@ def run(arguments) -> int:
 
   Prints a line per input: the input, then class and probability, separated by tabs; of
   a blank line, which has no class, the line alone. A tab in an input or in the name of
-  a class is printed as a space. An input that cannot be read is an
-  error line and exit status 1, after all the others are classified.
+  a class is printed as a space. An input that cannot be read is an error line and exit
+  status 1, after all the others are classified.
   """
   from transformer.runs.classifier import Classifier
   from transformer.tasks.classification import Prediction, Unreadable

@@ -95,6 +95,11 @@ class TokenizerRecipe(abc.ABC):
 
   vocabulary: int = 8000
 
+  @property
+  def divides_at_random(self) -> bool:
+    """Whether a training text becomes several copies (`Tokenizer.training_copies`)."""
+    return False
+
   @abc.abstractmethod
   def train(self, texts: Iterable[str]) -> bytes:
     """A model trained on texts, as bytes for `open`.

@@ -83,7 +83,7 @@ def split_digests(config: Config) -> dict[str, str]:
 
 
 def check_model(config: Config) -> None:
-  """Raises ValueError where the model does not take the task's batches."""
+  """Raises ValueError where model, tokenizer and task do not fit each other."""
   example = config.task.example(config.batching.shapes[0])
   takes, makes = type(config.model.example()), type(example)
   if takes is not makes:
@@ -93,6 +93,11 @@ def check_model(config: Config) -> None:
       "task that match"
     )
   config.task.check(config.model)
+  if config.tokenizer.divides_at_random and not config.task.trains_on_copies:
+    raise ValueError(
+      "--config.tokenizer.bpe_dropout: only translations are trained on text divided "
+      f"at random, and the task is {type(config.task).__name__}; leave it at 0"
+    )
   # The model itself refuses sizes that it cannot take.
   init = config.model.module(config.tokenizer.vocabulary, config.precision.dtype).init
   jax.eval_shape(init, jax.random.key(0), example)

@@ -103,12 +103,14 @@ class Task(abc.ABC):
   `scores` names the numbers that `evaluate` returns, and `verb` is the command that
   uses a run of the task. A run keeps the vocabulary of its task in `vocabulary_file`;
   with `inherits_vocabulary` it is that of the run `config.init`, if there is one.
+  With `trains_on_copies` a tokenizer may divide its training text at random.
   """
 
   scores: ClassVar[tuple[Metric, ...]]
   verb: ClassVar[str] = "translate"
   vocabulary_file: ClassVar[str] = "tokenizer.model"
   inherits_vocabulary: ClassVar[bool] = True
+  trains_on_copies: ClassVar[bool] = False
 
   def check(self, model: Model) -> None:  # noqa: B027  optional
     """Raises ValueError if a model's sizes are not those of the task."""

@@ -51,6 +51,7 @@ class Translation(Task):
   """
 
   scores = (LOSS, Metric("exact_match"), Metric("bleu"), Metric("chrf"))
+  trains_on_copies = True
 
   smoothing: float = 0.1
   search: Search = Search(beam=1)

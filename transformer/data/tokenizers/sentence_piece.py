@@ -61,6 +61,10 @@ class SentencePiece(TokenizerRecipe):
     if self.copies < 1:
       raise ValueError(f"tokenizer.copies: expected 1 or more, got {self.copies}")
 
+  @property
+  def divides_at_random(self) -> bool:
+    return self.bpe_dropout > 0
+
   def train(self, texts: Iterable[str]) -> bytes:
     """A model trained on texts, as bytes for `open`.
 

@@ -1,0 +1,113 @@
+"""What the verbs say of texts, files, numbers and flags."""
+
+import dataclasses
+import sys
+
+from transformer import config as configs
+from transformer.data.sources.parallel_text import ParallelText
+from transformer.inference.search import Search
+from transformer.runs.run import Run
+from transformer.tasks import text_scores
+
+
+def test_verbs(case):
+  path = case.run()
+  call, folder = case.call, case.folder
+  case.write("one", "1 May 2000\n")
+  case.write("two", "a\nb\n")
+  case.write("latin", "é\n".encode("latin-1"))
+  case.assert_sees("there is no such run", call("info", folder / "none"))
+  case.assert_sees("there is no such checkpoint", call("info", path, "--step", 5))
+  answer = call("translate", path, "--input", folder / "none")
+  case.assert_sees("a file to translate is missing", answer)
+  answer = call("translate", path, "--input", folder / "latin")
+  case.assert_sees("a text to translate is not UTF-8", answer)
+  answer = call("translate", path, "a", "--input", folder / "one")
+  case.assert_sees("texts and a file are given at once", answer)
+  answer = call("translate", path, "a", "--output", folder / "none" / "out")
+  case.assert_sees("the output cannot be written", answer)
+  case.assert_sees("the beam is empty", call("translate", path, "a", "--beam", 0))
+  case.assert_sees(
+    "the batch is empty", call("translate", path, "a", "--batch-size", 0)
+  )
+  case.assert_sees("the split is unknown", call("evaluate", path, "--split", "tset"))
+  answer = call("evaluate", path, "--tokenize", "cjk")
+  case.assert_sees("scores are asked for by an unknown tokenizer", answer)
+  case.write("chinese", "他在看书\n")
+  texts = ("--source", folder / "one", "--reference", folder / "chinese")
+  text_scores.print_once.cache_clear()
+  answer = call("evaluate", path, "--max-length", 3, *texts)
+  case.assert_sees("13a is used on text without spaces", answer, status=0)
+  answer = call("translate", path, "--max-length", 3, "12 March 1950 " * 60)
+  case.assert_sees("a text is far longer than in training", answer, status=0)
+  answer = call("evaluate", path, "--source", folder / "one")
+  case.assert_sees("a reference is missing", answer)
+  answer = call("evaluate", path, "--source", folder / "one",
+                "--reference", folder / "two")  # fmt: skip
+  case.assert_sees("source and reference differ in length", answer)
+  answer = call("average", path, "--last", 9)
+  case.assert_sees("there are too few checkpoints to average", answer)
+  (folder / "run-averaged").mkdir()
+  case.assert_sees("the average is there already", call("average", path, "--last", 2))
+  (folder / "run-averaged").rmdir()
+  assert call("average", path, "--last", 2)[0] == 0
+  answer = case.train("--config.steps=9", run="run-averaged")
+  case.assert_sees("an average is to be trained on", answer)
+
+
+def test_numbers_and_texts_of_verbs(case, monkeypatch):
+  path, call, folder = case.run(), case.call, case.folder
+  (folder / "folder").mkdir()
+  case.write("one", "1 May 2000\n")
+  for name, words in {
+    "the output is a directory": ("--output", folder / "folder"),
+    "a text of the command line is not UTF-8": ("M\udce4rz",),
+    "the value of a flag is not UTF-8": ("--prefix", "\udce4"),
+    "more outputs are asked for than the beam has": ("--n-best", 5, "--beam", 4),
+    "a beam is to be streamed": ("--stream", "--beam", 4),
+    "the longest output is shorter than the shortest":
+      ("--max-length", 3, "--min-length", 30),
+    "a number is not finite": ("--alpha", "nan"),
+    "a recipe's number is not finite": ("--penalty", "GNMT(inf)"),
+    "the seed is out of range": ("--seed", -1),
+    "the memory does not suffice for a search": ("--beam", 1_000_000),
+  }.items():  # fmt: skip
+    case.assert_sees(name, call("translate", path, "1 May 2000", *words))
+  for name, file in {
+    "a file to evaluate is missing": folder / "none",
+    "a file to evaluate can be read once only": "/dev/null",
+  }.items():
+    case.assert_sees(
+      name, call("evaluate", path, "--source", file, "--reference", file)
+    )
+  answer = call("evaluate", path, "--output", folder / "one")
+  case.assert_sees("the place of the scores cannot be written", answer)
+  monkeypatch.setattr(sys, "stdin", None)
+  case.assert_sees("standard input is closed", call("translate", path))
+  monkeypatch.setattr(sys, "stdout", None)
+  case.assert_sees("standard output is closed", call("translate", path, "1 May 2000"))
+
+
+def test_parts_of_another_command(case):
+  path, file = case.run(), case.write("one", "1 May 2000\n")
+  words = ("translate", path, "--max-length", 3, "--input", file,
+           "--output", case.folder / "out")  # fmt: skip
+  assert case.call(*words, "--shard", "1/2")[0] == 0
+  answer = case.call(*words, "--seed", 1, "--shard", "1/2")
+  case.assert_sees("a part of another command is there", answer)
+  (case.folder / "out.1-of-2.part.json").unlink()
+  answer = case.call(*words, "--shard", "2/2")
+  case.assert_sees("a part is there without its command", answer)
+
+
+def test_searches_and_data_of_a_run(case):
+  path = case.run()
+  config = Run.open(path).config
+  task = dataclasses.replace(config.task, decoding=Search(beam=1))
+  gone = ParallelText(*[str(case.folder / "none")] * 6)
+  changed = dataclasses.replace(config, task=task, data=gone)
+  case.write("run/config.json", configs.dumps(changed))
+  answer = case.call("beam", path, "1 May 2000")
+  case.assert_sees("a run whose own search is greedy has no tree", answer)
+  answer = case.call("heads", path)
+  case.assert_sees("heads are to be scored on data that has gone", answer)
