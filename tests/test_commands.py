@@ -42,7 +42,7 @@ from transformer.data.sources.digits import Digits
 from transformer.interop.convert import import_run
 from transformer.interop.hf_directory import HFDirectory
 from transformer.runs import processes, trainer
-from transformer.runs.prepare import inherit_model, prepare
+from transformer.runs.prepare import check_model, inherit_model, prepare
 from transformer.studies.ablate import Ablation
 from transformer.studies.claims import Claims
 
@@ -204,7 +204,7 @@ def test_a_command_works(command, place, monkeypatch, capsys):
   monkeypatch.setattr(
     trainer,
     "train",
-    lambda config, path: trainer.check_model(inherit_model(config, path)) or 0,
+    lambda config, path: check_model(inherit_model(config, path)) or 0,
   )
   monkeypatch.setattr(Ablation, "run", lambda _: 0)
   monkeypatch.setattr(Claims, "run", lambda *_: 0)

@@ -104,6 +104,27 @@ def _prepare(config: Config, workdir: Path) -> Run:
   return run
 
 
+def check_model(config: Config) -> None:
+  """Raises ValueError where model, tokenizer and task do not fit each other."""
+  example = config.task.example(config.batching.shapes[0])
+  takes, makes = type(config.model.example()), type(example)
+  if takes is not makes:
+    raise ValueError(
+      f"--config.model: {type(config.model).__name__} takes {takes.__name__}, but the "
+      f"task {type(config.task).__name__} makes {makes.__name__}; choose a model and a "
+      "task that match"
+    )
+  config.task.check(config.model)
+  if config.tokenizer.divides_at_random and not config.task.trains_on_copies:
+    raise ValueError(
+      "--config.tokenizer.bpe_dropout: only translations are trained on text divided "
+      f"at random, and the task is {type(config.task).__name__}; leave it at 0"
+    )
+  # The model itself refuses sizes that it cannot take.
+  init = config.model.module(config.tokenizer.vocabulary, config.precision.dtype).init
+  jax.eval_shape(init, jax.random.key(0), example)
+
+
 def inherit_tokenizer(config: Config, parent: Config) -> Config:
   """The config with the tokenizer of the run that it starts from."""
   tokenizer = config.tokenizer.inherit(parent.tokenizer)

@@ -18,7 +18,12 @@ from transformer.runs.directory import claim
 from transformer.runs.errors import explain
 from transformer.runs.lengths import position_notes
 from transformer.runs.metrics import Metrics
-from transformer.runs.prepare import inherit_model, parent_params, prepare
+from transformer.runs.prepare import (
+  check_model,
+  inherit_model,
+  parent_params,
+  prepare,
+)
 from transformer.runs.processes import INTERRUPTED, Interrupt, barrier, is_primary
 from transformer.runs.progress import Progress
 from transformer.runs.report import write_report, write_samples
@@ -80,27 +85,6 @@ def split_digests(config: Config) -> dict[str, str]:
   with contextlib.suppress(OSError, ValueError):
     digests["test"] = config.data.fingerprint("test")
   return digests
-
-
-def check_model(config: Config) -> None:
-  """Raises ValueError where model, tokenizer and task do not fit each other."""
-  example = config.task.example(config.batching.shapes[0])
-  takes, makes = type(config.model.example()), type(example)
-  if takes is not makes:
-    raise ValueError(
-      f"--config.model: {type(config.model).__name__} takes {takes.__name__}, but the "
-      f"task {type(config.task).__name__} makes {makes.__name__}; choose a model and a "
-      "task that match"
-    )
-  config.task.check(config.model)
-  if config.tokenizer.divides_at_random and not config.task.trains_on_copies:
-    raise ValueError(
-      "--config.tokenizer.bpe_dropout: only translations are trained on text divided "
-      f"at random, and the task is {type(config.task).__name__}; leave it at 0"
-    )
-  # The model itself refuses sizes that it cannot take.
-  init = config.model.module(config.tokenizer.vocabulary, config.precision.dtype).init
-  jax.eval_shape(init, jax.random.key(0), example)
 
 
 class Trainer:
