@@ -14,34 +14,19 @@ The text is to be in `data/multi30k_tokenised`, as `train.en.gz`, `train.de.gz` 
 on for val and test_2016_flickr, lower-cased and tokenised as for published results.
 """
 
-from transformer.data.batching import Packed
+import dataclasses
+from pathlib import Path
+
+from transformer import experiment
 from transformer.data.sources.multi30k import Multi30k
-from transformer.data.tokenizers.sentence_piece import SentencePiece
-from transformer.decoding.penalty import GNMT
 from transformer.experiment import Config
-from transformer.inference.search import Search
-from transformer.layers.residual import PreNorm
-from transformer.models.transformer import Transformer
-from transformer.tasks.translation import Translation
-from transformer.training.keep import Keep
-from transformer.training.schedules import Cosine
 
 
 def get_config() -> Config:
-  """The experiment. BLEU is of the text as it is, which is tokenised already."""
-  return Config(
+  """The experiment of multi30k.py on other text; BLEU is of that text as it is."""
+  base = experiment.read_config(Path(__file__).with_name("multi30k.py"))
+  return dataclasses.replace(
+    base,
     data=Multi30k("en-de", directory="data/multi30k_tokenised"),
-    model=Transformer(
-      layers=4, d_model=128, d_ff=256, heads=4, dropout=0.3, residual=PreNorm()
-    ),
-    task=Translation(
-      smoothing=0.1, decoding=Search(beam=5, penalty=GNMT(1.4)), tokenize="none"
-    ),
-    tokenizer=SentencePiece(vocabulary=6000),
-    batching=Packed(tokens=4096, length=64),
-    schedule=Cosine(rate=4e-3, warmup=1000),
-    steps=8000,
-    eval_every=1000,
-    save_every=200,
-    keep=Keep(latest=10),
+    task=dataclasses.replace(base.task, tokenize="none"),
   )

@@ -62,9 +62,12 @@ COMMAND = re.compile(
 
 RUNS = {
   "dates": TINY,
-  "m30k": dataclasses.replace(
-    TINY, keep=experiment.read_config(ROOT / "configs" / "multi30k.py").keep
-  ),
+  **{
+    run: dataclasses.replace(
+      TINY, keep=experiment.read_config(ROOT / "configs" / f"{name}.py").keep
+    )
+    for run, name in (("m30k", "multi30k"), ("m30k-tok", "multi30k_tokenised"))
+  },
   **{
     name: experiment.read_config(ROOT / "configs" / f"{name}.py")
     for name in ("bert", "memory_network", "language_model", "vit", "resnet")
@@ -171,7 +174,7 @@ def place(tmp_path_factory):
       for step in range(1, 11):
         note = {"tokenizer_sha256": run.vocabulary.sha256}
         checkpoints.save_params(step, params, note)
-  for name in ("m30k-averaged", "log_penalty"):
+  for name in ("m30k-averaged", "m30k-tok-averaged", "log_penalty"):
     shutil.copytree(place / "runs" / "dates", place / "runs" / name)
   page = (ROOT / "docs" / "recipes.md").read_text(encoding="utf-8")
   files = re.findall(r"```python\n(.*?)```", page, re.DOTALL)

@@ -3,12 +3,13 @@
 Claim: a network that has to put a source into one vector falls far behind one that can
 look at it again.
 Command: transformer ablate configs/studies/families.py --workdir DIR
-Cost: 4 rows, six trials and three seeds each: about 1.6 hours on one core.
+Cost: 4 rows, eight trials and three seeds each: about 1.6 hours on one core.
 Result: docs/studies.md.
 
-Each family is tried at three rates with two warm-ups, and trained with three seeds at
+Each family is tried at four rates with two warm-ups, and trained with three seeds at
 the pair with the lowest loss on val. Each trial and each seed sees 400,000 target
-tokens, in the same batches; the table has the processor seconds that this took.
+tokens, in the same batches; the table has the processor seconds that this took. With
+--config.seconds=40 each takes as long as the Transformer does, not as many tokens.
 
 For runs that are there already: `python -m transformer.studies.score_by_length`.
 """
@@ -22,7 +23,7 @@ from transformer.models.conv_seq2seq import ConvSeq2Seq
 from transformer.models.rnn import RNNSeq2Seq
 from transformer.models.rnn_search import RNNSearch
 from transformer.models.transformer import Transformer
-from transformer.studies.budget import TargetTokens
+from transformer.studies.budget import ProcessorSeconds, TargetTokens
 from transformer.studies.figures import LinesOverHeldOut
 from transformer.studies.rows import HeldOut, MatchParameters, Row
 from transformer.studies.study import Study
@@ -51,15 +52,19 @@ ROWS = (
 )
 
 
-def get_study() -> Study:
+RATES = (1e-3, 2e-3, 4e-3, 8e-3)
+
+
+def get_study(seconds: float = 0.0) -> Study:
   """Trained on one to three dates a text, scored on each number of them.
 
-  `steps` follow from the budget, and rate and warm-up from the sweep.
+  `steps` follow from the budget, and rate and warm-up from the sweep. With `seconds`,
+  each run takes so many seconds of the processors instead.
   """
   return Study(
     title="Families by the length of the source",
-    sweep=Sweep({"schedule.rate": (1e-3, 2e-3, 4e-3), "schedule.warmup": (60, 200)}),
-    budget=TargetTokens(400_000),
+    sweep=Sweep({"schedule.rate": RATES, "schedule.warmup": (60, 200)}),
+    budget=ProcessorSeconds(seconds) if seconds else TargetTokens(400_000),
     base=Config(
       data=Dates(examples=40_000, held_out=300, several=3),
       model=Transformer(

@@ -15,7 +15,7 @@ import pytest
 from tests.oracles import table3
 from transformer import config as configs
 from transformer import experiment
-from transformer.analysis.counts import parameters
+from transformer.analysis.counts import flops, parameters
 from transformer.cli import main
 from transformer.data.sources.dates import ManyDates
 from transformer.experiment import Config
@@ -91,12 +91,20 @@ def test_the_small_scale_moves_parameters_as_the_paper_does():
   assert all(x < y for (_, x), (_, y) in itertools.pairwise(by_large))
 
 
-@pytest.mark.parametrize("name", ["families", "multi30k", "data_size", "pretraining"])
-def test_networks_are_compared_at_one_size(name):
+@pytest.mark.parametrize(
+  ("name", "size"),
+  [
+    ("families", parameters),
+    ("multi30k", flops),
+    ("data_size", parameters),
+    ("pretraining", parameters),
+  ],
+)
+def test_networks_are_compared_at_one_size(name, size):
   study = read(FOLDER / f"{name}.py", [])
   configs_ = [config for config, _ in study.configs()]
   assert len({type(config.model) for config in configs_}) >= 2
-  counts = [parameters(config) for config in configs_]
+  counts = [size(config) for config in configs_]
   assert max(counts) < 1.04 * min(counts)
 
 

@@ -157,6 +157,26 @@ def test_a_sweep_that_cannot_be_is_refused(changes, message):
     dataclasses.replace(STUDY, **changes)
 
 
+@pytest.mark.parametrize("share", [0, -0.5, 1.5, float("nan")])
+def test_the_share_of_a_trial_is_of_its_row(share):
+  with pytest.raises(ValueError, match=r"sweep.share: expected 0 < share <= 1"):
+    Sweep(share=share)
+
+
+def test_trials_take_their_share_of_the_updates(monkeypatch, tmp_path):
+  study = dataclasses.replace(
+    SWEPT,
+    base=dataclasses.replace(SWEPT.base, steps=10),
+    sweep=dataclasses.replace(SWEEP, share=0.25),
+  )
+  status, _, calls = go(study, tmp_path / "study", LOSSES)
+  assert status == 0
+  trials = {config.steps for _, name, config in calls if "seed-" not in name}
+  assert trials == {2}  # 2.5, rounded to even
+  assert {config.steps for _, name, config in calls if "seed-" in name} == {10}
+  assert "for 25% of the updates" in (tmp_path / "study" / "table.md").read_text()
+
+
 def test_a_wrong_setting_of_a_sweep_is_found_before_training():
   study = dataclasses.replace(STUDY, sweep=Sweep({"schedule.wramup": (1, 2)}))
   with pytest.raises(ValueError, match=r"row 'base': .*did you mean"):

@@ -145,7 +145,7 @@ class Ablation:
     config = self.measurements.config(self.study.budget, row.config)
     if config is None:
       return []
-    config = replace(config, seed=self.study.sweep.seed)
+    config = self.study.sweep.shorten(config)
     return [
       (point.apply(config), self.folder(row) / "trials" / point.directory)
       for point in self.study.sweep.points

@@ -30,11 +30,23 @@ class Sweep:
     settings: the values of each setting, by its dotted path; none for no trials.
     metric: the held-out score to choose by; that of the config where it is empty.
     seed: the seed of the trials.
+    share: the part of a row's updates that a trial is trained for; schedules that
+      follow the steps end with them.
   """
 
   settings: Mapping[str, Sequence[Any]] = dataclasses.field(default_factory=dict)
   metric: str = ""
   seed: int = 1000
+  share: float = 1.0
+
+  def __post_init__(self):
+    if not 0 < self.share <= 1:
+      raise ValueError(f"sweep.share: expected 0 < share <= 1, got {self.share:g}")
+
+  def shorten(self, config: Config) -> Config:
+    """A row's experiment with the seed and the length of a trial."""
+    steps = max(1, round(config.steps * self.share))
+    return dataclasses.replace(config, seed=self.seed, steps=steps)
 
   @property
   def points(self) -> tuple[Row, ...]:

@@ -88,7 +88,8 @@ def sentences(study: Study, about: str) -> list[str]:
     notes.append(
       f"Each row at the best of {len(study.sweep.points)} points of a grid over "
       f"{' and '.join(study.sweep.settings)}, by {metric} on val, tried with seed "
-      f"{study.sweep.seed}, which no score here is of."
+      f"{study.sweep.seed}, which no score here is of, for {study.sweep.share:.0%} of "
+      "the updates."
     )
   return [*notes, *study.notes]
 
