@@ -49,10 +49,20 @@ def test_a_run_starts_from_anothers_parameters_and_says_so(parent, tmp_path, cap
   assert found == {"run": str(parent), "parameters_sha256": digest(parent)}
 
 
-def test_the_tokenizer_is_the_parents_whatever_the_setting(parent, tmp_path):
-  other = dataclasses.replace(TINY.tokenizer, vocabulary=600)
+def test_the_tokenizer_is_the_parents_and_another_setting_is_named(
+  parent, tmp_path, capsys
+):
+  other = dataclasses.replace(TINY.tokenizer, vocabulary=600, bpe_dropout=0.1)
   assert child(tmp_path / "run", parent, tokenizer=other) == 0
-  assert Run.open(tmp_path / "run").tokenizer.size == 560
+  found = Run.open(tmp_path / "run")
+  assert found.tokenizer.size == found.config.tokenizer.vocabulary == 560
+  assert found.config.tokenizer.bpe_dropout == 0.1
+  line = "SentencePiece(vocabulary=560, bpe_dropout=0.1), in place of"
+  err = capsys.readouterr().err
+  assert f"the tokenizer is that of {parent}, {line} SentencePiece(" in err
+  # Neither when it is resumed nor when it is the same, is there anything to say.
+  assert child(tmp_path / "run", parent, tokenizer=other, steps=3) == 0
+  assert "in place of" not in capsys.readouterr().err
 
 
 @pytest.mark.slow

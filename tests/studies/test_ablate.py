@@ -15,10 +15,9 @@ from tests.tiny import TINY
 from transformer import tree
 from transformer.analysis.counts import count
 from transformer.cli import main
-from transformer.config import dumps, loads, override
+from transformer.config import dumps, override
 from transformer.data.sources.parallel_text import ParallelText
 from transformer.data.tokenizers.sentence_piece import SentencePiece
-from transformer.experiment import Config
 from transformer.layers.feedforward import SwiGLU
 from transformer.layers.norms import RMSNorm
 from transformer.layers.positions import Learned
@@ -29,7 +28,7 @@ from transformer.studies import ablate, figures, row_results, table
 from transformer.studies.ablate import Ablation
 from transformer.studies.figures import LinesOverHeldOut, LinesOverRows
 from transformer.studies.page import markdown
-from transformer.studies.result import NAME, Result, fingerprint
+from transformer.studies.result import NAME, Result, fingerprint, score
 from transformer.studies.rows import (
   HeldOut,
   Match,
@@ -56,9 +55,8 @@ STUDY = Study(
 )
 
 
-def made_up(path, held_out):
+def made_up(path, config, held_out):
   """A result as if `path` had been trained: other numbers for every row and seed."""
-  config = loads(Config, (path / "config.json").read_text())
   size = config.model.d_ff + config.seed / 10
   names = [f"{one.name}/{n}" for one in held_out for n in ("perplexity", "chrf")]
   wanted = [f"the {i} brown foxes jump over" for i in range(5)]
@@ -151,6 +149,14 @@ def test_what_is_done_is_not_done_again(done, tmp_path):
   assert (path / "table.csv").read_bytes() == before
 
 
+def test_a_result_is_of_the_study_s_experiment(translation_run):
+  """Whatever the run inherited from another one, its tokenizer say."""
+  config = dataclasses.replace(BASE, tokenizer=SentencePiece(vocabulary=600))
+  result = score(translation_run, config, STUDY.held_out[:1])
+  assert result.fingerprint == fingerprint(config, STUDY.held_out[:1])
+  assert result.scores["val/perplexity"] > 1
+
+
 def test_another_experiment_is_not_taken_for_done(done, tmp_path):
   path = shutil.copytree(done, tmp_path / "copy")
   longer = dataclasses.replace(STUDY, base=dataclasses.replace(BASE, steps=5))
@@ -208,8 +214,7 @@ def test_a_result_of_other_texts_is_not_taken_for_done(tmp_path, file):
   data = texts(tmp_path)
   base = dataclasses.replace(BASE, data=data)
   (tmp_path / "run").mkdir()
-  (tmp_path / "run/config.json").write_text(dumps(base))
-  made_up(tmp_path / "run", STUDY.held_out[:1]).write(tmp_path / "run")
+  made_up(tmp_path / "run", base, STUDY.held_out[:1]).write(tmp_path / "run")
   held_out = STUDY.held_out[:1]
   assert Result.read(tmp_path / "run", base, held_out) is not None
   (tmp_path / f"{file}.target").write_text("drei zwei eins\n" * 40)

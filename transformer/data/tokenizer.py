@@ -117,8 +117,8 @@ class TokenizerRecipe(abc.ABC):
     """
 
   def inherit(self, parent: "TokenizerRecipe") -> "TokenizerRecipe":
-    """The recipe of a run that takes its vocabulary from a run of `parent`; this
-    recipe's own choice of languages, where both have one."""
+    """The recipe of a run that takes its vocabulary from a run of `parent`; with this
+    recipe's own choice of languages or of random division, where both have one."""
     return parent
 
   def with_languages(

@@ -75,7 +75,16 @@ def _prepare(config: Config, workdir: Path) -> Run:
     )
   task, parent = config.task, open_parent(config) if config.init else None
   if parent is not None:
-    config = inherit_tokenizer(config, parent.config)
+    inherited = inherit_tokenizer(config, parent.config)
+    if inherited.tokenizer != config.tokenizer:
+      print(
+        f"{path}: the tokenizer is that of {parent.path}, "
+        f"{configs.written(inherited.tokenizer)}, in place of "
+        f"{configs.written(config.tokenizer)}",
+        file=sys.stderr,
+        flush=True,
+      )
+    config = inherited
   if parent is not None and task.inherits_vocabulary:
     model = parent.vocabulary.model
   else:

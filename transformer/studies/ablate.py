@@ -181,7 +181,7 @@ class Ablation:
         status = train(config, path)
         if status:
           return status
-        result = score(path, self.study.held_out)
+        result = score(path, config, self.study.held_out)
       result.write(path)
       row.results.append(result)
     return 0

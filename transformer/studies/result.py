@@ -70,11 +70,18 @@ def fingerprint(config: Config, held_out: Sequence[HeldOut]) -> str:
   return hashlib.sha256("\n".join(parts).encode()).hexdigest()
 
 
-def score(path: Path, held_out: Sequence[HeldOut]) -> Result:
-  """The result of a finished run, from its newest checkpoint."""
+def score(path: Path, config: Config, held_out: Sequence[HeldOut]) -> Result:
+  """The result of a finished run, from its newest checkpoint.
+
+  Args:
+    path: the run.
+    config: its experiment as the study has it; the run's own has what it inherits from
+      `config.init`.
+    held_out: what it is scored on.
+  """
   run = Run.open(path)
   devices = Devices.local()
-  config, params = run.config, run.params(devices=devices)
+  params = run.params(devices=devices)
   scores: dict[str, float] = {}
   texts: list[tuple[str, str]] = []
   for one in held_out:
@@ -82,7 +89,7 @@ def score(path: Path, held_out: Sequence[HeldOut]) -> Result:
       run.module(), params, one.data or config.data, run.vocabulary, one.split,
       run.cache, progress=False, devices=devices,
     )  # fmt: skip
-    found, samples = config.task.evaluate(inputs)
+    found, samples = run.config.task.evaluate(inputs)
     numbers = {k: float(v) for k, v in found.items() if not isinstance(v, str)}
     numbers.setdefault("perplexity", math.exp(min(numbers["loss"], 700.0)))
     scores |= {f"{one.name}/{name}": value for name, value in numbers.items()}

@@ -101,7 +101,10 @@ class SentencePiece(TokenizerRecipe):
     return SentencePieceTokenizer(model, self.bpe_dropout, self.copies)
 
   def inherit(self, parent: TokenizerRecipe) -> TokenizerRecipe:
-    return self if isinstance(parent, SentencePiece) else parent
+    if not isinstance(parent, SentencePiece):
+      return parent
+    # How training text is divided is no part of a model.
+    return dataclasses.replace(parent, bpe_dropout=self.bpe_dropout, copies=self.copies)
 
 
 def _explain(error: str, vocabulary: int) -> str:
