@@ -8,7 +8,7 @@ Result: TODO
 
 All take as many FLOPs a target token as the Transformer, and see the same batches in
 the same order. Parameters differ, since the others embed source and target apart. Each
-family is tried at three rates for a quarter of the updates, and trained at the one with
+family is tried at three rates for a fifth of the updates, and trained at the one with
 the lowest loss on val.
 """
 
@@ -51,12 +51,12 @@ def get_study() -> Study:
   base = experiment.read_config(Path(__file__).parents[1] / "multi30k.py")
   return Study(
     title="Four families on Multi30k, English to German",
-    sweep=Sweep({"schedule.rate": (1e-3, 2e-3, 4e-3)}, share=0.25),
+    sweep=Sweep({"schedule.rate": (1e-3, 2e-3, 4e-3)}, share=0.2),
     base=dataclasses.replace(
       base,
       optimizer=Adam(clip=1.0),
-      schedule=Cosine(rate=4e-3, warmup=200),
-      steps=2000,
+      schedule=Cosine(rate=4e-3, warmup=100),
+      steps=1000,
       eval_every=10_000,
     ),
     rows=ROWS,
