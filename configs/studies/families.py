@@ -52,9 +52,6 @@ ROWS = (
 )
 
 
-RATES = (2e-3, 4e-3, 8e-3)
-
-
 def get_study(seconds: float = 0.0) -> Study:
   """Trained on one to three dates a text, scored on each number of them.
 
@@ -63,7 +60,7 @@ def get_study(seconds: float = 0.0) -> Study:
   """
   return Study(
     title="Families by the length of the source",
-    sweep=Sweep({"schedule.rate": RATES, "schedule.warmup": (60, 200)}),
+    sweep=Sweep({"schedule.rate": (1e-3, 2e-3, 4e-3), "schedule.warmup": (60, 200)}),
     budget=ProcessorSeconds(seconds) if seconds else TargetTokens(400_000),
     base=Config(
       data=Dates(examples=40_000, held_out=300, several=3),
