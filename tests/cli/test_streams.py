@@ -87,6 +87,13 @@ def test_what_cannot_be_written_is_refused_at_once(tmp_path):
       OutputFile(path)
 
 
+@pytest.mark.parametrize("size", [3, 1_000_000])
+def test_a_full_disk_is_named(size):
+  message = r"^/dev/full: cannot be written \(No space left on device\)$"
+  with pytest.raises(OSError, match=message):
+    write_file("/dev/full", b"x" * size)
+
+
 @pytest.mark.parametrize(
   "words", [["translate", "{run}", "x"], ["export", "{run}"],
             ["score", "{run}", "--source", "{file}", "--reference", "{file}"]]
