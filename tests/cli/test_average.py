@@ -1,6 +1,7 @@
 """`transformer average` and `transformer info`: runs and their checkpoints."""
 
 import json
+import shutil
 
 import numpy as np
 import pytest
@@ -35,6 +36,16 @@ def test_the_best_are_those_of_the_highest_rank(run, call, monkeypatch, tmp_path
   status, _, err = call("average", run, "--best", 4)
   assert status == 1
   assert f"--best: expected 1 to 3, got 4; {run} has 3 evaluated checkpoints" in err
+
+
+def test_the_run_may_be_the_directory_itself(run, call, monkeypatch, tmp_path):
+  monkeypatch.chdir(shutil.copytree(run, tmp_path / "run"))
+  status, out, err = call("average", ".", "--last", 2)
+  assert (status, err) == (0, "") and out.startswith(f"{tmp_path / 'run'}-averaged: ")
+  status, _, err = call("average", ".", "--last", 2, "--output", ".")
+  assert status == 1 and err == "error: .: already exists; give another --output\n"
+  status, _, err = call("translate", ".", "x", "--output", ".")
+  assert status == 1 and "it is a directory; name a file" in err
 
 
 def test_info_shows_a_run(run, call):

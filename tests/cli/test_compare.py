@@ -108,8 +108,9 @@ def test_damaged_records_are_refused(capsys, tmp_path):
   assert "test.txt: changed since test.json was written" in call(capsys, a, b)[2]
   outputs.unlink()
   assert "test.txt: no such file" in call(capsys, a, b)[2]
-  (b / "evaluations" / "test.json").write_text("{}")
-  assert "test.json: not a record of transformer evaluate" in call(capsys, a, b)[2]
+  for text in ("{}", "[1]", "null", "{", "[" * 100_000):
+    (b / "evaluations" / "test.json").write_text(text)
+    assert "test.json: not a record of transformer evaluate" in call(capsys, a, b)[2]
   assert "none.json: no such file" in call(capsys, a, b, "--name", "none")[2]
   old = "nrefs:1|case:mixed|eff:no|tok:13a|smooth:exp|version:1.0.0"
   for run in (a, b):

@@ -70,3 +70,11 @@ def test_an_output_that_cannot_be_written_is_named(call, run, tmp_path):
   status, _, err = call("embed", run, "a", "--output", output)
   assert status == 1
   assert err == f"error: {output}: cannot be written (No such file or directory)\n"
+
+
+def test_a_full_disk_is_named(call, run, lines, tmp_path):
+  output = tmp_path / "v.npz"
+  output.symlink_to("/dev/full")
+  status, _, err = call("embed", run, *lines, "--output", output)
+  assert status == 1 and output.is_symlink()
+  assert err == f"error: {output}: cannot be written (No space left on device)\n"

@@ -67,6 +67,13 @@ def test_another_record_of_the_name_is_kept(run, call, tmp_path):
   ).exists()
 
 
+@pytest.mark.parametrize("text", ["[1]", "null", "{", "[" * 100_000])
+def test_what_is_no_record_is_kept_too(tmp_path, text):
+  (tmp_path / "val.json").write_text(text)
+  evaluate.keep_other(tmp_path, "val", {})
+  assert (tmp_path / "val-1.json").read_text() == text
+
+
 def test_the_text_that_is_scored_is_that_of_the_training(
   run, call, tmp_path, monkeypatch
 ):

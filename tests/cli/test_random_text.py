@@ -2,7 +2,9 @@
 
 import collections
 import dataclasses
+import math
 import random
+import re
 import sys
 import unicodedata
 
@@ -10,10 +12,13 @@ import pytest
 
 from tests.tiny import TINY
 from transformer.data.sources.parallel_text import ParallelText
-from transformer.data.text import is_blank
+from transformer.data.text import blank_to_empty, is_blank
 from transformer.data.tokenizers.sentence_piece import SentencePiece
+from transformer.inference.search import Search
 from transformer.runs import trainer
+from transformer.runs.metrics import Metrics
 from transformer.runs.run import Run
+from transformer.tasks.translation import Translation
 
 CATEGORIES = collections.defaultdict(list)
 for character in map(chr, range(sys.maxunicode + 1)):
@@ -23,16 +28,14 @@ for character in map(chr, range(sys.maxunicode + 1)):
 GREEDY = ("--beam", 1, "--extra", 0, "--max-length", 3)
 
 
-def random_line(
-  draw: random.Random, surrogates: bool = False, characters=CATEGORIES
-) -> str:
+def random_line(draw: random.Random, surrogates: bool = False) -> str:
   """A line of up to six characters, as often of one category as of another; every
   fourth has no visible character, as far as the category tells."""
   hidden = draw.random() < 0.25
-  names = ("Zs", "Zl", "Zp", "Cc", "Cf") if hidden else tuple(characters)
+  names = ("Zs", "Zl", "Zp", "Cc", "Cf") if hidden else tuple(CATEGORIES)
   names = [name for name in names if surrogates or name != "Cs"]
   size = draw.randint(0, 6)
-  return "".join(draw.choice(characters[draw.choice(names)]) for _ in range(size))
+  return "".join(draw.choice(CATEGORIES[draw.choice(names)]) for _ in range(size))
 
 
 @pytest.mark.parametrize("count", [150, pytest.param(10_000, marks=pytest.mark.slow)])
@@ -82,24 +85,50 @@ def test_a_lone_surrogate_is_one_line(translation_run, call, tmp_path):
 
 def test_a_run_is_trained_on_random_text(tmp_path, capsys):
   draw = random.Random(1)
-  # A vocabulary has all the characters of its text.
-  few = {name: draw.choices(found, k=3) for name, found in CATEGORIES.items()}
-  texts = [random_line(draw, characters=few) for _ in range(800)]
-  files = []
-  for name, lines in (("a", texts), ("b", texts[::-1])):
-    (tmp_path / name).write_bytes("".join(f"{line}\n" for line in lines).encode())
-    files.append(str(tmp_path / name))
+  texts = [random_line(draw) for _ in range(10_000)]
   config = dataclasses.replace(
     TINY,
-    data=ParallelText(*files),
-    tokenizer=SentencePiece(vocabulary=420),
-    steps=1,
-    eval_every=1,
-    save_every=1,
+    data=corpus(tmp_path, texts),
+    # It has every character of the text.
+    tokenizer=SentencePiece(vocabulary=9000),
+    task=Translation(search=Search(beam=1, extra=0, max_length=3)),
+    steps=30,
+    eval_every=30,
+    save_every=30,
   )
   assert trainer.train(config, tmp_path / "run") == 0
-  assert Run.open(tmp_path / "run").steps() == [1]
+  run = Run.open(tmp_path / "run")
+  assert run.steps() == [30]
+  losses = [value for _, name, value in Metrics.read(run.path) if name == "train/loss"]
+  assert losses[-1] < losses[0] and all(map(math.isfinite, losses))
   held_out = len(texts) // 20
   pairs = list(zip(texts, texts[::-1], strict=True))[: -2 * held_out]
   left_out = sum(is_blank(a) or is_blank(b) for a, b in pairs)
-  assert f"{left_out} pairs left out" in capsys.readouterr().err
+  assert f"{left_out:,} pairs left out" in capsys.readouterr().err
+  # Nothing is unknown: what the run reads is what was written, but for spaces.
+  decoded = run.tokenizer.decode(run.tokenizer.encode(texts))
+  expected = map(blank_to_empty, texts)
+  assert [re.sub(" +", " ", text).strip(" ") for text in decoded] == [
+    re.sub(" +", " ", text).strip(" ") for text in expected
+  ]
+
+
+def test_a_training_text_with_a_lone_surrogate_is_refused_by_line(tmp_path):
+  draw = random.Random(2)
+  texts = [random_line(draw, surrogates=True) for _ in range(10_000)]
+  first = next(i for i, text in enumerate(texts, 1) if any("\ud800" <= c <= "\udfff"
+               for c in text))  # fmt: skip
+  config = dataclasses.replace(TINY, data=corpus(tmp_path, texts))
+  with pytest.raises(ValueError, match=f"/a: line {first}: invalid UTF-8") as found:
+    trainer.train(config, tmp_path / "run")
+  assert "\n" not in str(found.value) and not (tmp_path / "run").exists()
+
+
+def corpus(folder, texts) -> ParallelText:
+  """Pairs of the texts and the same in reverse order, in files `a` and `b`."""
+  files = []
+  for name, lines in (("a", texts), ("b", texts[::-1])):
+    data = "".join(f"{line}\n" for line in lines).encode("utf-8", "surrogatepass")
+    (folder / name).write_bytes(data)
+    files.append(str(folder / name))
+  return ParallelText(*files)

@@ -4,6 +4,7 @@ import codecs
 import gzip
 import json
 import os
+import re
 import shutil
 import signal
 import stat
@@ -87,6 +88,13 @@ def test_what_cannot_be_written_is_refused_at_once(tmp_path):
       OutputFile(path)
 
 
+@pytest.mark.parametrize("size", [3, 1_000_000])
+def test_a_full_disk_is_named(size):
+  message = r"^/dev/full: cannot be written \(No space left on device\)$"
+  with pytest.raises(OSError, match=message):
+    write_file("/dev/full", b"x" * size)
+
+
 @pytest.mark.parametrize(
   "words", [["translate", "{run}", "x"], ["export", "{run}"],
             ["score", "{run}", "--source", "{file}", "--reference", "{file}"]]
@@ -149,6 +157,19 @@ def test_a_full_disk_under_standard_output(run, unbuffered):
   assert done.returncode == 1 and done.stderr.count(b"\n") == 1
   assert done.stderr.startswith(b"error: standard output: ")
   assert b"No space left on device" in done.stderr
+
+
+def test_training_on_a_cpu_says_nothing_of_other_devices(tmp_path):
+  config = "from tests.tiny import TINY\n\ndef get_config():\n  return TINY\n"
+  (tmp_path / "config.py").write_text(config)
+  script = (
+    "unset JAX_PLATFORMS; ${T% -m*} train.py --config $1/config.py --workdir $1/run "
+    "--config.steps=1"
+  )
+  done = shell(script, tmp_path)
+  assert done.returncode == 0, done.stderr
+  lines = done.stderr.decode().splitlines()
+  assert 5 < len(lines) < 9 and not re.search("(?i)tpu|cudnn|xla", "".join(lines))
 
 
 def test_a_reader_that_goes_away_is_no_error(run, tmp_path):

@@ -4,6 +4,7 @@ import pytest
 
 from tests.data.test_imported_tokenizers import FOLDER, KINDS
 from transformer.data.tokenizers.files import pack, read_directory
+from transformer.data.vocabulary import WordVocabulary
 
 FILES = [(name, file) for name in KINDS for file in read_directory(FOLDER / name)]
 
@@ -20,6 +21,7 @@ DAMAGE = {
   "other bytes before": lambda data: b"\xff\xfe\x00" + data,
   "half": lambda data: data[: len(data) // 2],
   "another file": lambda data: b"[1, 2]",
+  "nested too deep": lambda data: b"[" * 100_000,
 }
 
 
@@ -74,3 +76,9 @@ def test_files_of_a_larger_vocabulary_are_refused():
   config = {"vocab_size": recipe.backend(files).size - 1}
   with pytest.raises(ValueError, match="they are the files of another model"):
     recipe.of_directory(config, files).open(pack(files))
+
+
+@pytest.mark.parametrize("model", [b"", b"{", b"\xff", b'["a", "a"]', b"[" * 100_000])
+def test_a_damaged_list_of_words_is_refused(model):
+  with pytest.raises(ValueError, match=r"vocabulary: .*; the file is damaged"):
+    WordVocabulary(model)

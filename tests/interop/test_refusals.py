@@ -201,9 +201,10 @@ def test_directories(directory, tmp_path):
   weights.unlink()
   with pytest.raises(FileNotFoundError, match="no weights"):
     HFDirectory(directory)
-  (directory / "config.json").write_text("{")
-  with pytest.raises(ValueError, match="not JSON, or damaged"):
-    HFDirectory(directory)
+  for text in ("{", "[" * 100_000):
+    (directory / "config.json").write_text(text)
+    with pytest.raises(ValueError, match="not JSON, or damaged"):
+      HFDirectory(directory)
 
 
 def test_nothing_is_left_behind(directory, tmp_path):

@@ -155,10 +155,11 @@ def test_a_damaged_checkpoint_is_put_aside_and_may_be_saved_again(
 
 def test_a_damaged_checkpoint_that_is_asked_for_is_refused(three, tmp_path):
   copy = shutil.copytree(three, tmp_path / "copy")
-  (copy / "3" / "note" / "metadata").write_text("[]")
   with Checkpoints(copy) as checkpoints:
-    with pytest.raises(ValueError, match="3: damaged: its note"):
-      checkpoints.restore(shapes(state_at(0)), 3)
+    for text in ("[]", "[" * 100_000):
+      (copy / "3" / "note" / "metadata").write_text(text)
+      with pytest.raises(ValueError, match="3: damaged: its note"):
+        checkpoints.restore(shapes(state_at(0)), 3)
     with pytest.raises(FileNotFoundError, match=r"step 9; there are \[1, 2, 3\]"):
       checkpoints.restore(shapes(state_at(0)), 9)
   for step in (1, 2):

@@ -99,7 +99,10 @@ class Evaluation:
       raise FileNotFoundError(
         f"{error.filename}: no such file; create it with: transformer evaluate"
       ) from None
-    except (KeyError, TypeError, UnicodeDecodeError, json.JSONDecodeError) as error:
+    except (
+      *(KeyError, TypeError, UnicodeDecodeError),
+      *(json.JSONDecodeError, RecursionError),
+    ) as error:
       raise ValueError(
         f"{path}: not a record of transformer evaluate ({type(error).__name__}: "
         f"{error})"

@@ -2,6 +2,7 @@
 
 import argparse
 import contextlib
+import io
 import sys
 from pathlib import Path
 
@@ -84,7 +85,9 @@ def write_arrays(path: Path, embedder, chunks, source: Path | None) -> None:
   """Writes the vectors of all texts into an `.npz` file."""
   import numpy as np
 
-  with OutputFile(path) as file, progress_bar(count_lines(source)) as bar:
+  output, data = OutputFile(path), io.BytesIO()
+  with progress_bar(count_lines(source)) as bar:
     vectors = [embedder.embed(texts, bar.update) for texts in chunks]
-    empty_nd = np.zeros((0, embedder.module.c.d_model), np.float32)
-    np.savez(file, vectors=np.concatenate([empty_nd, *vectors]))
+  empty_nd = np.zeros((0, embedder.module.c.d_model), np.float32)
+  np.savez(data, vectors=np.concatenate([empty_nd, *vectors]))
+  output.write(data.getvalue())

@@ -231,7 +231,7 @@ def keep_other(folder: Path, name: str, record: dict[str, Any]) -> None:
     same = all(old.get(key) == record.get(key) for key in IDENTITY)
   except FileNotFoundError:
     return
-  except ValueError:
+  except (ValueError, RecursionError, AttributeError):  # no record, or damaged
     same = False
   if same:
     return

@@ -63,8 +63,7 @@ def run(arguments) -> None:
         f"{arguments.output}: not written: sample {i + 1} of {len(sources)} is decoded "
         "differently from the file and by the run"
       )
-  with output as file:
-    file.write(artifact)
+  output.write(artifact)
   print(
     f"{arguments.output}: {len(artifact):,} bytes; {len(sources)} samples decoded from "
     "it agree with the run",

@@ -2,7 +2,14 @@
 their annotations."""
 
 from transformer.config.command_line import override, parse, replace, split_flags
-from transformer.config.recipes import annotations, family_of, members, written
+from transformer.config.recipes import (
+  abbreviate,
+  alternatives,
+  annotations,
+  family_of,
+  members,
+  written,
+)
 from transformer.config.serialisation import (
   differences,
   digest,
@@ -21,6 +28,8 @@ from transformer.config.settings import (
 from transformer.config.validation import check, check_at_least, check_finite, describe
 
 __all__ = [
+  "abbreviate",
+  "alternatives",
   "annotations",
   "check",
   "check_at_least",

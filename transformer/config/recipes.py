@@ -101,8 +101,8 @@ def _with_path(message: str, cls: type, path: str, field: str | None) -> str:
   name = name.rpartition(".")[2]
   if not colon or name not in annotations(cls):
     return f"{path}: {message}"
-  parent = path if field is None else path.removesuffix(f".{field}")
-  return f"{parent}.{name}: {rest}"
+  parent = path if field is None else path.removesuffix(field).removesuffix(".")
+  return f"{parent}.{name}: {rest}".removeprefix(".")
 
 
 def no_such_field(path: str, name: str, cls: type, suggestion: str = "") -> str:

@@ -30,7 +30,7 @@ class WordVocabulary:
     """
     try:
       words = json.loads(model.decode("utf-8"))
-    except ValueError:
+    except (ValueError, RecursionError):
       words = None
     whole = isinstance(words, list) and all(isinstance(word, str) for word in words)
     if not whole or len(set(words)) != len(words):

@@ -182,7 +182,7 @@ def read_json(path: Path) -> dict[str, Any]:
   """
   try:
     value = json.loads(path.read_text(encoding="utf-8"))
-  except ValueError as error:
+  except (ValueError, RecursionError) as error:
     raise ValueError(f"{path}: not JSON, or damaged: {error}") from None
   if not isinstance(value, dict):
     raise ValueError(f"{path}: expected a JSON object, got {type(value).__name__}")

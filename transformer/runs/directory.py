@@ -14,10 +14,19 @@ import jax
 
 
 def write_atomic(path: Path, data: bytes) -> None:
-  """Writes a file so that it is there whole or not at all."""
+  """Writes a file so that it is there whole or not at all.
+
+  Raises:
+    OSError: it cannot be written; with its name, and `errno`.
+  """
   scratch = path.with_name(f".{path.name}.{os.getpid()}")
-  scratch.write_bytes(data)
-  os.replace(scratch, path)
+  try:
+    scratch.write_bytes(data)
+    os.replace(scratch, path)
+  except OSError as error:
+    with contextlib.suppress(OSError):
+      scratch.unlink()
+    raise OSError(error.errno, error.strerror, str(path)) from None
 
 
 @contextlib.contextmanager

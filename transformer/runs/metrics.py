@@ -1,6 +1,5 @@
 """A run's numbers on disk: `metrics.csv`, and TensorBoard."""
 
-import csv
 from pathlib import Path
 
 from transformer.runs.directory import write_atomic
@@ -46,16 +45,19 @@ class Metrics:
 
   @staticmethod
   def read(path: Path) -> list[tuple[int, str, float]]:
-    """All rows of a run's `metrics.csv`; a last line cut short, as while it is being
-    written, is skipped."""
+    """All rows of a run's `metrics.csv`; what is no row is skipped, as a last line cut
+    short while it is being written."""
     file = path / "metrics.csv"
     if not file.is_file():
       return []
     rows = []
-    with file.open(encoding="utf-8", newline="") as lines:
-      for row in csv.reader(line for line in lines if line.endswith("\n")):
+    with file.open(encoding="utf-8", errors="replace") as lines:
+      for line in lines:
+        if not line.endswith("\n"):
+          break
         try:
-          rows.append((int(row[0]), row[1], float(row[2])))
-        except (ValueError, IndexError):
+          step, name, value = line.split(",")
+          rows.append((int(step), name, float(value)))
+        except ValueError:
           continue
     return rows

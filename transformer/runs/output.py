@@ -71,6 +71,20 @@ class OutputFile:
     except OSError as error:
       raise self._cannot_be_written(error.strerror) from None
 
+  def write(self, data: bytes) -> None:
+    """Writes the whole file.
+
+    Raises:
+      OSError: it cannot be written.
+    """
+    with self as file:
+      try:
+        file.write(data)
+      except BrokenPipeError:
+        raise
+      except OSError as error:
+        raise self._cannot_be_written(error.strerror) from None
+
   def _is_regular(self) -> bool:
     return self._old is None or stat.S_ISREG(self._old.st_mode)
 
@@ -111,8 +125,7 @@ class OutputFile:
 
 def write_file(path: Path | str, data: bytes) -> None:
   """Writes a file that a user named, as `OutputFile` does."""
-  with OutputFile(path) as file:
-    file.write(data)
+  OutputFile(path).write(data)
 
 
 def open_descriptor(path: Path) -> int | None:

@@ -67,7 +67,7 @@ class Ablation:
         try:
           status = self.train_row(row)
         # A row that cannot be trained, because it diverges say, is a result too.
-        except ValueError as error:
+        except (ValueError, MemoryError) as error:
           row.failed, status = str(error).replace("\n", " "), 0
         jax.clear_caches()
         self.write()

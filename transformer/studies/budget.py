@@ -4,6 +4,7 @@ import dataclasses
 import hashlib
 import json
 import shutil
+from collections.abc import Mapping
 from pathlib import Path
 from typing import ClassVar
 
@@ -12,6 +13,7 @@ from transformer.experiment import Config
 from transformer.runs.directory import write_atomic
 from transformer.runs.metrics import Metrics
 from transformer.runs.trainer import train
+from transformer.studies.fields import check_fields, check_value
 
 MEASURED = 60
 """Updates of a measurement, of which the second half counts: in the first, programs are
@@ -57,6 +59,8 @@ class Amount(Budget):
   amount: float
 
   def __post_init__(self):
+    check_fields(self)
+    configs.check_finite("budget", self.amount)
     if not self.amount > 0:
       raise ValueError(f"budget: expected more than 0, got {self.amount:g}")
 
@@ -133,12 +137,32 @@ class Measurements:
     if 2 * half not in taken:
       return status
     per_update = (taken[2 * half] - taken[half]) / half
+    if not per_update > 0:
+      raise ValueError(
+        f"budget: {half} updates took {half * per_update:g} {budget.spends}"
+      )
     known = {**self._read(), budget.digest(config): per_update}
     write_atomic(self._file, json.dumps(known, indent=1).encode())
     return 0
 
   def _read(self) -> dict[str, float]:
+    """What was measured, by digest.
+
+    Raises:
+      OSError: the file cannot be read.
+      ValueError: it is damaged.
+    """
     try:
-      return dict(configs.parse_json(self._file.read_bytes()))
+      found = configs.parse_json(self._file.read_bytes())
+      check_value("amounts", found, Mapping[str, float])
+      for digest, per_update in found.items():
+        if not per_update > 0:
+          raise ValueError(f"{digest}: expected more than 0, got {per_update}")
     except FileNotFoundError:
       return {}
+    except ValueError as error:
+      raise ValueError(
+        f"{self._file}: damaged ({error}); restore it, or delete it to measure again, "
+        "after which rows may have other numbers of updates and be trained again"
+      ) from None
+    return found

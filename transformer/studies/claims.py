@@ -7,6 +7,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 from transformer.runs.directory import claim, write_atomic
+from transformer.studies.fields import check_fields
 from transformer.studies.page import csv_text, markdown, page
 
 
@@ -28,6 +29,9 @@ class Claim:
   least: float = -math.inf
   most: float = math.inf
   published: str = ""
+
+  def __post_init__(self):
+    check_fields(self)
 
   def holds(self, value: float) -> bool:
     """Whether a measured number is in the range."""
@@ -61,6 +65,9 @@ class Claims:
   draw: Callable[[Path], None] | None = None
   notes: tuple[str, ...] = ()
 
+  def __post_init__(self):
+    check_fields(self)
+
   def run(self, directory: Path) -> int:
     """Measures all and writes table.md, table.csv, report.html and figure.png; the exit
     status: 1 where one does not hold.
@@ -74,7 +81,13 @@ class Claims:
       names = ["claim", "source", "measured", "least", "most", "published", "holds"]
       rows, numbers, failed = [], [names], False
       for number, one in enumerate(self.claims, 1):
-        value = one.measure()
+        start = f"[{number}/{len(self.claims)}] {one.text}"
+        try:
+          value = float(one.measure())
+        except Exception as error:
+          # The other claims are checked all the same.
+          value = math.nan
+          print(f"{start}: {type(error).__name__}: {error}", file=sys.stderr)
         failed |= not one.holds(value)
         holds = "yes" if one.holds(value) else "NO"
         row = [one.text, one.source, f"{value:.4g}", one.expected]
@@ -83,17 +96,18 @@ class Claims:
           *(one.text, one.source, repr(value), repr(one.least), repr(one.most)),
           *(one.published, holds.lower()),
         ])  # fmt: skip
-        print(
-          f"[{number}/{len(self.claims)}] {one.text}: {value:.4g} ({holds})",
-          file=sys.stderr, flush=True,
-        )  # fmt: skip
+        print(f"{start}: {value:.4g} ({holds})", file=sys.stderr, flush=True)
       text = markdown(self.title, head, rows, self.notes)
       write_atomic(path / "table.md", text.encode())
       write_atomic(path / "table.csv", csv_text(numbers).encode())
       picture = b""
       if self.draw is not None:
-        self.draw(path / "figure.png")
-        picture = (path / "figure.png").read_bytes()
+        try:
+          self.draw(path / "figure.png")
+          picture = (path / "figure.png").read_bytes()
+        except Exception as error:
+          text = f"{type(error).__name__}: {error}"
+          print(f"{path}: no figure could be drawn ({text})", file=sys.stderr)
       text = page(self.title, head, rows, self.notes, picture)
       write_atomic(path / "report.html", text.encode())
     print(f"{path}: done; see {path / 'report.html'}", file=sys.stderr)

@@ -13,6 +13,8 @@ from matplotlib.axes import Axes
 from transformer.studies.row_results import RowResults
 from transformer.studies.rows import HeldOut
 
+matplotlib.rcParams["text.parse_math"] = False  # a dollar in a name is a dollar
+
 UNITS = {
   "loss": "loss in nats",
   "perplexity": "perplexity per token",

@@ -15,6 +15,7 @@ from transformer.runs.directory import write_atomic
 from transformer.runs.metrics import Metrics
 from transformer.runs.progress import Spent
 from transformer.runs.run import Run
+from transformer.studies.fields import check_fields
 from transformer.studies.rows import HeldOut
 from transformer.tasks.base import EvaluationInputs
 
@@ -44,6 +45,11 @@ class Result:
   seconds: float | None = None
   processor_seconds: float | None = None
 
+  def __post_init__(self):
+    check_fields(self)
+    if len(self.outputs) != len(self.references):
+      raise ValueError("Result: expected as many outputs as references")
+
   def write(self, path: Path) -> None:
     """Writes it into its run."""
     data = json.dumps(dataclasses.asdict(self), ensure_ascii=False).encode()
@@ -56,7 +62,7 @@ class Result:
     """That of a run, if it is there and of just this experiment on just these texts."""
     try:
       found = cls(**json.loads((path / NAME).read_text(encoding="utf-8")))
-    except (OSError, ValueError, TypeError):
+    except (OSError, ValueError, TypeError, RecursionError):
       return None
     return found if found.fingerprint == fingerprint(config, held_out) else None
 
@@ -97,6 +103,11 @@ def score(path: Path, config: Config, held_out: Sequence[HeldOut]) -> Result:
       texts = [(output, wanted) for _, output, wanted in samples.rows]
   metrics = Metrics.read(path)
   speeds = [v for _, n, v in metrics if n == "train/tokens_per_second"]
+  if not speeds:
+    raise ValueError(
+      f"{path}: metrics.csv has no train/tokens_per_second; delete the run to train it "
+      "again"
+    )
   last = {name: value for _, name, value in metrics}
   return Result(
     fingerprint(config, held_out),

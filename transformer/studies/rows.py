@@ -8,8 +8,9 @@ from typing import Any
 
 from transformer import config as configs
 from transformer.analysis import counts
-from transformer.data.sources.base import Source
+from transformer.data.sources.base import Source, check_split
 from transformer.experiment import Config
+from transformer.studies.fields import check_fields
 
 
 @dataclasses.dataclass(frozen=True)
@@ -27,6 +28,9 @@ class MatchParameters(Match):
   nearest to the base's."""
 
   field: str = "model.d_ff"
+
+  def __post_init__(self):
+    check_fields(self)
 
   def cost(self, config: Config) -> float:
     """The size to match; it grows with `field`."""
@@ -84,6 +88,9 @@ class Row:
   line: str = ""
   x: float = 0.0
 
+  def __post_init__(self):
+    check_fields(self)
+
   def apply(self, base: Config) -> Config:
     """The row's experiment, before its size is matched.
 
@@ -98,9 +105,7 @@ class Row:
   @property
   def shown(self) -> tuple[str, ...]:
     """The changes for the reader, each as on the command line: `model.layers=2`."""
-    return tuple(
-      f"{path}={configs.written(value)}" for path, value in self.changes.items()
-    )
+    return shown(self.changes)
 
   def published_value(self, columns: Sequence[str], column: str) -> float | None:
     """The paper's figure for a column of `Study.published`, if it has one."""
@@ -117,12 +122,22 @@ def grid(settings: Mapping[str, Sequence[Any]]) -> tuple[Row, ...]:
   "model.layers": (2, 4)}` four, the last setting changing fastest."""
   combinations = itertools.product(*settings.values())
   changes = [dict(zip(settings, values, strict=True)) for values in combinations]
-  return tuple(Row(", ".join(Row("", each).shown), each) for each in changes)
+  return tuple(Row(", ".join(shown(each)), each) for each in changes)
+
+
+def shown(changes: Mapping[str, Any]) -> tuple[str, ...]:
+  """Changes as on the command line."""
+  return tuple(f"{path}={configs.written(value)}" for path, value in changes.items())
 
 
 def directory_name(name: str) -> str:
   """The name of a row as that of a directory."""
   return re.sub(r"[^\w.+-]+", "-", name)
+
+
+def names_directory(name: str) -> bool:
+  """Whether a directory can have a name."""
+  return name not in ("", ".", "..") and len(name.encode()) <= 255
 
 
 @dataclasses.dataclass(frozen=True)
@@ -140,3 +155,7 @@ class HeldOut:
   split: str = "val"
   data: Source | None = None
   x: float = 0.0
+
+  def __post_init__(self):
+    check_fields(self)
+    check_split(self.split)

@@ -11,8 +11,9 @@ from transformer import experiment
 from transformer.experiment import Config
 from transformer.studies.budget import Budget
 from transformer.studies.claims import Claims
+from transformer.studies.fields import check_fields
 from transformer.studies.figures import DotPlot, Figure
-from transformer.studies.rows import HeldOut, Row
+from transformer.studies.rows import HeldOut, Row, names_directory
 from transformer.studies.sweep import Sweep
 from transformer.tasks.base import PERPLEXITY, Metric
 
@@ -52,16 +53,24 @@ class Study:
 
   def __post_init__(self):
     names: Sequence
+    check_fields(self)
     if not self.rows or not self.seeds:
       raise ValueError("study: it needs at least one row and one seed")
     for what, names in (
       ("rows", [row.directory for row in self.rows]),
       ("seeds", self.seeds),
       ("held_out", [held_out.name for held_out in self.held_out]),
+      ("sweep.settings", [point.directory for point in self.sweep.points]),
     ):
       if len(set(names)) < len(names):
         raise ValueError(
           f"study.{what}: two have one name ({', '.join(map(str, names))})"
+        )
+    configs.check_at_least("study.seeds", min(self.seeds), 0)
+    for row in (*self.rows, *self.sweep.points):
+      if not names_directory(row.directory):
+        raise ValueError(
+          f"study.rows: {configs.abbreviate(repr(row.name))} cannot name a directory"
         )
     for row in self.rows:
       if row.published and len(row.published) != len(self.published):
@@ -128,12 +137,16 @@ def read(path: Path, overrides: list[tuple[str, str | None]]) -> Study | Claims:
       setting is to be changed in a study that has no base.
   """
   function = experiment.load_function(path, "get_study")
-  parameters = inspect.signature(function, eval_str=True).parameters
+  try:
+    parameters = inspect.signature(function, eval_str=True).parameters
+  except Exception as error:
+    raise ValueError(f"{path}: get_study: {type(error).__name__}: {error}") from error
   options: dict[str, Any] = {}
   rest = []
   for name, text in overrides:
     if name in parameters:
       where, kind = f"--config.{name}", parameters[name].annotation
+      kind = str if kind is inspect.Parameter.empty else kind
       options[name] = configs.parse(text or "", kind, where)
     else:
       rest.append((name, text))
@@ -149,5 +162,7 @@ def read(path: Path, overrides: list[tuple[str, str | None]]) -> Study | Claims:
     raise ValueError(f"{path}: get_study() returns {type(study).__name__}, not a Study")
   base = study.base
   for name, text in rest:
+    if name == "seed":
+      raise ValueError("--config.seed: a study has seeds of its own; give --seeds")
     base = configs.override(base, name, text)
   return dataclasses.replace(study, base=base)

@@ -12,6 +12,7 @@ from transformer import config as configs
 from transformer.experiment import Config
 from transformer.runs.directory import write_atomic
 from transformer.runs.metrics import Metrics
+from transformer.studies.fields import check_fields
 from transformer.studies.result import fingerprint
 from transformer.studies.rows import Row, grid
 
@@ -40,6 +41,10 @@ class Sweep:
   share: float = 1.0
 
   def __post_init__(self):
+    check_fields(self)
+    for name, values in self.settings.items():
+      if not values:
+        raise ValueError(f"sweep.settings: {name} has no value to try")
     if not 0 < self.share <= 1:
       raise ValueError(f"sweep.share: expected 0 < share <= 1, got {self.share:g}")
 
@@ -72,6 +77,9 @@ class Trial:
   score: float | None
   failed: str = ""
 
+  def __post_init__(self):
+    check_fields(self)
+
   def write(self, path: Path) -> None:
     """Writes it into its run."""
     write_atomic(path / NAME, json.dumps(dataclasses.asdict(self)).encode())
@@ -87,8 +95,16 @@ class Trial:
 
   @classmethod
   def of_run(cls, path: Path, config: Config, metric: str) -> "Trial":
-    """That of a run that has just been trained."""
+    """That of a run that has just been trained.
+
+    Raises:
+      ValueError: it has no such score.
+    """
     scores = [v for _, name, v in Metrics.read(path) if name == f"val/{metric}"]
+    if not scores:
+      raise ValueError(
+        f"{path}: metrics.csv has no val/{metric}; delete the run to train it again"
+      )
     if not math.isfinite(scores[-1]):
       return cls(fingerprint(config, ()), None, f"{metric} is {scores[-1]}")
     return cls(fingerprint(config, ()), scores[-1])

@@ -1,5 +1,7 @@
 """A study's table.md, table.csv, trials.csv, figure.png and report.html."""
 
+import sys
+import tempfile
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -41,17 +43,34 @@ def write(
   write_atomic(directory / "table.md", text.encode())
   if tables:
     write_atomic(directory / "trials.csv", csv_text(trial_rows).encode())
+  elif not study.sweep.points:  # of an earlier version of the study
+    (directory / "trials.csv").unlink(missing_ok=True)
   write_atomic(directory / "table.csv", as_csv(study, entries).encode())
-  figure, scratch = directory / "figure.png", directory / ".figure.png"
-  drawn = study.figure.draw(
-    scratch, study.title, entries, study.columns, study.held_out
-  )
-  if drawn:
-    scratch.replace(figure)
-  picture = figure.read_bytes() if drawn else b""
+  picture = draw(directory, study, entries)
+  if picture:
+    write_atomic(directory / "figure.png", picture)
   curves = RowCurves.read(study.base, [entry.row.name for entry in entries], runs)
   text = page(study.title, head, rows, notes, picture, tables, curves)
   write_atomic(directory / "report.html", text.encode())
+
+
+def draw(directory: Path, study: Study, entries: Sequence[RowResults]) -> bytes:
+  """The figure as a PNG; empty where there is nothing to draw, or where that failed,
+  which is printed: training continues, and there are the tables."""
+  try:
+    with tempfile.TemporaryDirectory() as folder:
+      file = Path(folder, "figure.png")
+      drawn = study.figure.draw(
+        file, study.title, entries, study.columns, study.held_out
+      )
+      return file.read_bytes() if drawn else b""
+  except Exception as error:
+    text = " ".join(str(error).split())
+    print(
+      f"{directory}: no figure could be drawn ({type(error).__name__}: {text})",
+      file=sys.stderr,
+    )
+    return b""
 
 
 def sentences(study: Study, about: str) -> list[str]:

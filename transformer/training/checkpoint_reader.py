@@ -54,7 +54,7 @@ def read_note(directory: Path, step: int) -> dict[str, Any]:
   """
   try:
     note = json.loads((directory / str(step) / "note" / "metadata").read_bytes())
-  except (OSError, ValueError) as error:
+  except (OSError, ValueError, RecursionError) as error:
     raise ValueError(f"its note cannot be read ({first_line(error)})") from error
   return manifest.unseal(note)
 
