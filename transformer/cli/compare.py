@@ -100,8 +100,11 @@ class Evaluation:
         f"{error.filename}: no such file; create it with: transformer evaluate"
       ) from None
     except (
-      *(KeyError, TypeError, UnicodeDecodeError),
-      *(json.JSONDecodeError, RecursionError),
+      KeyError,
+      TypeError,
+      UnicodeDecodeError,
+      json.JSONDecodeError,
+      RecursionError,
     ) as error:
       raise ValueError(
         f"{path}: not a record of transformer evaluate ({type(error).__name__}: "
