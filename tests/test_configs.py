@@ -115,7 +115,7 @@ def test_read_config_names_what_is_wrong(tmp_path):
   [
     ("steps=0", "steps: expected 1 or more, got 0"),
     ("seed=-1", "seed: expected 0 or more, got -1"),
-    ("ema=1", "ema: expected a decay from 0 to below 1, got 1.0"),
+    ("ema=1", "ema: expected 0 to 0.9999999, got 1.0"),
     ("metric=belu",
      "metric: expected a score of Translation (loss, exact_match, bleu, chrf), "
      "got 'belu'"),

@@ -146,7 +146,7 @@ class Config:
   keep: Keep = Keep()
   metric: str = "loss"
   patience: int = 0
-  ema: float = 0.0
+  ema: configs.Fraction = 0.0
   max_consecutive_skips: int = 10
   init: str = ""
   freeze: tuple[str, ...] = ()
@@ -155,8 +155,6 @@ class Config:
     configs.check(self)
     for name, minimum in MINIMUMS.items():
       configs.check_at_least(name, getattr(self, name), minimum)
-    if not 0 <= self.ema < 1:
-      raise ValueError(f"ema: expected a decay from 0 to below 1, got {self.ema}")
     scores = [metric.name for metric in self.task.scores]
     if self.metric not in scores:
       raise ValueError(

@@ -86,6 +86,8 @@ SETTINGS = [
   ("BLEU's tokenizer is unknown", "--config.task.tokenize=cjk"),
   ("BLEU's tokenizer is not installed", "--config.task.tokenize=ja-mecab"),
   ("a setting is not finite", "--config.ema=nan"),
+  ("a setting is no number of float32", "--config.optimizer.decay=1e300"),
+  ("a setting has no meaning", "--config.schedule.rate=-1"),
   ("nothing would be kept", "--config.keep.latest=0"),
   ("a batch cannot hold one row", "--config.batching.tokens=32"),
   (

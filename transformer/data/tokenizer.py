@@ -7,6 +7,8 @@ from typing import Any
 
 import numpy as np
 
+from transformer.config import Positive
+
 
 class Tokenizer(abc.ABC):
   """Text to ids and back, opened.
@@ -93,7 +95,7 @@ class TokenizerRecipe(abc.ABC):
     vocabulary: number of ids, those of the special tokens included.
   """
 
-  vocabulary: int = 8000
+  vocabulary: Positive = 8000
 
   @property
   def divides_at_random(self) -> bool:

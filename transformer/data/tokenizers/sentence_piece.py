@@ -11,6 +11,7 @@ import numpy as np
 import sentencepiece
 
 from transformer.batch import BOS, EOS, PAD, UNK
+from transformer.config import Positive
 from transformer.data.text import is_blank, readable
 from transformer.data.tokenizer import Tokenizer, TokenizerRecipe
 from transformer.data.tokenizers.bpe_dropout import BpeDropout
@@ -37,7 +38,7 @@ class SentencePiece(TokenizerRecipe):
       epoch goes through all copies.
   """
 
-  vocabulary: int = 8000
+  vocabulary: Positive = 8000
   model: str = "bpe"
   byte_fallback: bool = True
   split_digits: bool = False
