@@ -59,7 +59,10 @@ class Case:
   def call(self, *words):
     """`transformer VERB`; its status and what it printed."""
     self._capsys.readouterr()
-    status = cli.main([str(word) for word in words])
+    try:
+      status = cli.main([str(word) for word in words])
+    except SystemExit as end:
+      status = end.code
     return status, "".join(self._capsys.readouterr())
 
   def assert_sees(self, name, answer, status=1):

@@ -95,6 +95,9 @@ SETTINGS = [
     "--config.tokenizer.vocabulary=90000",
   ),
   ("a word is not a setting", "steps=3"),
+  ("a flag of train.py is misspelt", "--workdi=run"),
+  ("a flag of train.py is of the wrong kind", "--processes=two"),
+  ("a flag of train.py is empty", "--workdir="),
   ("only some of the processes' flags are given", "--processes=2"),
 ]
 

@@ -1,8 +1,13 @@
 """What the verbs say of texts, files, numbers and flags."""
 
 import dataclasses
+import os
+import subprocess
 import sys
 
+import pytest
+
+from tests.runs.test_run import ROOT
 from transformer import config as configs
 from transformer.data.sources.parallel_text import ParallelText
 from transformer.inference.search import Search
@@ -88,6 +93,30 @@ def test_numbers_and_texts_of_verbs(case, monkeypatch):
   case.assert_sees("standard input is closed", call("translate", path))
   monkeypatch.setattr(sys, "stdout", None)
   case.assert_sees("standard output is closed", call("translate", path, "1 May 2000"))
+
+
+@pytest.mark.parametrize("name, words", {
+  "the value of a flag is of the wrong kind": ("translate", "run", "--seed", "nan"),
+  "the value of a flag is not one of its choices":
+    ("translate", "run", "--weights", "int4"),
+  "a path is empty": ("attend", "run", "x", "--output", ""),
+  "a flag of a verb is misspelt": ("info", "run", "--bea"),
+}.items())  # fmt: skip
+def test_wrong_command_lines(case, name, words):
+  answer = case.call(*words)
+  case.assert_sees(name, answer, status=2)
+  assert answer[1].count("\n") == 1
+
+
+def test_full_standard_output(case):
+  verb = [sys.executable, "-m", "transformer.cli", "translate", "--help"]
+  for unbuffered in ("", "1"):
+    with open("/dev/full", "w") as full:
+      done = subprocess.run(
+        verb, stdout=full, stderr=subprocess.PIPE, text=True, cwd=ROOT,
+        env={**os.environ, "PYTHONUNBUFFERED": unbuffered},
+      )  # fmt: skip
+    case.assert_sees("standard output is full", (done.returncode, done.stderr))
 
 
 def test_parts_of_another_command(case):

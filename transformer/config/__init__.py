@@ -12,7 +12,13 @@ from transformer.config.ranges import (
   check_number,
   check_numbers,
 )
-from transformer.config.recipes import annotations, family_of, members, written
+from transformer.config.recipes import (
+  abbreviate,
+  annotations,
+  family_of,
+  members,
+  written,
+)
 from transformer.config.serialisation import (
   differences,
   digest,
@@ -36,6 +42,7 @@ __all__ = [
   "Natural",
   "Positive",
   "Range",
+  "abbreviate",
   "annotations",
   "check",
   "check_at_least",
