@@ -65,6 +65,10 @@ class Case:
       status = end.code
     return status, "".join(self._capsys.readouterr())
 
+  def printed(self):
+    """What was printed since the last call, on standard output and standard error."""
+    return self._capsys.readouterr()
+
   def assert_sees(self, name, answer, status=1):
     """The document's row `name`, in which `…` stands for any text, is a line of
     `answer`, which has one error at most."""

@@ -2,6 +2,7 @@
 
 import re
 import sys
+import warnings
 
 import numpy as np
 import PIL.Image
@@ -11,7 +12,9 @@ from tests.runs.test_run import ROOT, losses
 from tests.tiny import TINY
 from transformer import config as configs
 from transformer.data.pipeline import all_rows
+from transformer.data.sources import image_folder
 from transformer.data.sources.parallel_text import ParallelText
+from transformer.printing import print_once
 from transformer.runs.run import Run
 
 POISONED = '''
@@ -193,6 +196,34 @@ def test_images(case, name):
     "--config.model.layers=1",
   )
   case.assert_sees(name, case.train(*settings, config=ROOT / "configs" / "vit.py"))
+
+
+EXIF = b"Exif\0\0II*\0\x08\0\0\0\x01\0\x12\x01"
+"""Its only tag ends too early."""
+
+
+@pytest.mark.parametrize("name, pixels", {
+  "an image is far too large": 49, "an image is large": 50,
+  "an image has damaged EXIF data": 10**6,
+}.items())  # fmt: skip
+def test_images_that_pillow_warns_of(case, name, pixels, monkeypatch):
+  monkeypatch.setattr(PIL.Image, "MAX_IMAGE_PIXELS", pixels)
+  files = [case.folder / f"{i}.jpeg" for i in range(2)]
+  for file in files:
+    PIL.Image.new("L", (9, 11)).save(file, exif=EXIF if pixels > 99 else b"")
+  print_once.cache_clear()
+  try:
+    with warnings.catch_warnings():
+      warnings.simplefilter("error")
+      for file in files * 2:
+        assert image_folder.read_image(file).shape == (11, 9, 1)
+    answer = 0, "".join(case.printed())
+    assert answer[1].count("\n") == 2
+  except ValueError as error:
+    answer = 0, f"error: {error}"
+  status, text = answer
+  text = text.replace("than 98 ", "than 178,956,970 ").replace("50 p", "89,478,485 p")
+  case.assert_sees(name, (status, text), status=0)
 
 
 def test_early_stopping(case):
