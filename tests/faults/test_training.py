@@ -120,6 +120,8 @@ def test_a_run_to_start_from(case):
     init, "--config.model=RNNSeq2Seq(layers=1, d_model=20)", run="new"
   )
   case.assert_sees("the run to start from has nothing of this model", answer)
+  answer = case.train(init, "--config.model.d_ff=32", "--config.steps=1", run="wider")
+  case.assert_sees("a run starts from one of other sizes", answer, status=0)
   answer = case.train("--config.freeze=('encodr',)", run="new")
   case.assert_sees("what is to be frozen is misspelt", answer)
   answer = case.train("--config.freeze=('encoder', 'decoder', 'embedding')", run="new")
