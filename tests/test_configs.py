@@ -168,3 +168,11 @@ def test_more_steps_are_taken_on_resume_where_the_schedule_has_its_own_length():
     experiment.resume_conflicts(old, configs.override(new, "schedule.steps", "1300"))
     == []
   )
+
+
+def test_conflicts_of_other_recipes_are_short():
+  paths = {path.stem: path for path in FILES}
+  old, new = (experiment.read_config(paths[x]) for x in ("dates", "language_model"))
+  conflicts = experiment.resume_conflicts(old, new)
+  assert any(each.startswith("model: Transformer(") for each in conflicts)
+  assert max(map(len, conflicts)) < 180

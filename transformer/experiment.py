@@ -193,7 +193,7 @@ SPEED_SETTINGS = frozenset(("unroll", "remat", "kernel", "cross_entropy"))
 
 def resume_conflicts(old: Config, new: Config) -> list[str]:
   """The settings that keep a run made with `old` from being resumed with `new`, one
-  line per setting."""
+  short line per setting."""
   conflicts = []
   # A schedule may follow the number of steps, which may change.
   old, new = (
@@ -204,7 +204,8 @@ def resume_conflicts(old: Config, new: Config) -> list[str]:
     names = path.split(".")
     may_change = {path, names[0]} & RESUMABLE_CHANGES or SPEED_SETTINGS & set(names)
     if not may_change:
-      conflicts.append(f"{path}: {before!r} in the run, {now!r} now")
+      before, now = map(configs.abbreviate, map(configs.written, (before, now)))
+      conflicts.append(f"{path}: {before} in the run, {now} now")
   return conflicts
 
 
