@@ -53,6 +53,8 @@ def main(argv: list[str], overrides: list[tuple[str, str | None]]) -> int:
   if any(value is not None for value in explicit):
     if None in explicit:
       raise ValueError("give all of --coordinator, --processes and --process, or none")
+    if values.distributed:
+      raise ValueError("give --distributed or --coordinator, not both")
     processes.join(*explicit)
   elif values.distributed:
     processes.join()

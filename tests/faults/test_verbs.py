@@ -14,6 +14,13 @@ from transformer.inference.search import Search
 from transformer.runs.run import Run
 from transformer.tasks import text_scores
 
+CLAIMS = """
+from transformer.studies.claims import Claim, Claims
+
+def get_study():
+  return Claims("Of numbers", (Claim("a | b", "me", lambda: 3.0, 2.0, 5.0),))
+"""
+
 
 def test_verbs(case):
   path = case.run()
@@ -50,6 +57,9 @@ def test_verbs(case):
   answer = call("evaluate", path, "--source", folder / "one",
                 "--reference", folder / "two")  # fmt: skip
   case.assert_sees("source and reference differ in length", answer)
+  case.write("empty", "")
+  empty = ("--source", folder / "empty", "--reference", folder / "empty")
+  case.assert_sees("the files to evaluate are empty", call("evaluate", path, *empty))
   answer = call("average", path, "--last", 9)
   case.assert_sees("there are too few checkpoints to average", answer)
   (folder / "run-averaged").mkdir()
@@ -106,6 +116,29 @@ def test_wrong_command_lines(case, name, words):
   answer = case.call(*words)
   case.assert_sees(name, answer, status=2)
   assert answer[1].count("\n") == 1
+
+
+def test_flags_that_exclude_each_other(case):
+  file, config = case.write("one", "1 May 2000\n"), case.folder / "config.py"
+  claims = case.write("claims.py", CLAIMS)
+  texts = ("--source", file, "--reference", file)
+  for name, words in {
+    "files and a split are given at once":
+      ("evaluate", case.run(), *texts, "--split", "val"),
+    "a name is empty": ("evaluate", case.folder / "run", "--name", ""),
+    "a figure's flag is given for a page":
+      ("attend", case.folder / "run", "1 May 2000", "--layer", 1),
+    "a name is given for records": ("compare", file, file, "--name", "val"),
+    "seeds are given for claims":
+      ("ablate", claims, "--workdir", case.folder / "study", "--seeds", 1),
+    "the mesh is given twice":
+      ("plan", config, "--mesh", "Mesh(fsdp=2)", "--config.mesh.fsdp=4"),
+  }.items():  # fmt: skip
+    case.assert_sees(name, case.call(*words))
+  answer = case.train(
+    "--distributed", "--coordinator=localhost:1", "--processes=1", "--process=0"
+  )
+  case.assert_sees("the processes are found and given at once", answer)
 
 
 def test_full_standard_output(case):

@@ -106,12 +106,14 @@ def smaller(arguments: argparse.Namespace) -> str:
 
 
 def check_words(arguments: argparse.Namespace) -> None:
-  """Raises ValueError if the value of a flag is not UTF-8. Paths need not be, and the
-  verbs check their texts."""
+  """Raises ValueError if the value of a flag is empty or not UTF-8. Paths need not be
+  UTF-8, and the verbs check their texts."""
   for name, value in vars(arguments).items():
     for word in value if isinstance(value, list) else [value]:
       if isinstance(word, str) and name != "texts":
         try:
+          if not word and name not in ("text", "prefix"):
+            raise ValueError("expected a value, got ''")
           check_text(word)
         except ValueError as error:
           raise ValueError(f"--{name.replace('_', '-')}: {error}") from None

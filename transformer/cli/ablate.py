@@ -49,6 +49,11 @@ def run(arguments) -> int:
   if isinstance(study, Claims):
     if listing:
       raise ValueError(f"--config.help: {arguments.study} has no base with settings")
+    for flag, given in (("--seeds", arguments.seeds), ("--count", arguments.count)):
+      if given:
+        raise ValueError(
+          f"{flag}: {arguments.study} has claims to check, and no rows; leave it out"
+        )
     return study.run(arguments.workdir)
   if listing:
     print(configs.format_settings(study.base))
