@@ -82,6 +82,10 @@ SETTINGS = [
   ("a value is out of range", "--config.steps=0"),
   ("a recipe is unknown", "--config.model.position=Sinusoids()"),
   ("a recipe has no such setting", "--config.schedule=Noam(warmpu=10)"),
+  (
+    "text is to be divided several times, but not at random",
+    "--config.tokenizer.copies=4",
+  ),
   ("heads do not divide the width", "--config.model.heads=3"),
   ("the mesh does not fit the devices", "--config.mesh=Mesh(data=3)"),
   ("the score to go by is unknown", "--config.metric=belu"),

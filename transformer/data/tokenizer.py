@@ -102,6 +102,10 @@ class TokenizerRecipe(abc.ABC):
     """Whether a training text becomes several copies (`Tokenizer.training_copies`)."""
     return False
 
+  def check(self) -> None:  # noqa: B027
+    """Raises ValueError if one setting has no effect because of another. Settings given
+    one after another need not fit before all are there."""
+
   @abc.abstractmethod
   def train(self, texts: Iterable[str]) -> bytes:
     """A model trained on texts, as bytes for `open`.

@@ -122,6 +122,7 @@ def check_model(config: Config) -> None:
       "task that match"
     )
   config.task.check(config.model)
+  config.tokenizer.check()
   if config.tokenizer.divides_at_random and not config.task.trains_on_copies:
     raise ValueError(
       "--config.tokenizer.bpe_dropout: only translations are trained on text divided "

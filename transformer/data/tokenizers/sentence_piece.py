@@ -66,6 +66,14 @@ class SentencePiece(TokenizerRecipe):
   def divides_at_random(self) -> bool:
     return self.bpe_dropout > 0
 
+  def check(self) -> None:
+    # The default may stand: it is in the config.json of every run.
+    if self.copies != SentencePiece.copies and not self.bpe_dropout:
+      raise ValueError(
+        f"--config.tokenizer.copies: {self.copies} copies of the training text differ "
+        "by tokenizer.bpe_dropout alone, and it is 0; set it, or leave copies out"
+      )
+
   def train(self, texts: Iterable[str]) -> bytes:
     """A model trained on texts, as bytes for `open`.
 
