@@ -9,6 +9,7 @@ train one run with `--distributed` on a cluster, or with `--coordinator`, `--pro
 and `--process`.
 """
 
+import re
 import sys
 import traceback
 from pathlib import Path
@@ -16,6 +17,7 @@ from pathlib import Path
 from absl import app, flags, logging
 
 from transformer import config as configs
+from transformer.cli import streams
 from transformer.runs import freed_memory
 
 flags.DEFINE_string("config", "configs/dates.py", "Config file, a Python file.")
@@ -44,12 +46,15 @@ def main(argv: list[str], overrides: list[tuple[str, str | None]]) -> int:
 
   values = flags.FLAGS
   listing = configs.help_asked(overrides)
+  check_not_empty(("config", "workdir", "import"))
   if len(argv) > 1:
     raise ValueError(f"{argv[1]}: not a flag; write settings as --config.name=value")
   explicit = (values.coordinator, values.processes, values.process)
   if any(value is not None for value in explicit):
     if None in explicit:
       raise ValueError("give all of --coordinator, --processes and --process, or none")
+    if values.distributed:
+      raise ValueError("give --distributed or --coordinator, not both")
     processes.join(*explicit)
   elif values.distributed:
     processes.join()
@@ -66,10 +71,29 @@ def main(argv: list[str], overrides: list[tuple[str, str | None]]) -> int:
   for name, text in overrides:
     config = configs.override(config, name, text)
   if listing:
+    streams.check_open()
     print(f"Settings of {path}, to be given as --config.NAME=VALUE:\n")
     print(configs.format_settings(config))
     return 0
   return trainer.train(config, workdir)
+
+
+def parse_flags(argv: list[str]) -> list[str]:
+  """What absl leaves of a command line; a wrong flag is one line, not its usage too."""
+  try:
+    return flags.FLAGS(argv)
+  except flags.Error as error:
+    text = str(error).removeprefix("flag ")
+    text = re.sub(r"=.*: invalid literal .*: ", ": expected an integer, got ", text)
+    raise ValueError(f"{text}; see python train.py --help") from None
+
+
+def check_not_empty(names: tuple[str, ...]) -> None:
+  """Raises ValueError if the value of a flag is an empty text, which a shell makes of a
+  variable that is not set."""
+  for name in names:
+    if flags.FLAGS[name].value in ("", [""]):
+      raise ValueError(f"--{name}: expected a path, got ''")
 
 
 def has_config(workdir: Path) -> bool:
@@ -89,12 +113,13 @@ def entry() -> None:
       # By itself absl would end here, with status 1 and without the settings.
       argv = [word for word in argv if word not in HELP]
       overrides.append(("help", None))
+      streams.check_open()
       app.usage(shorthelp=True, writeto_stdout=True)
-    app.run(lambda rest: main(rest, overrides), argv)
+    app.run(lambda rest: main(rest, overrides), argv, flags_parser=parse_flags)
   except SystemExit as end:
     status = end.code if isinstance(end.code, int) else 0
   except (ValueError, OSError, MemoryError) as error:
-    print(f"error: {error}", file=sys.stderr)
+    print(f"error: {streams.describe(error)}", file=sys.stderr)
   except KeyboardInterrupt:
     print(
       "interrupted; the same command resumes from the last checkpoint", file=sys.stderr

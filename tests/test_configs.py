@@ -115,7 +115,7 @@ def test_read_config_names_what_is_wrong(tmp_path):
   [
     ("steps=0", "steps: expected 1 or more, got 0"),
     ("seed=-1", "seed: expected 0 or more, got -1"),
-    ("ema=1", "ema: expected a decay from 0 to below 1, got 1.0"),
+    ("ema=1", "ema: expected 0 to 0.9999999, got 1.0"),
     ("metric=belu",
      "metric: expected a score of Translation (loss, exact_match, bleu, chrf), "
      "got 'belu'"),
@@ -168,3 +168,11 @@ def test_more_steps_are_taken_on_resume_where_the_schedule_has_its_own_length():
     experiment.resume_conflicts(old, configs.override(new, "schedule.steps", "1300"))
     == []
   )
+
+
+def test_conflicts_of_other_recipes_are_short():
+  paths = {path.stem: path for path in FILES}
+  old, new = (experiment.read_config(paths[x]) for x in ("dates", "language_model"))
+  conflicts = experiment.resume_conflicts(old, new)
+  assert any(each.startswith("model: Transformer(") for each in conflicts)
+  assert max(map(len, conflicts)) < 180

@@ -11,7 +11,7 @@ import pytest
 ROOT = Path(__file__).resolve().parent.parent
 
 FLOORS = [
-  {"config", "axes", "batch", "tree", "hashing"},
+  {"config", "axes", "batch", "tree", "hashing", "printing"},
   {"layers", "data", "training", "decoding"},
   {"models"},
   {"inference"},

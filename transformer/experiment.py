@@ -146,7 +146,7 @@ class Config:
   keep: Keep = Keep()
   metric: str = "loss"
   patience: int = 0
-  ema: float = 0.0
+  ema: configs.Fraction = 0.0
   max_consecutive_skips: int = 10
   init: str = ""
   freeze: tuple[str, ...] = ()
@@ -155,8 +155,6 @@ class Config:
     configs.check(self)
     for name, minimum in MINIMUMS.items():
       configs.check_at_least(name, getattr(self, name), minimum)
-    if not 0 <= self.ema < 1:
-      raise ValueError(f"ema: expected a decay from 0 to below 1, got {self.ema}")
     scores = [metric.name for metric in self.task.scores]
     if self.metric not in scores:
       raise ValueError(
@@ -195,7 +193,7 @@ SPEED_SETTINGS = frozenset(("unroll", "remat", "kernel", "cross_entropy"))
 
 def resume_conflicts(old: Config, new: Config) -> list[str]:
   """The settings that keep a run made with `old` from being resumed with `new`, one
-  line per setting."""
+  short line per setting."""
   conflicts = []
   # A schedule may follow the number of steps, which may change.
   old, new = (
@@ -206,7 +204,8 @@ def resume_conflicts(old: Config, new: Config) -> list[str]:
     names = path.split(".")
     may_change = {path, names[0]} & RESUMABLE_CHANGES or SPEED_SETTINGS & set(names)
     if not may_change:
-      conflicts.append(f"{path}: {before!r} in the run, {now!r} now")
+      before, now = map(configs.abbreviate, map(configs.written, (before, now)))
+      conflicts.append(f"{path}: {before} in the run, {now} now")
   return conflicts
 
 

@@ -86,6 +86,8 @@ def test_help_has_every_recipe_with_its_formula(capsys):
      "--mbr 9 needs --beam 9 or more, got 4"),
     (["translate", "{run}", "--alpha", "nan", "x"],
      "--alpha: expected a finite number, got nan"),
+    (["translate", "{run}", "--alpha", "-1e300", "x"], "--alpha: expected 0 or a"),
+    (["translate", "{run}", "--alpha", "-11", "x"], "--alpha: expected -10 to 10"),
     (["translate", "{run}", "--penalty", "GNMT(inf)", "x"],
      "--penalty: GNMT.alpha: expected a finite number, got inf"),
     (["translate", "{run}", "--penalty", "Coverage(nan)", "x"],
@@ -130,7 +132,9 @@ def test_without_arguments_the_run_alone_is_asked_for(verb, capsys):
   with pytest.raises(SystemExit) as end:
     cli.main([verb])
   assert end.value.code == 2
-  assert capsys.readouterr().err.endswith("arguments are required: RUN\n")
+  assert capsys.readouterr().err.endswith(
+    f"arguments are required: RUN; see transformer {verb} --help\n"
+  )
 
 
 OWN_PENALTY = '''

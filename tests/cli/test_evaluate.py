@@ -168,4 +168,4 @@ def test_bleu_is_by_the_words_that_a_tokenizer_makes(run, files, call):
 def test_files_of_texts_are_not_offered_for_images(tmp_path):
   config = Config(data=ImageFolder("no"), task=ImageClassification(size=4))
   with pytest.raises(FileNotFoundError, match=r"say with --data where it is now$"):
-    evaluate.check_data(config.data, "val", Run(tmp_path, config, None))
+    evaluate.check_data(config.data, "val", Run(tmp_path, config, None), "val")

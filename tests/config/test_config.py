@@ -106,6 +106,8 @@ def test_override_walks_the_dots_and_leaves_the_rest():
     ("shape.radius", "1e999", "radius: expected a finite number, got inf"),
     ("shape", "Group(left=Circle(nan))", "radius: expected a finite number, got nan"),
     ("pair", "(1, inf)", "pair: expected a finite number, got inf"),
+    ("rate", "-1e300", "--config.rate: expected 0 or a number of float32, .*, got -1e"),
+    ("pair", "(1, 1e-320)", "pair: expected 0 or a number of float32"),
     ("loud", "2", "expected true or false"),
     ("sizes", "(1, 'a')", "expected a tuple"),
     ("sizes", "5", r"expected a tuple such as \(2, 2\), got .*5.*; write \(.*5.*,\)"),
@@ -183,7 +185,7 @@ def test_a_flag_without_a_value_is_true_where_that_can_be():
 
 
 FULL = Picture(
-  shape=Group(Named("x"), Circle(1e300), ("a", "b")), rate=-2.5, seed=4,
+  shape=Group(Named("x"), Circle(1e30), ("a", "b")), rate=-2.5, seed=4,
   sizes=(), title="é\n", mode="slow",
 )  # fmt: skip
 
@@ -262,7 +264,7 @@ def test_check_finds_what_python_let_through(config, message):
 
 
 def test_differences_have_dotted_paths():
-  other = dataclasses.replace(FULL, steps=3, shape=Group(Named("y"), Circle(1e300)))
+  other = dataclasses.replace(FULL, steps=3, shape=Group(Named("y"), Circle(1e30)))
   assert configs.differences(FULL, other) == [
     ("shape.left.name", "x", "y"),
     ("shape.names", ("a", "b"), ()),

@@ -199,8 +199,8 @@ def test_where_nothing_is_allowed_there_is_no_output():
 @pytest.mark.parametrize(
   ("make", "message"),
   [
-    (lambda: Temperature(0.0), "temperature: expected a positive number, got 0.0"),
-    (lambda: TopP(0.9, -1.0), "temperature: expected a positive number, got -1.0"),
+    (lambda: Temperature(0.0), "temperature: expected more than 0; for greedy"),
+    (lambda: TopP(0.9, -1.0), "temperature: expected 1e-10 to 1000000, got -1"),
     (lambda: TopK(0), "k: expected 1 or more, got 0"),
     (lambda: TopP(1.5), "p: expected above 0 and at most 1, got 1.5"),
     (lambda: MinP(-0.1), "p: expected 0 to 1, got -0.1"),

@@ -59,8 +59,15 @@ class Case:
   def call(self, *words):
     """`transformer VERB`; its status and what it printed."""
     self._capsys.readouterr()
-    status = cli.main([str(word) for word in words])
+    try:
+      status = cli.main([str(word) for word in words])
+    except SystemExit as end:
+      status = end.code
     return status, "".join(self._capsys.readouterr())
+
+  def printed(self):
+    """What was printed since the last call, on standard output and standard error."""
+    return self._capsys.readouterr()
 
   def assert_sees(self, name, answer, status=1):
     """The document's row `name`, in which `…` stands for any text, is a line of

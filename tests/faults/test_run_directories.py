@@ -55,6 +55,9 @@ def test_a_run_of_other_settings(case):
   before = digest(case.run())
   answer = case.train("--config.seed=1", "--config.model.d_ff=32")
   case.assert_sees("the run was made with other settings", answer)
+  answer = case.train(config=ROOT / "configs" / "dates.py")
+  case.assert_sees("the run was made with another config file", answer)
+  assert len(answer[1]) - len(str(case.folder)) < 400
   assert digest(case.folder / "run") == before
 
 

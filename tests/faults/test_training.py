@@ -2,6 +2,7 @@
 
 import re
 import sys
+import warnings
 
 import numpy as np
 import PIL.Image
@@ -11,7 +12,9 @@ from tests.runs.test_run import ROOT, losses
 from tests.tiny import TINY
 from transformer import config as configs
 from transformer.data.pipeline import all_rows
+from transformer.data.sources import image_folder
 from transformer.data.sources.parallel_text import ParallelText
+from transformer.printing import print_once
 from transformer.runs.run import Run
 
 POISONED = '''
@@ -79,6 +82,10 @@ SETTINGS = [
   ("a value is out of range", "--config.steps=0"),
   ("a recipe is unknown", "--config.model.position=Sinusoids()"),
   ("a recipe has no such setting", "--config.schedule=Noam(warmpu=10)"),
+  (
+    "text is to be divided several times, but not at random",
+    "--config.tokenizer.copies=4",
+  ),
   ("heads do not divide the width", "--config.model.heads=3"),
   ("the mesh does not fit the devices", "--config.mesh=Mesh(data=3)"),
   ("the score to go by is unknown", "--config.metric=belu"),
@@ -86,6 +93,8 @@ SETTINGS = [
   ("BLEU's tokenizer is unknown", "--config.task.tokenize=cjk"),
   ("BLEU's tokenizer is not installed", "--config.task.tokenize=ja-mecab"),
   ("a setting is not finite", "--config.ema=nan"),
+  ("a setting is no number of float32", "--config.optimizer.decay=1e300"),
+  ("a setting has no meaning", "--config.schedule.rate=-1"),
   ("nothing would be kept", "--config.keep.latest=0"),
   ("a batch cannot hold one row", "--config.batching.tokens=32"),
   (
@@ -93,6 +102,9 @@ SETTINGS = [
     "--config.tokenizer.vocabulary=90000",
   ),
   ("a word is not a setting", "steps=3"),
+  ("a flag of train.py is misspelt", "--workdi=run"),
+  ("a flag of train.py is of the wrong kind", "--processes=two"),
+  ("a flag of train.py is empty", "--workdir="),
   ("only some of the processes' flags are given", "--processes=2"),
 ]
 
@@ -112,6 +124,8 @@ def test_a_run_to_start_from(case):
     init, "--config.model=RNNSeq2Seq(layers=1, d_model=20)", run="new"
   )
   case.assert_sees("the run to start from has nothing of this model", answer)
+  answer = case.train(init, "--config.model.d_ff=32", "--config.steps=1", run="wider")
+  case.assert_sees("a run starts from one of other sizes", answer, status=0)
   answer = case.train("--config.freeze=('encodr',)", run="new")
   case.assert_sees("what is to be frozen is misspelt", answer)
   answer = case.train("--config.freeze=('encoder', 'decoder', 'embedding')", run="new")
@@ -188,6 +202,34 @@ def test_images(case, name):
     "--config.model.layers=1",
   )
   case.assert_sees(name, case.train(*settings, config=ROOT / "configs" / "vit.py"))
+
+
+EXIF = b"Exif\0\0II*\0\x08\0\0\0\x01\0\x12\x01"
+"""Its only tag ends too early."""
+
+
+@pytest.mark.parametrize("name, pixels", {
+  "an image is far too large": 49, "an image is large": 50,
+  "an image has damaged EXIF data": 10**6,
+}.items())  # fmt: skip
+def test_images_that_pillow_warns_of(case, name, pixels, monkeypatch):
+  monkeypatch.setattr(PIL.Image, "MAX_IMAGE_PIXELS", pixels)
+  files = [case.folder / f"{i}.jpeg" for i in range(2)]
+  for file in files:
+    PIL.Image.new("L", (9, 11)).save(file, exif=EXIF if pixels > 99 else b"")
+  print_once.cache_clear()
+  try:
+    with warnings.catch_warnings():
+      warnings.simplefilter("error")
+      for file in files * 2:
+        assert image_folder.read_image(file).shape == (11, 9, 1)
+    answer = 0, "".join(case.printed())
+    assert answer[1].count("\n") == 2
+  except ValueError as error:
+    answer = 0, f"error: {error}"
+  status, text = answer
+  text = text.replace("than 98 ", "than 178,956,970 ").replace("50 p", "89,478,485 p")
+  case.assert_sees(name, (status, text), status=0)
 
 
 def test_early_stopping(case):

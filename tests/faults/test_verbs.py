@@ -1,8 +1,13 @@
 """What the verbs say of texts, files, numbers and flags."""
 
 import dataclasses
+import os
+import subprocess
 import sys
 
+import pytest
+
+from tests.runs.test_run import ROOT
 from transformer import config as configs
 from transformer.data.sources.parallel_text import ParallelText
 from transformer.inference.search import Search
@@ -45,6 +50,9 @@ def test_verbs(case):
   answer = call("evaluate", path, "--source", folder / "one",
                 "--reference", folder / "two")  # fmt: skip
   case.assert_sees("source and reference differ in length", answer)
+  case.write("empty", "")
+  empty = ("--source", folder / "empty", "--reference", folder / "empty")
+  case.assert_sees("the files to evaluate are empty", call("evaluate", path, *empty))
   answer = call("average", path, "--last", 9)
   case.assert_sees("there are too few checkpoints to average", answer)
   (folder / "run-averaged").mkdir()
@@ -69,6 +77,8 @@ def test_numbers_and_texts_of_verbs(case, monkeypatch):
       ("--max-length", 3, "--min-length", 30),
     "a number is not finite": ("--alpha", "nan"),
     "a recipe's number is not finite": ("--penalty", "GNMT(inf)"),
+    "a recipe's number is zero in float32": ("--sample", "Temperature(1e-320)"),
+    "a penalty would overflow": ("--alpha", "1e38"),
     "the seed is out of range": ("--seed", -1),
     "the memory does not suffice for a search": ("--beam", 1_000_000),
   }.items():  # fmt: skip
@@ -86,6 +96,50 @@ def test_numbers_and_texts_of_verbs(case, monkeypatch):
   case.assert_sees("standard input is closed", call("translate", path))
   monkeypatch.setattr(sys, "stdout", None)
   case.assert_sees("standard output is closed", call("translate", path, "1 May 2000"))
+
+
+@pytest.mark.parametrize("name, words", {
+  "the value of a flag is of the wrong kind": ("translate", "run", "--seed", "nan"),
+  "the value of a flag is not one of its choices":
+    ("translate", "run", "--weights", "int4"),
+  "a path is empty": ("attend", "run", "x", "--output", ""),
+  "a flag of a verb is misspelt": ("info", "run", "--bea"),
+}.items())  # fmt: skip
+def test_wrong_command_lines(case, name, words):
+  answer = case.call(*words)
+  case.assert_sees(name, answer, status=2)
+  assert answer[1].count("\n") == 1
+
+
+def test_flags_that_exclude_each_other(case):
+  file, config = case.write("one", "1 May 2000\n"), case.folder / "config.py"
+  texts = ("--source", file, "--reference", file)
+  for name, words in {
+    "files and a split are given at once":
+      ("evaluate", case.run(), *texts, "--split", "val"),
+    "a name is empty": ("evaluate", case.folder / "run", "--name", ""),
+    "a figure's flag is given for a page":
+      ("attend", case.folder / "run", "1 May 2000", "--layer", 1),
+    "a name is given for records": ("compare", file, file, "--name", "val"),
+    "the mesh is given twice":
+      ("plan", config, "--mesh", "Mesh(fsdp=2)", "--config.mesh.fsdp=4"),
+  }.items():  # fmt: skip
+    case.assert_sees(name, case.call(*words))
+  answer = case.train(
+    "--distributed", "--coordinator=localhost:1", "--processes=1", "--process=0"
+  )
+  case.assert_sees("the processes are found and given at once", answer)
+
+
+def test_full_standard_output(case):
+  verb = [sys.executable, "-m", "transformer.cli", "translate", "--help"]
+  for unbuffered in ("", "1"):
+    with open("/dev/full", "w") as full:
+      done = subprocess.run(
+        verb, stdout=full, stderr=subprocess.PIPE, text=True, cwd=ROOT,
+        env={**os.environ, "PYTHONUNBUFFERED": unbuffered},
+      )  # fmt: skip
+    case.assert_sees("standard output is full", (done.returncode, done.stderr))
 
 
 def test_parts_of_another_command(case):

@@ -18,6 +18,7 @@ from tests.models.test_transformer import (
   tokens,
   variables,
 )
+from transformer import config as configs
 from transformer import tree
 from transformer.batch import BOS, EOS, PAD, UNK, Pairs
 from transformer.inference.score import score_targets
@@ -137,5 +138,5 @@ def test_the_gain_is_a_factor_of_initial_queries_keys_and_values_alone():
     np.testing.assert_array_equal(narrow[name], factor * leaf, err_msg=name)
     scaled.add(factor)
   assert scaled == {0.5, 1.0}
-  with pytest.raises(ValueError, match="qkv_gain: expected more than 0, got 0"):
-    dataclasses.replace(SMALL, qkv_gain=0.0)
+  with pytest.raises(ValueError, match="qkv_gain: expected 1e-06 to 1000000, got 0"):
+    configs.check(dataclasses.replace(SMALL, qkv_gain=0.0))

@@ -4,6 +4,7 @@ import dataclasses
 import io
 import json
 import os
+import re
 import shutil
 import sys
 
@@ -236,8 +237,11 @@ def test_a_run_on_other_classes_starts_from_a_run_with_a_new_head(
   assert json.loads((run.path / "names.json").read_text()) == [
     "dark", "light", "mixed", "more",
   ]  # fmt: skip
-  assert "2 of another shape left, 2 new (head/w, head/w_bias)" in (
-    capsys.readouterr().err
+  assert re.search(
+    r" taken \(.*\), 2 of another shape initialised \("
+    r"head/w is \((\d+), 3\) there and \(\1, 4\) here; "
+    r"head/w_bias is \(3,\) there and \(4,\) here\)\n",
+    capsys.readouterr().err,
   )
   found, parent = (
     {path: np.asarray(leaf) for path, leaf in tree.paths(each.params()).items()}

@@ -33,7 +33,7 @@ from transformer.cli import (
   streams,
   translate,
 )
-from transformer.cli.parser import VerbParser, add_import
+from transformer.cli.parser import CommandParser, VerbParser, add_import
 from transformer.data.text import check_text
 from transformer.runs.freed_memory import keep_freed_memory
 
@@ -69,7 +69,7 @@ def main(argv: list[str] | None = None) -> int:
   except BrokenPipeError:
     return streams.die_of_broken_pipe()
   except (ValueError, OSError) as error:
-    print(f"error: {describe(error)}", file=sys.stderr)
+    print(f"error: {streams.describe(error)}", file=sys.stderr)
     return 1
   except (MemoryError, RuntimeError) as error:
     if not isinstance(error, MemoryError) and "RESOURCE_EXHAUSTED" not in str(error):
@@ -97,17 +97,6 @@ def parse(argv: list[str] | None) -> argparse.Namespace:
   return arguments
 
 
-def describe(error: Exception) -> str:
-  """The message of an error, on one line; of one of the system, where and why."""
-  text = str(error)
-  if isinstance(error, OSError) and error.strerror:
-    if error.filename is None:  # what printing raises
-      streams.discard_output()
-    name = error.filename or "standard output"
-    text = f"{name}: {error.strerror}"
-  return text.replace("\n", "\\n")
-
-
 def smaller(arguments: argparse.Namespace) -> str:
   """What to change where the memory does not suffice."""
   flags_of_size = {"batch_size": "--batch-size", "beam": "--beam", "extra": "--extra",
@@ -117,12 +106,14 @@ def smaller(arguments: argparse.Namespace) -> str:
 
 
 def check_words(arguments: argparse.Namespace) -> None:
-  """Raises ValueError if the value of a flag is not UTF-8. Paths need not be, and the
-  verbs check their texts."""
+  """Raises ValueError if the value of a flag is empty or not UTF-8. Paths need not be
+  UTF-8, and the verbs check their texts."""
   for name, value in vars(arguments).items():
     for word in value if isinstance(value, list) else [value]:
       if isinstance(word, str) and name != "texts":
         try:
+          if not word and name not in ("text", "prefix"):
+            raise ValueError("expected a value, got ''")
           check_text(word)
         except ValueError as error:
           raise ValueError(f"--{name.replace('_', '-')}: {error}") from None
@@ -130,7 +121,7 @@ def check_words(arguments: argparse.Namespace) -> None:
 
 def command_parser() -> argparse.ArgumentParser:
   """The parser of the whole command."""
-  parser = argparse.ArgumentParser(
+  parser = CommandParser(
     prog="transformer", description="Use a run that train.py made."
   )
   add_import(parser)

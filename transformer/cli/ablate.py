@@ -51,7 +51,9 @@ def run(arguments) -> int:
       raise ValueError(f"--config.help: {arguments.study} has no base with settings")
     for flag, given in (("--seeds", arguments.seeds), ("--count", arguments.count)):
       if given:
-        raise ValueError(f"{flag}: {arguments.study} checks claims and trains nothing")
+        raise ValueError(
+          f"{flag}: {arguments.study} checks claims and trains nothing; leave it out"
+        )
     return study.run(arguments.workdir)
   if listing:
     print(configs.format_settings(study.base))

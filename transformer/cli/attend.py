@@ -55,6 +55,12 @@ def run(arguments) -> None:
   from transformer.runs.run import Run
 
   output, kind = output_format_from(arguments, FORMATS, "attention")
+  for flag in ("attention", "layer", "head"):
+    if kind != "png" and getattr(arguments, flag) is not None:
+      raise ValueError(
+        f"--{flag}: chooses what a png shows, and {kind} has every head; leave it out, "
+        "or give --format png"
+      )
   run = flags.with_languages(arguments, Run.open(arguments.run_path))
   search = flags.search_from(arguments)
   opened = Opened.with_search(run, run.params(arguments.step), search)

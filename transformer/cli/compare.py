@@ -26,7 +26,7 @@ def add_arguments(parser: flags.VerbParser) -> None:
       help="run, or a record that evaluate wrote (RUN/evaluations/NAME.json)",
     )  # fmt: skip
   parser.add_argument(
-    "--name", default="test", metavar="NAME",
+    "--name", metavar="NAME",
     help="name of the record in a run (default test)",
   )  # fmt: skip
   parser.add_argument(
@@ -44,7 +44,12 @@ def run(arguments) -> None:
   stored. Both must be translations of the same text, scored in the same way.
   """
   configs.check_at_least("--resamples", arguments.resamples, 2)
-  a, b = (Evaluation.open(path, arguments.name) for path in (arguments.a, arguments.b))
+  paths, name = (arguments.a, arguments.b), arguments.name or "test"
+  if arguments.name is not None and all(path.is_file() for path in paths):
+    raise ValueError(
+      "--name: of a record in a run, but A and B are records; leave it out"
+    )
+  a, b = (Evaluation.open(path, name) for path in paths)
   tokenize = flags.tokenize_from(arguments)
   for name, what in MUST_AGREE.items():
     # With another tokenizer both are scored anew.

@@ -27,7 +27,7 @@ def add_arguments(parser: flags.VerbParser) -> None:
   """What is scored, and the name of the record."""
   flags.add_run(parser)
   parser.add_argument(
-    "--split", default="test", metavar="SPLIT", help="train, val or test (default test)"
+    "--split", metavar="SPLIT", help="train, val or test (default test)"
   )
   parser.add_recipe_argument(
     "--data", "data.sources.base:Source",
@@ -75,19 +75,22 @@ def run(arguments) -> None:
   from transformer.tasks.translation import Translation
 
   run = Run.open(arguments.run_path)
-  data, split, name = run.config.data, arguments.split, arguments.split
+  data, split = run.config.data, arguments.split or "test"
   if bool(arguments.source) != bool(arguments.reference):
     raise ValueError("give both --source and --reference, or neither")
+  for flag, value in (("--data", arguments.data), ("--split", arguments.split)):
+    if arguments.source and value is not None:
+      raise ValueError(f"give {flag}, or --source and --reference, not both")
   if arguments.data is not None:
-    if arguments.source:
-      raise ValueError("give --data, or --source and --reference, not both")
     data = configs.parse(arguments.data, Source, "--data")
   scored: dict[str, Any] = {"split": split}
+  name = what = split
   if arguments.source:
     check_files(arguments.source, arguments.reference)
     texts = str(arguments.source), str(arguments.reference)
     data = ParallelText(*texts, test_source=texts[0], test_target=texts[1])
     split = "test"
+    what = f"{texts[0]}, {texts[1]}"
     scored = {"source": texts[0], "reference": texts[1]}
     name = f"{arguments.source.stem}-{data.fingerprint(split)[:8]}"
   name = arguments.name or name
@@ -95,7 +98,7 @@ def run(arguments) -> None:
     raise ValueError(f"--name: expected a plain file name, got {name!r}")
   if arguments.output is not None:
     make_directory(arguments.output)
-  check_data(data, split, run)
+  check_data(data, split, run, what)
   if not arguments.source:
     check_digest(run, data, split, arguments.step)
   if isinstance(run.config.task, Translation):
@@ -189,8 +192,9 @@ def check_files(*paths: Path) -> None:
       )
 
 
-def check_data(data, split: str, run) -> None:
-  """Raises an error if the data that a run would be scored on is missing or empty."""
+def check_data(data, split: str, run, what: str) -> None:
+  """Raises an error if the data that a run would be scored on, called `what`, is
+  missing or empty."""
   from transformer.tasks.translation import Translation
 
   try:
@@ -204,7 +208,7 @@ def check_data(data, split: str, run) -> None:
       f"directory of that command: say with --data where it is now{other}"
     ) from None
   if not count:
-    raise ValueError(f"{split}: there is nothing to score, the text is empty")
+    raise ValueError(f"{what}: there is nothing to score, the text is empty")
 
 
 def check_digest(run, data, split: str, step: int | None) -> None:

@@ -172,7 +172,7 @@ def penalty_from(arguments, default):
   if arguments.penalty is None:
     if arguments.alpha is None:
       return default
-    configs.check_finite("--alpha", arguments.alpha)
+    configs.check_number(GNMT, "alpha", arguments.alpha, "--alpha")
     return GNMT(arguments.alpha)
   if arguments.alpha is not None:
     raise ValueError("give --alpha or --penalty, not both")

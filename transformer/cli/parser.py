@@ -4,15 +4,86 @@ user's own are known to it."""
 import argparse
 import dataclasses
 import importlib
+import re
+import sys
 import textwrap
-from collections.abc import Iterator
+from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
 from transformer import config as configs
+from transformer.cli import streams
+
+NEGATIVE_NUMBER = re.compile(r"-(\d|\.\d|inf$|nan$)", re.IGNORECASE)
+"""How the value of a flag begins that is no flag itself, as -1e300."""
 
 
-class VerbParser(argparse.ArgumentParser):
+class CommandParser(argparse.ArgumentParser):
+  """A parser whose errors are one line, `error: --flag: …`, and whose help is an error
+  where it cannot be written."""
+
+  def __init__(self, *arguments, **settings):
+    super().__init__(*arguments, **settings)
+    # By itself argparse takes -1e300 for a flag.
+    self._negative_number_matcher = NEGATIVE_NUMBER
+    for kind, convert in ((int, to_integer), (float, to_number), (Path, to_path)):
+      self.register("type", kind, convert)
+
+  def error(self, message: str):
+    text = message.removeprefix("argument ")
+    if text == message:
+      text += f"; see {self.prog} --help"
+    print("error:", text.replace("\n", "\\n"), file=sys.stderr)
+    self.exit(2)
+
+  def print_help(self, file=None) -> None:
+    # By itself argparse ignores that standard output is closed or full.
+    streams.check_open()
+    print(self.format_help(), end="", file=file)
+
+
+def to_integer(text: str) -> int:
+  """What a flag's value writes; raises ArgumentTypeError."""
+  try:
+    return int(text)
+  except ValueError:
+    raise unexpected("an integer", text) from None
+
+
+def to_number(text: str) -> float:
+  """What a flag's value writes; raises ArgumentTypeError."""
+  try:
+    return float(text)
+  except ValueError:
+    raise unexpected("a number", text) from None
+
+
+def to_path(text: str) -> Path:
+  """The path; raises ArgumentTypeError if it is empty, for `Path` takes that for the
+  working directory."""
+  if not text:
+    raise unexpected("a path", text)
+  return Path(text)
+
+
+def one_of(choices: Iterable[str]) -> Callable[[str], str]:
+  """The check that a flag's value is one of `choices`."""
+
+  def check(text: str) -> str:
+    if text not in choices:
+      raise unexpected(" or ".join(choices), text)
+    return text
+
+  return check
+
+
+def unexpected(expected: str, text: str) -> argparse.ArgumentTypeError:
+  """The error of a flag's value."""
+  got = configs.abbreviate(repr(text))
+  return argparse.ArgumentTypeError(f"expected {expected}, got {got}")
+
+
+class VerbParser(CommandParser):
   """The parser of one verb; its help ends in the recipes that its flags take."""
 
   def __init__(self, *arguments, **settings):
@@ -24,6 +95,8 @@ class VerbParser(argparse.ArgumentParser):
     # Without a default, argparse's error would call even an optional list required.
     if settings.get("nargs") == "*":
       settings.setdefault("default", [])
+    if "choices" in settings:
+      settings.setdefault("type", one_of(settings["choices"]))
     return super().add_argument(*names, **settings)
 
   def add_recipe_argument(self, flag: str, family: str, text: str, **settings) -> None:

@@ -46,6 +46,8 @@ def run(arguments) -> None:
     return
   mesh = None
   if arguments.mesh:
+    if any(name.split(".")[0] == "mesh" for name, _ in arguments.overrides):
+      raise ValueError("give --mesh or --config.mesh, not both")
     mesh = configs.override(config, "mesh", arguments.mesh).mesh
   record = plan.plan(config, arguments.devices, arguments.device, mesh)
   print(as_json(record) if arguments.json else render(record))

@@ -32,11 +32,16 @@ def discard() -> TextIO:
 
 def check_output(arguments: argparse.Namespace) -> None:
   """Raises OSError where a verb would print, and standard output is closed."""
-  if sys.stdout is not None:
-    return
   if getattr(arguments, "output", None) is None:
+    check_open()
+  elif sys.stdout is None:
+    sys.stdout = discard()
+
+
+def check_open() -> None:
+  """Raises OSError if standard output is closed."""
+  if sys.stdout is None:
     raise OSError("standard output: cannot be written (it is closed)")
-  sys.stdout = discard()
 
 
 def flush() -> None:
@@ -54,6 +59,17 @@ def flush() -> None:
   except OSError as error:
     discard_output()
     raise OSError(f"standard output: cannot be written ({error.strerror})") from None
+
+
+def describe(error: Exception) -> str:
+  """The message of an error, on one line; of one of the system, where and why."""
+  text = str(error)
+  if isinstance(error, OSError) and error.strerror:
+    text = f"{error.filename}: {error.strerror}"
+    if error.filename is None:  # what printing raises
+      discard_output()
+      text = f"standard output: cannot be written ({error.strerror})"
+  return text.replace("\n", "\\n")
 
 
 def discard_output() -> None:

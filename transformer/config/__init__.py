@@ -2,6 +2,16 @@
 their annotations."""
 
 from transformer.config.command_line import override, parse, replace, split_flags
+from transformer.config.ranges import (
+  Epsilon,
+  Fraction,
+  Natural,
+  Positive,
+  Range,
+  check_float,
+  check_number,
+  check_numbers,
+)
 from transformer.config.recipes import (
   abbreviate,
   alternatives,
@@ -25,15 +35,22 @@ from transformer.config.settings import (
   help_asked,
   settings,
 )
-from transformer.config.validation import check, check_at_least, check_finite, describe
+from transformer.config.validation import check, check_at_least, describe
 
 __all__ = [
+  "Epsilon",
+  "Fraction",
+  "Natural",
+  "Positive",
+  "Range",
   "abbreviate",
   "alternatives",
   "annotations",
   "check",
   "check_at_least",
-  "check_finite",
+  "check_float",
+  "check_number",
+  "check_numbers",
   "describe",
   "differences",
   "digest",

@@ -12,6 +12,8 @@ import types
 import typing
 from typing import Any
 
+from transformer.config.ranges import check_numbers
+
 
 def members(family: type) -> dict[str, type]:
   """The members of a recipe family by name: the class and all its subclasses that are
@@ -89,7 +91,9 @@ def build(cls: type, values: dict[str, Any], path: str, field: str | None = None
   if missing:
     raise ValueError(f"{path}: {cls.__name__} needs {', '.join(missing)}")
   try:
-    return cls(**values)
+    made = cls(**values)
+    check_numbers(made)
+    return made
   except (ValueError, TypeError, ArithmeticError) as error:
     raise ValueError(_with_path(str(error), cls, path, field)) from error
 

@@ -5,6 +5,7 @@ import math
 import typing
 from typing import Any
 
+from transformer.config.ranges import check_float, check_numbers
 from transformer.config.recipes import (
   abbreviate,
   alternatives,
@@ -45,12 +46,6 @@ def check_at_least(name: str, value: float, minimum: float) -> None:
     raise ValueError(f"{name}: expected {minimum} or more, got {value}")
 
 
-def check_finite(name: str, value: float) -> None:
-  """Raises ValueError if the setting or flag `name` is infinite or not a number."""
-  if not math.isfinite(value):
-    raise ValueError(f"{name}: expected a finite number, got {value}")
-
-
 def check_value(value, annotation, path: str, depth: int) -> None:
   """`check` of one value that has an annotation."""
   if depth > MAX_DEPTH:
@@ -66,6 +61,7 @@ def check_value(value, annotation, path: str, depth: int) -> None:
       raise ValueError(f"{path}: {cls.__name__} is not hashable; use frozen=True")
     for name, field in annotations(cls).items():
       check_value(getattr(value, name), field, f"{path}.{name}", depth + 1)
+    check_numbers(value, f"{path}.")
     return
   converted = convert(value, annotation, path, depth)
   if repr(converted) != repr(value):
@@ -94,7 +90,7 @@ def _check_size(value, path: str, depth: int) -> None:
   if isinstance(value, list):
     raise ValueError(f"{path}: expected a tuple, got a list; use a tuple")
   if isinstance(value, float):
-    check_finite(path, value)
+    check_float(path, value)
   if isinstance(value, int) and abs(value) >= INTEGER_LIMIT:
     raise ValueError(f"{path}: expected an integer smaller than 2**63")
   if isinstance(value, (str, tuple)) and len(value) > MAX_LENGTH:

@@ -8,6 +8,7 @@ from typing import NamedTuple, Self, TypeVar
 
 import numpy as np
 
+from transformer.config import Positive
 from transformer.data.left_out import LeftOut, usable
 from transformer.data.packing import pack
 
@@ -171,7 +172,7 @@ class Packed(Batching):
     row_multiple: as in `Grouped`.
   """
 
-  length: int = 64
+  length: Positive = 64
   row_multiple: int = 8
 
   def __post_init__(self):

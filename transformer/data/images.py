@@ -5,6 +5,7 @@ import dataclasses
 import numpy as np
 
 from transformer.batch import Images
+from transformer.config import Natural
 from transformer.data.sources.image_folder import load_pillow
 from transformer.data.sources.images import Pictures
 
@@ -129,7 +130,7 @@ class RandomCrop(Augmentation):
     flip: whether half of the crops are mirrored.
   """
 
-  pixels: int = 4
+  pixels: Natural = 4
   flip: bool = True
 
   def __call__(self, rng, image_yxc: np.ndarray, size: int, resize: Resize = Resize()):

@@ -7,6 +7,8 @@ from typing import Any
 
 import numpy as np
 
+from transformer.config import Positive
+
 
 class Tokenizer(abc.ABC):
   """Text to ids and back, opened.
@@ -93,12 +95,16 @@ class TokenizerRecipe(abc.ABC):
     vocabulary: number of ids, those of the special tokens included.
   """
 
-  vocabulary: int = 8000
+  vocabulary: Positive = 8000
 
   @property
   def divides_at_random(self) -> bool:
     """Whether a training text becomes several copies (`Tokenizer.training_copies`)."""
     return False
+
+  def check(self) -> None:  # noqa: B027
+    """Raises ValueError if one setting has no effect because of another. Settings given
+    one after another need not fit before all are there."""
 
   @abc.abstractmethod
   def train(self, texts: Iterable[str]) -> bytes:

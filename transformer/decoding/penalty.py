@@ -2,13 +2,18 @@
 the score of an output that leaves words of its source untranslated."""
 
 import dataclasses
-import math
-from typing import ClassVar
+from typing import Annotated, ClassVar
 
 from etils import epy
 
+from transformer.config import Range, check_numbers
+
 with epy.lazy_imports():  # `--help` describes penalties, and does not wait for JAX
   import jax.numpy as jnp
+
+
+Exponent = Annotated[float, Range(-10, 10)]
+"""Of a length: up to 6,000 tokens, the power is a number of float32."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -27,10 +32,7 @@ class LengthPenalty:
   """Whether `bound` holds, so that stopping early never changes the best outputs."""
 
   def __post_init__(self):
-    for field in dataclasses.fields(self):
-      value = getattr(self, field.name)
-      if isinstance(value, float) and not math.isfinite(value):
-        raise ValueError(f"{field.name}: expected a finite number, got {value}")
+    check_numbers(self)
 
   def divisor(self, n):
     """The divisor of the log-probability of `n` tokens, float32."""
@@ -62,7 +64,7 @@ class GNMT(LengthPenalty):
     alpha: the exponent; a larger one favours longer outputs, 0 is no penalty.
   """
 
-  alpha: float = 0.6
+  alpha: Exponent = 0.6
 
   def divisor(self, n):
     return ((5.0 + jnp.asarray(n, jnp.float32)) / 6.0) ** self.alpha
@@ -88,7 +90,7 @@ class LengthPower(LengthPenalty):
     alpha: the exponent.
   """
 
-  alpha: float = 1.0
+  alpha: Exponent = 1.0
 
   def divisor(self, n):
     return jnp.asarray(n, jnp.float32) ** self.alpha
@@ -123,15 +125,13 @@ class Coverage(LengthPenalty):
     length: the length penalty beside it.
   """
 
-  beta: float = 0.2
+  beta: Annotated[float, Range(0, 1000)] = 0.2
   length: LengthPenalty = GNMT(0.2)
 
   needs_attention: ClassVar[bool] = True
 
   def __post_init__(self):
     super().__post_init__()
-    if self.beta < 0:
-      raise ValueError(f"beta: expected 0 or more, got {self.beta}")
     if self.length.needs_attention:
       raise ValueError(
         f"length: expected a penalty of lengths alone, got {self.length}"

@@ -1,14 +1,20 @@
 """Samplers: how the next token is chosen where there is no beam."""
 
 import dataclasses
+from typing import Annotated
 
 from etils import epy
+
+from transformer.config import Range, check_numbers
 
 with epy.lazy_imports():  # `--help` describes samplers, and does not wait for JAX
   import jax
   import jax.numpy as jnp
 
   from transformer.decoding import candidates
+
+
+SamplingTemperature = Annotated[float, Range(1e-10, 1_000_000)]
 
 
 @dataclasses.dataclass(frozen=True)
@@ -30,14 +36,14 @@ class _Random(Sampler):
     temperature: divides the logits; below 1 it favours the probable tokens.
   """
 
-  temperature: float
+  temperature: SamplingTemperature
 
   def __post_init__(self):
-    if not 0 < self.temperature < float("inf"):
+    if self.temperature == 0:
       raise ValueError(
-        f"temperature: expected a positive number, got {self.temperature}; "
-        "for greedy search use Sampler()"
+        "temperature: expected more than 0; for greedy search use Sampler()"
       )
+    check_numbers(self)
 
   def cut(self, logits_bv):
     """The logits (divided by the temperature) with -inf for tokens not to be drawn."""
@@ -53,7 +59,7 @@ class _Random(Sampler):
 class Temperature(_Random):
   """Any token; a temperature below 1 favours the probable ones."""
 
-  temperature: float = 1.0
+  temperature: SamplingTemperature = 1.0
 
 
 @dataclasses.dataclass(frozen=True)
@@ -65,7 +71,7 @@ class TopK(_Random):
   """
 
   k: int = 50
-  temperature: float = 1.0
+  temperature: SamplingTemperature = 1.0
 
   def __post_init__(self):
     super().__post_init__()
@@ -87,7 +93,7 @@ class TopP(_Random):
   """
 
   p: float = 0.9
-  temperature: float = 1.0
+  temperature: SamplingTemperature = 1.0
 
   def __post_init__(self):
     super().__post_init__()
@@ -122,7 +128,7 @@ class MinP(_Random):
   """
 
   p: float = 0.1
-  temperature: float = 1.0
+  temperature: SamplingTemperature = 1.0
 
   def __post_init__(self):
     super().__post_init__()

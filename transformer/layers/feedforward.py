@@ -5,6 +5,7 @@ from collections.abc import Callable
 
 from flax import linen as nn
 
+from transformer.config import Fraction
 from transformer.layers.dropout import dropout
 from transformer.layers.linear import project
 
@@ -19,7 +20,7 @@ class FeedForward:
     biases: whether there are b1 and b2; T5 has none (Raffel et al. 2020, §2.1).
   """
 
-  dropout: float = 0.0
+  dropout: Fraction = 0.0
   biases: bool = True
 
   def __call__(self, mod, x_btd, f: int, train: bool):

@@ -6,6 +6,7 @@ import jax
 import jax.numpy as jnp
 from flax import linen as nn
 
+from transformer.config import Epsilon, Fraction
 from transformer.layers.linear import weight
 
 
@@ -29,7 +30,7 @@ class LayerNorm(Norm):
     epsilon: added to the variance.
   """
 
-  epsilon: float = 1e-6
+  epsilon: Epsilon = 1e-6
 
   def __call__(self, mod, x_btd, real_bt=None, train: bool = False):
     d = x_btd.shape[-1]
@@ -50,7 +51,7 @@ class RMSNorm(Norm):
     epsilon: added to the mean square.
   """
 
-  epsilon: float = 1e-6
+  epsilon: Epsilon = 1e-6
 
   def __call__(self, mod, x_btd, real_bt=None, train: bool = False):
     d = x_btd.shape[-1]
@@ -78,14 +79,8 @@ class BatchNorm(Norm):
     epsilon: added to the variance.
   """
 
-  momentum: float = 0.9
-  epsilon: float = 1e-5
-
-  def __post_init__(self):
-    if not 0.0 <= self.momentum < 1.0:
-      raise ValueError(
-        f"norm: expected a momentum of 0 or more and below 1, got {self.momentum}"
-      )
+  momentum: Fraction = 0.9
+  epsilon: Epsilon = 1e-5
 
   def __call__(self, mod, x_btd, real_bt=None, train: bool = False):
     d = x_btd.shape[-1]

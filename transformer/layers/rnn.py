@@ -6,12 +6,13 @@ depends on the examples before it. Here `g` is the axis of a cell's gates, and `
 """
 
 import dataclasses
-from typing import Any, ClassVar
+from typing import Annotated, Any, ClassVar
 
 import jax
 import jax.numpy as jnp
 from flax import linen as nn
 
+from transformer.config import Range
 from transformer.layers.linear import glorot, weight
 from transformer.layers.masks import same_segment
 
@@ -71,7 +72,7 @@ class LSTM(Cell):
 
   gates: ClassVar[int] = 4
   parts: ClassVar[int] = 2
-  forget: float = 1.0
+  forget: Annotated[float, Range(-100, 100)] = 1.0
 
   def __call__(self, u_kgf, x_gf, state: State) -> State:
     h, c = state

@@ -2,12 +2,13 @@
 
 import dataclasses
 import functools
-from typing import ClassVar
+from typing import Annotated, ClassVar
 
 import jax
 from flax import linen as nn
 
 from transformer.axes import constrain_sharding
+from transformer.config import Natural, Range
 from transformer.decoding.state import KVCache, split_heads
 from transformer.layers.attention import Attention, KeyValue, TokenContext
 from transformer.layers.dropout import dropout
@@ -55,8 +56,8 @@ class Stack(Model):
   d_model: int = 512
   d_ff: int = 2048
   heads: int = 8
-  d_k: int = 0
-  d_v: int = 0
+  d_k: Natural = 0
+  d_v: Natural = 0
   dropout: float = 0.1
   attention_dropout: float = 0.0
   position: Position = Sinusoid()
@@ -65,7 +66,7 @@ class Stack(Model):
   residual: Residual = Residual()
   feed_forward: FeedForward = FeedForward()
   biases: bool = False
-  qkv_gain: float = 1.0
+  qkv_gain: Annotated[float, Range(1e-6, 1_000_000)] = 1.0
   embedding_norm: Norm = Norm()
   unroll: int = 1
   remat: Remat = Remat()
@@ -77,8 +78,6 @@ class Stack(Model):
       ("layers", "d_model", "d_ff", "heads", "unroll"),
       ("dropout", "attention_dropout"),
     )
-    if not self.qkv_gain > 0:
-      raise ValueError(f"model.qkv_gain: expected more than 0, got {self.qkv_gain}")
     if self.d_model % self.heads and not (self.d_k and self.d_v):
       raise ValueError(
         f"model.d_model: expected a multiple of model.heads {self.heads}, got "

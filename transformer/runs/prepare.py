@@ -17,6 +17,9 @@ from transformer.runs.directory import write_atomic
 from transformer.runs.processes import barrier, is_primary
 from transformer.runs.run import HUGGINGFACE, Run
 
+SHOWN_CONFLICTS = 3
+"""Settings that an error names, of those in which two configs differ."""
+
 
 def prepare(config: Config, workdir: Path) -> Run:
   """Makes or opens the run in `workdir` for training under `config`; the first process
@@ -36,10 +39,11 @@ def prepare(config: Config, workdir: Path) -> Run:
   run = Run.open(workdir)
   differences = configs.differences(run.config, config)
   if differences:
-    path, theirs, ours = differences[0]
+    path, *values = differences[0]
+    theirs, ours = map(configs.abbreviate, map(configs.written, values))
     raise ValueError(
       f"{workdir}: process {jax.process_index()} was started with another config "
-      f"({path}: {theirs!r} in process 0, {ours!r} here)"
+      f"({path}: {theirs} in process 0, {ours} here)"
     )
   return run
 
@@ -61,9 +65,12 @@ def _prepare(config: Config, workdir: Path) -> Run:
       config = inherit_tokenizer(config, run.config)
     different = resume_conflicts(run.config, config)
     if different:
+      shown = different[:SHOWN_CONFLICTS]
+      more = len(different) - len(shown)
+      listed = "; ".join(shown + [f"and {more} more"] * (more > 0))
       raise ValueError(
-        f"{path}: made with another config ({'; '.join(different)}); choose another "
-        "--workdir, or give the run's own settings"
+        f"{path}: made with another config ({listed}); choose another --workdir, or "
+        "give the run's own settings"
       )
     run.config = config
     write_atomic(path / "config.json", configs.dumps(config).encode())
@@ -124,6 +131,7 @@ def check_model(config: Config) -> None:
       "task that match"
     )
   config.task.check(config.model)
+  config.tokenizer.check()
   if config.tokenizer.divides_at_random and not config.task.trains_on_copies:
     raise ValueError(
       "--config.tokenizer.bpe_dropout: only translations are trained on text divided "

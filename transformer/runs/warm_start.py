@@ -11,27 +11,42 @@ from transformer import tree
 from transformer.training.optimizers import begins_with
 from transformer.training.state import TrainState
 
+Shape = tuple[int, ...]
+
 
 class Match(NamedTuple):
   """The paths of a model's parameters, by what a parent run has for them.
 
   Attributes:
     same: parameters of the same name and shape.
-    other_shape: of the same name in another shape.
+    other_shape: of the same name in another shape, with the shape that the parent has
+      and the model's.
     missing: those that it does not have.
   """
 
   same: tuple[str, ...]
-  other_shape: tuple[str, ...]
+  other_shape: dict[str, tuple[Shape, Shape]]
   missing: tuple[str, ...]
 
   def __str__(self) -> str:
     parts = [f"{len(self.same)} arrays taken ({summarise(self.same)})"]
     if self.other_shape:
-      parts.append(f"{len(self.other_shape)} of another shape left")
-    new = (*self.other_shape, *self.missing)
-    parts.append(f"{len(new)} new ({summarise(new)})" if new else "none new")
-    return ", ".join(parts)
+      parts.append(
+        f"{len(self.other_shape)} of another shape initialised "
+        f"({self.describe_shapes()})"
+      )
+    if self.missing:
+      parts.append(f"{len(self.missing)} new ({summarise(self.missing)})")
+    return ", ".join(parts if len(parts) > 1 else [*parts, "none new"])
+
+  def describe_shapes(self, most: int = 3) -> str:
+    """The parameters of another shape, the first ones, with both shapes."""
+    examples = [
+      f"{path} is {there} there and {here} here"
+      for path, (there, here) in list(self.other_shape.items())[:most]
+    ]
+    more = len(self.other_shape) - len(examples)
+    return "; ".join(examples + [f"and {more} more"] * (more > 0))
 
 
 def summarise(paths: tuple[str, ...], most: int = 8) -> str:
@@ -43,15 +58,15 @@ def summarise(paths: tuple[str, ...], most: int = 8) -> str:
 def match_params(params: Any, parent: Any) -> Match:
   """Compares two trees of parameters, or of their shapes."""
   shapes = {path: leaf.shape for path, leaf in tree.paths(parent).items()}
-  same, other_shape, missing = [], [], []
+  same, other_shape, missing = [], {}, []
   for path, leaf in tree.paths(params).items():
     if path not in shapes:
       missing.append(path)
     elif shapes[path] != leaf.shape:
-      other_shape.append(path)
+      other_shape[path] = shapes[path], leaf.shape
     else:
       same.append(path)
-  return Match(tuple(same), tuple(other_shape), tuple(missing))
+  return Match(tuple(same), other_shape, tuple(missing))
 
 
 def check_any_match(params: Any, parent: Any, model: str, run: str) -> None:
@@ -59,14 +74,9 @@ def check_any_match(params: Any, parent: Any, model: str, run: str) -> None:
   of a `model` could start from."""
   match = match_params(params, parent)
   if match.other_shape and not match.same:
-    there, here = (tree.paths(part) for part in (parent, params))
-    examples = [
-      f"{path} is {there[path].shape} there and {here[path].shape} here"
-      for path in match.other_shape[:3]
-    ]
     raise ValueError(
       f"--config.init: {run} and this {model} have no parameter of the same shape in "
-      f"common: {'; '.join(examples)}; choose another run, or its sizes"
+      f"common: {match.describe_shapes()}; choose another run, or its sizes"
     )
   if not match.same:
     theirs, ours = (summarise(tuple(tree.paths(part))) for part in (parent, params))

@@ -60,7 +60,7 @@ class Amount(Budget):
 
   def __post_init__(self):
     check_fields(self)
-    configs.check_finite("budget", self.amount)
+    configs.check_float("budget", self.amount)
     if not self.amount > 0:
       raise ValueError(f"budget: expected more than 0, got {self.amount:g}")
 

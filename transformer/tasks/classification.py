@@ -11,6 +11,7 @@ import jax
 import numpy as np
 import tqdm
 
+from transformer.config import Fraction
 from transformer.data.batching import Batching, Shape
 from transformer.data.pipeline import steps
 from transformer.data.sources.base import Source
@@ -109,7 +110,7 @@ class ExampleClassification(Classification):
   vocabulary_file: ClassVar[str] = "names.json"
   scores = (LOSS, ACCURACY, Metric("majority_accuracy"), Metric("examples"))
 
-  smoothing: float = 0.0
+  smoothing: Fraction = 0.0
 
   @abc.abstractmethod
   def examples(

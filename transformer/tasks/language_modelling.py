@@ -8,6 +8,7 @@ from typing import Any, ClassVar
 
 import numpy as np
 
+from transformer.config import Fraction
 from transformer.data.corpus import Corpus, Pieces
 from transformer.data.sources.base import Source
 from transformer.data.tokenizer import Tokenizer
@@ -55,7 +56,7 @@ class LanguageModelling(TextTask):
     Metric("tokens"),
   )
 
-  smoothing: float = 0.0
+  smoothing: Fraction = 0.0
   cross_entropy: CrossEntropy = CrossEntropy()
   generation: Generation = Generation(max_length=48)
   start_token: bool = True

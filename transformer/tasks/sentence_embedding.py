@@ -3,13 +3,14 @@
 import dataclasses
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any, ClassVar
+from typing import Annotated, Any, ClassVar
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 
 from transformer.batch import Sentences
+from transformer.config import Range
 from transformer.data.assemble import empty_tokens
 from transformer.data.batching import Shape
 from transformer.data.corpus import Corpus, Pieces, WithBos
@@ -56,15 +57,11 @@ class SentenceEmbedding(TextTask):
 
   pooling: Pooling = Pooling()
   normalise: bool = True
-  temperature: float = 0.05
+  temperature: Annotated[float, Range(1e-6, 1_000_000)] = 0.05
 
   def __post_init__(self):
     if self.context < 3:
       raise ValueError(f"task.context: expected 3 or more, got {self.context}")
-    if self.temperature <= 0:
-      raise ValueError(
-        f"task.temperature: expected more than 0, got {self.temperature}"
-      )
 
   def pieces(
     self, data: Source, split: str, tokenizer: Tokenizer, cache: Path, progress: bool

@@ -11,6 +11,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from transformer.batch import BOS, Labelled, Tokens
+from transformer.config import Fraction
 from transformer.data.assemble import (
   empty_tokens,
   members,
@@ -69,7 +70,7 @@ class TextClassification(Classification):
 
   labels: tuple[str, ...] = ("negative", "positive")
   context: int = 128
-  smoothing: float = 0.0
+  smoothing: Fraction = 0.0
 
   def __post_init__(self):
     if self.context < 2:

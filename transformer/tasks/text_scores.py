@@ -1,16 +1,15 @@
 """BLEU, chrF and exact match of outputs against references, by sacreBLEU."""
 
 import functools
-import sys
 import unicodedata
 from collections import Counter
 from collections.abc import Sequence
 from typing import Literal
 
 import numpy as np
-import tqdm
 from etils import epy
 
+from transformer.printing import print_once
 from transformer.tasks.base import Scores
 
 with epy.lazy_imports():  # the task of a run names this module; only scoring needs it
@@ -111,9 +110,3 @@ def script(character: str) -> str:
   if not unicodedata.category(character).startswith("L"):
     return ""
   return unicodedata.name(character, "").partition(" ")[0]
-
-
-@functools.cache
-def print_once(line: str) -> None:
-  """Prints a line on stderr, above a progress bar, the first time only."""
-  tqdm.tqdm.write(line, file=sys.stderr)

@@ -7,6 +7,7 @@ from typing import Any
 import tqdm
 
 from transformer.batch import Pairs
+from transformer.config import Fraction
 from transformer.data.assemble import empty_tokens
 from transformer.data.batching import Batching, Shape
 from transformer.data.corpus import Corpus
@@ -53,7 +54,7 @@ class Translation(Task):
   scores = (LOSS, Metric("exact_match"), Metric("bleu"), Metric("chrf"))
   trains_on_copies = True
 
-  smoothing: float = 0.1
+  smoothing: Fraction = 0.1
   search: Search = Search(beam=1)
   decoding: Search = Search()
   cross_entropy: CrossEntropy = CrossEntropy()

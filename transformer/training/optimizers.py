@@ -3,10 +3,11 @@
 import abc
 import dataclasses
 from collections.abc import Callable
-from typing import Any
+from typing import Annotated, Any
 
 from etils import epy
 
+from transformer.config import Epsilon, Fraction, Positive, Range
 from transformer.training.matrices import (
   is_hidden,
   matrix_axes,
@@ -60,11 +61,11 @@ class Adam(Optimizer):
     decay: decoupled weight decay, times the rate (Loshchilov and Hutter 2019).
   """
 
-  beta1: float = 0.9
-  beta2: float = 0.98
-  epsilon: float = 1e-9
-  clip: float = 0.0
-  decay: float = 0.0
+  beta1: Fraction = 0.9
+  beta2: Fraction = 0.98
+  epsilon: Epsilon = 1e-9
+  clip: Annotated[float, Range(0)] = 0.0
+  decay: Annotated[float, Range(0, 1000)] = 0.0
 
   def transform(
     self, rate: Callable, weights: Any = None
@@ -79,9 +80,9 @@ class AdamW(Adam):
   every update (Loshchilov and Hutter 2019, algorithm 2), and the constants of Kingma
   and Ba 2015."""
 
-  beta2: float = 0.999
-  epsilon: float = 1e-8
-  decay: float = 0.01
+  beta2: Fraction = 0.999
+  epsilon: Epsilon = 1e-8
+  decay: Annotated[float, Range(0, 1000)] = 0.01
 
 
 @dataclasses.dataclass(frozen=True)
@@ -96,10 +97,10 @@ class Lion(Optimizer):
     clip, decay: as in Adam.
   """
 
-  beta1: float = 0.9
-  beta2: float = 0.99
-  clip: float = 0.0
-  decay: float = 0.0
+  beta1: Fraction = 0.9
+  beta2: Fraction = 0.99
+  clip: Annotated[float, Range(0)] = 0.0
+  decay: Annotated[float, Range(0, 1000)] = 0.0
 
   def transform(
     self, rate: Callable, weights: Any = None
@@ -123,9 +124,9 @@ class Adafactor(Optimizer):
     factored: shortest side of a matrix whose second moments are factored.
   """
 
-  power: float = 0.8
-  clip: float = 1.0
-  factored: int = 128
+  power: Annotated[float, Range(0, 10)] = 0.8
+  clip: Annotated[float, Range(1e-6)] = 1.0
+  factored: Positive = 128
 
   def transform(
     self, rate: Callable, weights: Any = None
@@ -157,12 +158,12 @@ class Muon(Optimizer):
     clip, decay: as in Adam.
   """
 
-  beta: float = 0.95
-  beta1: float = 0.9
-  beta2: float = 0.95
-  epsilon: float = 1e-8
-  clip: float = 0.0
-  decay: float = 0.0
+  beta: Fraction = 0.95
+  beta1: Fraction = 0.9
+  beta2: Fraction = 0.95
+  epsilon: Epsilon = 1e-8
+  clip: Annotated[float, Range(0)] = 0.0
+  decay: Annotated[float, Range(0, 1000)] = 0.0
 
   def transform(
     self, rate: Callable, weights: Any = None

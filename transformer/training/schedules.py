@@ -1,8 +1,13 @@
 """Learning rates as functions of the step."""
 
 import dataclasses
+from typing import Annotated
 
 import jax.numpy as jnp
+
+from transformer.config import Natural, Positive, Range
+
+Rate = Annotated[float, Range(0, 1_000_000)]
 
 
 @dataclasses.dataclass(frozen=True)
@@ -13,7 +18,7 @@ class Schedule:
     rate: the learning rate, or the highest of it.
   """
 
-  rate: float = 1e-3
+  rate: Rate = 1e-3
 
   def __call__(self, step, d_model: int, run_steps: int):
     """The rate of update number `step`, counted from 1, of a run of `run_steps` updates
@@ -38,8 +43,8 @@ class Noam(Schedule):
     warmup: updates until the learning rate is highest.
   """
 
-  rate: float = 1.0
-  warmup: int = 4000
+  rate: Rate = 1.0
+  warmup: Positive = 4000
 
   def __call__(self, step, d_model: int, run_steps: int):
     step = jnp.asarray(step, jnp.float32)
@@ -60,8 +65,8 @@ class InverseRoot(Schedule):
     warmup: updates with a constant learning rate.
   """
 
-  rate: float = 1.0
-  warmup: int = 10_000
+  rate: Rate = 1.0
+  warmup: Natural = 10_000
 
   def __call__(self, step, d_model: int, run_steps: int):
     step = jnp.asarray(step, jnp.float32)
@@ -78,7 +83,7 @@ class Linear(Schedule):
     steps: updates until it is zero; those of the run if None.
   """
 
-  warmup: int = 1000
+  warmup: Natural = 1000
   steps: int | None = None
 
   def __post_init__(self):

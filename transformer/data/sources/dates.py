@@ -10,6 +10,7 @@ from typing import overload
 import numpy as np
 from etils import epy
 
+from transformer.config import Natural
 from transformer.data.sources.base import Pair, Source, check_split, split_of
 
 with epy.lazy_imports():
@@ -43,11 +44,11 @@ class Dates(Source):
       them from one up, for a study of long inputs.
   """
 
-  examples: int = 100_000
-  held_out: int = 2_000
+  examples: Natural = 100_000
+  held_out: Natural = 2_000
   first: str = "1900-01-01"
   last: str = "2099-12-31"
-  seed: int = 0
+  seed: Natural = 0
   several: int = 1
 
   def __post_init__(self):

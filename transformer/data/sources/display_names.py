@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 from etils import epy
 
+from transformer.config import Natural
 from transformer.data.sources.base import LabelledSource, check_split, split_of
 
 with epy.lazy_imports():
@@ -45,7 +46,7 @@ class DisplayNames(LabelledSource):
   examples: int = 50_000
   held_out: int = 1_000
   several: int = 8
-  seed: int = 0
+  seed: Natural = 0
 
   def __post_init__(self):
     for name in ("examples", "held_out", "several"):

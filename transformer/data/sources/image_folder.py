@@ -1,15 +1,18 @@
 """Image files in a folder for each class."""
 
+import contextlib
 import dataclasses
 import hashlib
 import io
-from collections.abc import Sequence
+import warnings
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 import numpy as np
 
 from transformer.data.sources.base import check_split, split_of
 from transformer.data.sources.images import ImageSource, Pictures
+from transformer.printing import print_once
 
 SUFFIXES = (".bmp", ".gif", ".jpeg", ".jpg", ".png", ".ppm", ".tif", ".tiff", ".webp")
 
@@ -112,12 +115,13 @@ def read_image(file: Path | str) -> np.ndarray:
   """The image in a file, uint8 `[y, x, c]`, turned as its camera says; grey stays grey,
   and anything else becomes red, green and blue.
 
-  16 bits of grey are scaled to 8, and transparent areas become white.
+  16 bits of grey are scaled to 8, and transparent areas become white. What Pillow warns
+  of, such as damaged EXIF data, is a line on standard error, once a file.
 
   Raises:
     OSError: it cannot be read.
-    ValueError: it is no image, or one of several frames or of numbers without a fixed
-      white, or Pillow is not installed.
+    ValueError: it is no image, or too large, or one of several frames or of numbers
+      without a fixed white, or Pillow is not installed.
   """
   pillow = load_pillow()
   try:
@@ -125,7 +129,10 @@ def read_image(file: Path | str) -> np.ndarray:
   except OSError as error:
     raise type(error)(f"{file}: cannot be read ({error.strerror})") from None
   try:
-    with pillow.Image.open(io.BytesIO(data)) as image:
+    with (
+      warnings_of(file, pillow.Image),
+      pillow.Image.open(io.BytesIO(data)) as image,
+    ):
       # A camera's MPO file begins with the photograph; views and depths follow it.
       frames = 1 if image.format == "MPO" else getattr(image, "n_frames", 1)
       if frames == 1:
@@ -133,10 +140,29 @@ def read_image(file: Path | str) -> np.ndarray:
     reason = f"it has {frames} frames; save each as a file of its own"
   except pillow.UnidentifiedImageError:
     reason = "no image format that Pillow knows"
+  except pillow.Image.DecompressionBombError:
+    most = 2 * pillow.Image.MAX_IMAGE_PIXELS
+    reason = f"it has more than {most:,} pixels; make it smaller"
   # A decoder raises whatever its format's parser meets in a damaged file.
   except Exception as error:
     reason = str(error).splitlines()[0] if str(error) else type(error).__name__
   raise ValueError(f"{file}: not an image that can be read ({reason})")
+
+
+@contextlib.contextmanager
+def warnings_of(file: Path | str, module) -> Iterator[None]:
+  """A context in which what Pillow, whose module `Image` is given, warns of is a line
+  that names the file."""
+  with warnings.catch_warnings(record=True) as caught:
+    for category in (UserWarning, RuntimeWarning):
+      warnings.simplefilter("always", category)
+    yield
+  for warning in caught:
+    text = " ".join(str(warning.message).split())
+    if issubclass(warning.category, module.DecompressionBombWarning):
+      most = module.MAX_IMAGE_PIXELS
+      text = f"it has more than {most:,} pixels, which take long; make it smaller"
+    print_once(f"warning: {file}: {text}")
 
 
 def to_8_bits(image):

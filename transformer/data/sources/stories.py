@@ -8,6 +8,7 @@ from typing import NamedTuple
 
 import numpy as np
 
+from transformer.config import Natural
 from transformer.data.sources.base import Source, check_split, split_of
 
 PEOPLE = ("Anna", "Ben", "Clara", "David", "Emma", "Felix")
@@ -54,9 +55,9 @@ class Stories(StorySource):
 
   facts: int = 1
   sentences: int = 8
-  examples: int = 10_000
-  held_out: int = 1_000
-  seed: int = 0
+  examples: Natural = 10_000
+  held_out: Natural = 1_000
+  seed: Natural = 0
 
   def __post_init__(self):
     if self.facts not in (1, 2):

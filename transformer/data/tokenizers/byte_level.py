@@ -6,6 +6,7 @@ from typing import ClassVar
 import tokenizers
 from tokenizers import decoders, models, pre_tokenizers
 
+from transformer.config import Positive
 from transformer.data.tokenizers.backend import LibraryBackend, from_json
 from transformer.data.tokenizers.files import Files, id_table, require, settings
 from transformer.data.tokenizers.imported import ImportedTokenizer
@@ -43,7 +44,7 @@ def byte_level(files: Files, special: list[str]) -> LibraryBackend:
 class GPT2Tokenizer(ImportedTokenizer):
   """GPT-2: one token, `<|endoftext|>`, begins, ends and separates texts."""
 
-  vocabulary: int = 50_260
+  vocabulary: Positive = 50_260
 
   specials: ClassVar = {
     "pad": ("pad_token", None),
@@ -61,7 +62,7 @@ class GPT2Tokenizer(ImportedTokenizer):
 class BartTokenizer(ImportedTokenizer):
   """BART and RoBERTa: texts stand between `<s>` and `</s>`."""
 
-  vocabulary: int = 50_265
+  vocabulary: Positive = 50_265
   names: ClassVar = ("BartTokenizerFast", "RobertaTokenizer", "RobertaTokenizerFast")
 
   def backend(self, files: Files) -> LibraryBackend:

@@ -5,6 +5,7 @@ import dataclasses
 import re
 from typing import ClassVar
 
+from transformer.config import Positive
 from transformer.data.tokenizers.backend import LibraryBackend, UnigramFile, from_json
 from transformer.data.tokenizers.files import Files, require
 from transformer.data.tokenizers.imported import Backend, MultilingualTokenizer
@@ -26,7 +27,7 @@ class NllbTokenizer(MultilingualTokenizer):
   """NLLB-200 (NLLB Team 2022): byte pair encoding, and a code such as `deu_Latn` for
   each of its languages."""
 
-  vocabulary: int = 256_206
+  vocabulary: Positive = 256_206
   names: ClassVar = ("NllbTokenizerFast",)
 
   def backend(self, files: Files) -> LibraryBackend:
@@ -43,7 +44,7 @@ class MBart50Tokenizer(MultilingualTokenizer):
   """mBART-50 (Tang et al. 2020): a unigram model, and a code such as `de_DE` for each
   of its languages."""
 
-  vocabulary: int = 250_054
+  vocabulary: Positive = 250_054
   names: ClassVar = ("MBart50TokenizerFast",)
 
   def backend(self, files: Files) -> LibraryBackend:

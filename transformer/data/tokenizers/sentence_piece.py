@@ -11,6 +11,7 @@ import numpy as np
 import sentencepiece
 
 from transformer.batch import BOS, EOS, PAD, UNK
+from transformer.config import Positive
 from transformer.data.text import is_blank, readable
 from transformer.data.tokenizer import Tokenizer, TokenizerRecipe
 from transformer.data.tokenizers.bpe_dropout import BpeDropout
@@ -37,7 +38,7 @@ class SentencePiece(TokenizerRecipe):
       epoch goes through all copies.
   """
 
-  vocabulary: int = 8000
+  vocabulary: Positive = 8000
   model: str = "bpe"
   byte_fallback: bool = True
   split_digits: bool = False
@@ -64,6 +65,14 @@ class SentencePiece(TokenizerRecipe):
   @property
   def divides_at_random(self) -> bool:
     return self.bpe_dropout > 0
+
+  def check(self) -> None:
+    # The default may stand: it is in the config.json of every run.
+    if self.copies != SentencePiece.copies and not self.bpe_dropout:
+      raise ValueError(
+        f"--config.tokenizer.copies: {self.copies} copies of the training text differ "
+        "by tokenizer.bpe_dropout alone, and it is 0; set it, or leave copies out"
+      )
 
   def train(self, texts: Iterable[str]) -> bytes:
     """A model trained on texts, as bytes for `open`.

@@ -12,6 +12,7 @@ from typing import ClassVar
 
 import sentencepiece
 
+from transformer.config import Positive
 from transformer.data.tokenizer import Tokenizer, TokenizerRecipe
 from transformer.data.tokenizers.files import Files, id_table, require, settings
 from transformer.data.tokenizers.imported import (
@@ -120,7 +121,7 @@ class MarianTokenizer(MultilingualTokenizer):
   SentencePiece model for sources, one for targets and one table of ids. Where the
   table has tokens such as `>>deu<<`, the model has several target languages."""
 
-  vocabulary: int = 58_102
+  vocabulary: Positive = 58_102
 
   chooses_source: ClassVar[bool] = False
   specials: ClassVar = {
@@ -180,7 +181,7 @@ class M2M100Tokenizer(MultilingualTokenizer):
   """M2M-100 (Fan et al. 2021): one SentencePiece model, one table of ids, and a token
   such as `__de__` for each language, which stands before the text on both sides."""
 
-  vocabulary: int = 128_112
+  vocabulary: Positive = 128_112
 
   def backend(self, files: Files) -> Backend:
     require(files, "sentencepiece.bpe.model", "vocab.json")

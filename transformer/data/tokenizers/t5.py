@@ -3,6 +3,7 @@
 import dataclasses
 from typing import ClassVar
 
+from transformer.config import Positive
 from transformer.data.tokenizers.backend import LibraryBackend, UnigramFile, from_json
 from transformer.data.tokenizers.files import Files, require, settings
 from transformer.data.tokenizers.imported import ImportedTokenizer
@@ -14,7 +15,7 @@ class T5Tokenizer(ImportedTokenizer):
   sentinels `<extra_id_99>` to `<extra_id_0>`, which stand for spans that were cut
   out."""
 
-  vocabulary: int = 32_129
+  vocabulary: Positive = 32_129
 
   specials: ClassVar = {**ImportedTokenizer.specials, "bos": ("bos_token", None)}
   names: ClassVar = ("T5TokenizerFast",)

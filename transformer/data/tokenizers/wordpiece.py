@@ -6,6 +6,7 @@ from typing import Any, ClassVar
 import tokenizers
 from tokenizers import decoders, models, normalizers, pre_tokenizers
 
+from transformer.config import Positive
 from transformer.data.tokenizers.backend import LibraryBackend, cleans_up, from_json
 from transformer.data.tokenizers.files import Files, require, settings
 from transformer.data.tokenizers.imported import ImportedTokenizer
@@ -22,7 +23,7 @@ class BertTokenizer(ImportedTokenizer):
   `[MASK]` takes that of `MASK`, and `[UNK]` is a piece like others.
   """
 
-  vocabulary: int = 30_522
+  vocabulary: Positive = 30_522
 
   specials: ClassVar = {
     "pad": ("pad_token", "[PAD]"),

@@ -6,8 +6,9 @@ import jax.numpy as jnp
 import numpy as np
 from flax import linen as nn
 
+from transformer.config import Natural
 from transformer.layers.linear import weight
-from transformer.layers.positions.base import Position
+from transformer.layers.positions.base import Position, SinusoidBase
 
 
 def waves(pos_bt, d: int, base: float):
@@ -48,7 +49,7 @@ class Sinusoid(Position):
     base: the longest wavelength is 2π times this many positions.
   """
 
-  base: float = 10000.0
+  base: SinusoidBase = 10000.0
 
   def embed(self, mod, x_btd, pos_bt):
     return x_btd + self.table(pos_bt, x_btd.shape[-1]).astype(x_btd.dtype)
@@ -77,7 +78,7 @@ class Tensor2TensorSinusoid(Sinusoid):
     offset: added to every position.
   """
 
-  offset: int = 0
+  offset: Natural = 0
 
   def table(self, pos_bt, d: int):
     check_even(d)
@@ -102,7 +103,7 @@ class Learned(Position):
   """
 
   length: int = 1024
-  offset: int = 0
+  offset: Natural = 0
 
   def __post_init__(self):
     if self.length < 1:
@@ -133,7 +134,7 @@ class LearnedSinusoid(Learned):
     base: that of the sinusoids.
   """
 
-  base: float = 10000.0
+  base: SinusoidBase = 10000.0
 
   def initialiser(self, d: int):
     def init(key, shape, dtype=jnp.float32):

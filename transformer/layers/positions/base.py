@@ -1,7 +1,12 @@
 """The hooks of a position scheme: on embeddings, on queries and keys, on scores."""
 
 import dataclasses
-from typing import Any, NamedTuple
+from typing import Annotated, Any, NamedTuple
+
+from transformer.config import Range
+
+SinusoidBase = Annotated[float, Range(1, 10**12)]
+"""Of which sinusoids have powers as wavelengths."""
 
 
 class Relation(NamedTuple):

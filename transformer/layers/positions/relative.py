@@ -7,7 +7,7 @@ from flax import linen as nn
 
 from transformer.layers.linear import glorot, weight
 from transformer.layers.positions.absolute import waves
-from transformer.layers.positions.base import Position, Relation
+from transformer.layers.positions.base import Position, Relation, SinusoidBase
 from transformer.layers.positions.distance import distance
 
 
@@ -23,7 +23,7 @@ class Rope(Position):
     base: the slowest plane turns once in nearly 2π times this many positions.
   """
 
-  base: float = 10000.0
+  base: SinusoidBase = 10000.0
 
   def rotate(self, x_bthk, pos_bt):
     sine, cosine = waves(pos_bt, x_bthk.shape[-1], self.base)
@@ -85,7 +85,7 @@ class TransformerXLPosition(Position):
     base: that of the sinusoids.
   """
 
-  base: float = 10000.0
+  base: SinusoidBase = 10000.0
 
   def relate(self, mod, q_bthk, k_bshk, v_bshk, q_pos_bt, k_pos_bs):
     h, k = q_bthk.shape[2:]
