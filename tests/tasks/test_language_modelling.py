@@ -184,6 +184,10 @@ def test_evaluate_scores_a_language_model(language_run_copy, capsys):
   files = "--source", run / "none", "--reference", run / "none"
   status, _, err = call(capsys, "evaluate", run, *files)
   assert status == 1 and "is LanguageModelling, not Translation" in err
+  # Nothing that was asked for is silently left undone.
+  for words in (["--beam", 2], ["--suppress", "a"], ["--tokenize", "none"]):
+    status, _, err = call(capsys, "evaluate", run, *words)
+    assert status == 1 and f"{words[0]}: the task of {run} is LanguageModel" in err
 
 
 @pytest.mark.parametrize(

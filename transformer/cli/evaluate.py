@@ -19,6 +19,12 @@ IDENTITY = (
 )
 """What two records of one evaluation have in common, whatever its scores."""
 
+OF_TRANSLATIONS = (
+  *("source", "beam", "alpha", "penalty", "extra", "max_length", "min_length"),
+  *("suppress", "sample", "mbr", "tokenize", "source_language", "target_language"),
+)
+"""Flags that say something of translations alone."""
+
 TEXTS = {"sources": ".source.txt", "outputs": ".txt", "references": ".reference.txt"}
 """The texts of a record, and how their files' names end."""
 
@@ -75,6 +81,9 @@ def run(arguments) -> None:
   from transformer.tasks.translation import Translation
 
   run = Run.open(arguments.run_path)
+  translates = isinstance(run.config.task, Translation)
+  if not translates:
+    refuse_flags_of_translations(arguments, run)
   data, split = run.config.data, arguments.split or "test"
   if bool(arguments.source) != bool(arguments.reference):
     raise ValueError("give both --source and --reference, or neither")
@@ -101,15 +110,8 @@ def run(arguments) -> None:
   check_data(data, split, run, what)
   if not arguments.source:
     check_digest(run, data, split, arguments.step)
-  if isinstance(run.config.task, Translation):
-    record, texts = evaluate_translation(arguments, run, data, split)
-  elif arguments.source:
-    raise ValueError(
-      f"--source: the task of {run.path} is {type(run.config.task).__name__}, not "
-      "Translation; leave --source and --reference out"
-    )
-  else:
-    record, texts = evaluate_task(arguments, run, data, split)
+  evaluate = evaluate_translation if translates else evaluate_task
+  record, texts = evaluate(arguments, run, data, split)
   record |= {
     **scored,
     "step": arguments.step or run.steps()[-1],
@@ -126,6 +128,16 @@ def run(arguments) -> None:
   finally:  # even where nobody reads what is printed
     default = run.path / "evaluations"
     store(arguments.output, default, name, record, files)
+
+
+def refuse_flags_of_translations(arguments, run) -> None:
+  """Raises ValueError if a flag is given that another task would ignore."""
+  for name in OF_TRANSLATIONS:
+    if getattr(arguments, name) not in (None, []):
+      raise ValueError(
+        f"--{name.replace('_', '-')}: the task of {run.path} is "
+        f"{type(run.config.task).__name__}, not Translation; leave it out"
+      )
 
 
 def store(
