@@ -16,9 +16,7 @@ from transformer.decoding.beam import beam_search
 from transformer.decoding.constraint import Constraint
 from transformer.decoding.penalty import (
   GNMT,
-  Average,
   Coverage,
-  HeuristicLengthPower,
   LengthPenalty,
   LengthPower,
 )
@@ -219,22 +217,6 @@ def test_search_does_stop_early():
     assert count(Either(number)) < 8, penalty
 
 
-def test_divisors_are_those_of_the_papers():
-  n = np.arange(1, 40)
-  for alpha in (0.0, 0.6, 1.3, -0.7):
-    expected = [oracle.gnmt_penalty(int(length), alpha) for length in n]
-    np.testing.assert_allclose(GNMT(alpha).divisor(n), expected, 1e-6)
-  np.testing.assert_array_equal(Average().divisor(n), n)
-  np.testing.assert_array_equal(LengthPenalty().divisor(n), 1)
-  np.testing.assert_allclose(LengthPower(0.7).divisor(n), n**0.7, 1e-6)
-
-
-def test_the_heuristic_bound_is_the_present_score():
-  penalty = HeuristicLengthPower(0.7)
-  assert not penalty.exact
-  assert float(penalty.bound(jnp.float32(-3.0), 5, 9)) == pytest.approx(-3.0 / 5**0.7)
-
-
 def test_given_tokens_cost_nothing():
   """The first two are given, so the log-probability is that of the others."""
   toy = Toy(vocabulary=7, seed=11, scale=1.0)
@@ -247,17 +229,6 @@ def test_given_tokens_cost_nothing():
     logprob_bt = np.asarray(output.token_logprob_bwt)[:, 0]
     assert ((logprob_bt[:, :2] == 0) == (given == 2)).all()
     np.testing.assert_allclose(output.logprob_bw[:, 0], logprob_bt.sum(1), 1e-5)
-
-
-def test_bound_is_reached_and_never_passed():
-  """Over all ways on from n tokens to at most max_n and EOS, at no further cost."""
-  covered_s = jnp.ones(3)
-  for penalty in PENALTIES:
-    for n, max_n in [(1, 6), (4, 9), (5, 5)]:
-      bound = float(penalty.bound(jnp.float32(-3.0), n, max_n))
-      scores = [float(penalty.normalise(jnp.float32(-3.0), m + 1, covered_s))
-                for m in range(n, max_n + 1)]  # fmt: skip
-      assert bound == max(scores), penalty
 
 
 @penalties
