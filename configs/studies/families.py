@@ -9,7 +9,7 @@ Result: docs/studies.md.
 Each family is tried at three rates with two warm-ups, and trained with three seeds at
 the pair with the lowest loss on val. Each trial and each seed sees 400,000 target
 tokens, in the same batches; the table has the processor seconds that this took. With
---config.seconds=40 each takes as long as the Transformer does, not as many tokens.
+--config.seconds=20 each takes as long as the convolutional one, not as many tokens.
 
 For runs that are there already: `python -m transformer.studies.score_by_length`.
 """
