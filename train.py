@@ -118,6 +118,8 @@ def entry() -> None:
     app.run(lambda rest: main(rest, overrides), argv, flags_parser=parse_flags)
   except SystemExit as end:
     status = end.code if isinstance(end.code, int) else 0
+  except BrokenPipeError:
+    status = streams.die_of_broken_pipe()
   except (ValueError, OSError, MemoryError) as error:
     print(f"error: {streams.describe(error)}", file=sys.stderr)
   except KeyboardInterrupt:

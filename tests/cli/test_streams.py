@@ -179,6 +179,14 @@ def test_a_reader_that_goes_away_is_no_error(run, tmp_path):
   assert done.stderr == b""
 
 
+def test_a_reader_of_settings_that_goes_away_is_no_error(tmp_path):
+  command = f"{sys.executable} {ROOT}/train.py --config {ROOT}/configs/dates.py"
+  script = f'{command} --config.help | true; echo "${{PIPESTATUS[0]}}"'
+  done = shell(script, tmp_path)
+  assert done.stdout.split() == [b"%d" % (128 + signal.SIGPIPE)]
+  assert done.stderr == b""
+
+
 def test_an_argument_that_is_not_utf_8(run, call):
   status, out, err = call("translate", run, *SEARCH, "1 M\udce4rz")
   assert status == 1 and out == ""

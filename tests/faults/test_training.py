@@ -101,6 +101,10 @@ SETTINGS = [
     "the vocabulary is too large for the text",
     "--config.tokenizer.vocabulary=90000",
   ),
+  (
+    "the vocabulary is too small for the text",
+    "--config.tokenizer.vocabulary=40",
+  ),
   ("a word is not a setting", "steps=3"),
   ("a flag of train.py is misspelt", "--workdi=run"),
   ("a flag of train.py is of the wrong kind", "--processes=two"),

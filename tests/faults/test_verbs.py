@@ -77,7 +77,7 @@ def test_numbers_and_texts_of_verbs(case, monkeypatch):
       ("--max-length", 3, "--min-length", 30),
     "a number is not finite": ("--alpha", "nan"),
     "a recipe's number is not finite": ("--penalty", "GNMT(inf)"),
-    "a recipe's number is zero in float32": ("--sample", "Temperature(1e-320)"),
+    "a recipe's number is zero in float32": ("--penalty", "Coverage(1e-320)"),
     "a penalty would overflow": ("--alpha", "1e38"),
     "the seed is out of range": ("--seed", -1),
     "the memory does not suffice for a search": ("--beam", 1_000_000),

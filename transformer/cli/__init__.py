@@ -90,7 +90,7 @@ def parse(argv: list[str] | None) -> argparse.Namespace:
     arguments.overrides, rest = configs.split_flags(rest)
   # By itself argparse takes no more texts once a flag has followed the first ones.
   if rest and (not hasattr(arguments, "texts") or rest[0].startswith("--")):
-    parser.error(f"unrecognized arguments: {' '.join(rest)}")
+    arguments.parser.error(f"unrecognized arguments: {' '.join(rest)}")
   if rest:
     arguments.texts += rest
   check_words(arguments)
@@ -134,5 +134,5 @@ def command_parser() -> argparse.ArgumentParser:
     )
     module.add_arguments(verb)
     add_import(verb)
-    verb.set_defaults(run=module.run)
+    verb.set_defaults(run=module.run, parser=verb)
   return parser

@@ -85,11 +85,11 @@ def run(arguments) -> None:
   if not translates:
     refuse_flags_of_translations(arguments, run)
   data, split = run.config.data, arguments.split or "test"
+  for flag, value in (("--data", arguments.data), ("--split", arguments.split)):
+    if (arguments.source or arguments.reference) and value is not None:
+      raise ValueError(f"give {flag}, or --source and --reference, not both")
   if bool(arguments.source) != bool(arguments.reference):
     raise ValueError("give both --source and --reference, or neither")
-  for flag, value in (("--data", arguments.data), ("--split", arguments.split)):
-    if arguments.source and value is not None:
-      raise ValueError(f"give {flag}, or --source and --reference, not both")
   if arguments.data is not None:
     data = configs.parse(arguments.data, Source, "--data")
   scored: dict[str, Any] = {"split": split}

@@ -56,11 +56,15 @@ def check_number(cls: type, field: str, value: Any, name: str) -> None:
   have; `name` is that of the setting or flag."""
   if not isinstance(value, (int, float)):
     return
+  allowed = ranges(cls).get(field)
+  if (
+    allowed is not None
+    and math.isfinite(value)
+    and not allowed.least <= value <= allowed.most
+  ):
+    raise ValueError(f"{name}: expected {allowed}, got {value}")
   if isinstance(value, float):
     check_float(name, value)
-  allowed = ranges(cls).get(field)
-  if allowed is not None and not allowed.least <= value <= allowed.most:
-    raise ValueError(f"{name}: expected {allowed}, got {value}")
 
 
 def check_numbers(recipe: Any, prefix: str = "") -> None:

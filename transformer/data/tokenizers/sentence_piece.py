@@ -123,6 +123,8 @@ def _explain(error: str, vocabulary: int) -> str:
   if found := re.search(r"value <= (\d+)", error):
     most = int(found[1])
     return f"{start} is more than the corpus can give; at most {most:,}"
+  if found := re.search(r"required_chars\. \d+ vs (\d+)", error):
+    return f"{start} is too small for the characters of the corpus; at least {found[1]}"
   if "required_chars" in error or "smaller than" in error or "too small" in error:
     return f"{start} is too small for the characters of the corpus; raise it"
   return f"{start}: SentencePiece cannot train on this corpus ({error.strip()[-200:]})"
