@@ -3,8 +3,8 @@
 Claim: attention is worth more than any other part of an encoder-decoder, and what
 carries it, recurrence, convolution or more attention, decides less.
 Command: transformer ablate configs/studies/multi30k.py --workdir DIR
-Cost: TODO
-Result: TODO
+Cost: 4 rows, three trials and one seed each: 2 hours of processor time.
+Result: BLEU 29.1, 10.0 without attention, 33.2 and 31.7 (2026-11-26); docs/studies.md.
 
 All take as many FLOPs a target token as the Transformer, and see the same batches in
 the same order. Parameters differ, since the others embed source and target apart. Each
