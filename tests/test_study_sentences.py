@@ -110,7 +110,8 @@ SENTENCES = (
   ),
   Sentence(
     README,
-    "BLEU of Transformer, RNN, RNN with attention, convolutions: 29.1, 10.0, 33.2, 31.7",
+    "BLEU of Transformer, RNN, RNN with attention, convolutions: 29.1, 10.0, 33.2, "
+    "31.7",
     "multi30k",
     lambda t: (
       [
