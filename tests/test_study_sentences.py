@@ -87,8 +87,8 @@ SENTENCES = (
   ),
   Sentence(
     STUDIES,
-    "The recurrent network that attends gains 23 BLEU over the one that does not; what "
-    "stands around attention makes a difference of 4.",
+    "The recurrent network with attention is 23 BLEU ahead of the one without; the "
+    "choice of architecture around attention makes a difference of 4.",
     "multi30k",
     lambda t: (
       round(t[SEARCH]["test/bleu"] - t[RNN]["test/bleu"]) == 23
@@ -123,8 +123,8 @@ SENTENCES = (
   ),
   Sentence(
     STUDIES,
-    "the convolutional network takes less of it than the Transformer, and the "
-    "recurrent one a third more",
+    "The convolutional network also takes less processor time than the Transformer; "
+    "the recurrent one takes a third more.",
     "multi30k",
     lambda t: (
       t[CONVOLUTIONAL]["processor_seconds"] < t[TRANSFORMER]["processor_seconds"]

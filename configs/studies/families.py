@@ -3,7 +3,7 @@
 Claim: a network that has to put a source into one vector falls far behind one that can
 look at it again.
 Command: transformer ablate configs/studies/families.py --workdir DIR
-Cost: 4 rows, six trials and three seeds each: about 1.6 hours on one core.
+Cost: 4 rows, six trials and three seeds each: 40 minutes of processor time.
 Result: docs/studies.md.
 
 Each family is tried at three rates with two warm-ups, and trained with three seeds at

@@ -74,7 +74,9 @@ def test_recipes_of_decoding_refuse_them_themselves(make):
 
 
 def test_what_is_usual_elsewhere_is_accepted():
-  Temperature(1e-6), LengthPower(-2.0), GNMT(3.0), Coverage(5.0)
-  Config(
+  recipes = Temperature(1e-6), LengthPower(-2.0), GNMT(3.0), Coverage(5.0)
+  assert [dataclasses.astuple(recipe)[0] for recipe in recipes] == [1e-6, -2, 3, 5]
+  made = Config(
     Dates(), schedule=Schedule(10.0), optimizer=Adam(clip=1e9, epsilon=1.0), ema=0.9999
   )
+  assert (made.schedule.rate, made.optimizer.clip, made.ema) == (10.0, 1e9, 0.9999)

@@ -14,7 +14,9 @@ from transformer.runs.run import Run
 def test_directories_of_hugging_face(case):
   call, folder = case.call, case.folder
   model, path = folder / "model", folder / "imported"
-  case.assert_sees("the directory is none", call("convert", folder / "none", path))
+  case.assert_sees(
+    "the directory is not one of Hugging Face", call("convert", folder / "none", path)
+  )
   write_classifier(model)
   write_marian(folder / "marian")
   assert call("convert", model, path)[0] == 0

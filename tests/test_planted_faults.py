@@ -1,0 +1,15 @@
+"""Planted faults fit the package and its tests: each replaces text that is there, and
+names tests that exist."""
+
+import pytest
+
+from tests.planted_faults import FAULTS, ROOT
+
+
+@pytest.mark.parametrize("fault", FAULTS, ids=lambda fault: fault.name)
+def test_a_fault_can_be_planted_and_looked_for(fault):
+  assert (ROOT / fault.file).read_text(encoding="utf-8").count(fault.before) == 1
+  for node in fault.tests:
+    file, _, name = node.partition("::")
+    text = (ROOT / file).read_text(encoding="utf-8")
+    assert f"def {name.partition('[')[0]}(" in text or not name
