@@ -6,6 +6,8 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import NamedTuple
 
+import scipy.stats
+
 ROOT = Path(__file__).resolve().parent.parent
 TABLES = ROOT / "docs" / "tables"
 STUDIES, README = "docs/studies.md", "README.md"
@@ -52,7 +54,7 @@ def exact(table: Table, row: str) -> float:
 
 
 def blocked(table: Table, run: str, step: int) -> float:
-  """The share of softmaxes next to without gradient, the mean over seeds."""
+  """The share of queries whose largest gradient is below 0.001, the mean over seeds."""
   shares = [table[f"{run}/seed-{n}, step {step}"]["blocked"] for n in range(3)]
   return sum(shares) / 3
 
@@ -66,6 +68,15 @@ def alike(table: Table, row: str, other: str) -> bool:
 def points_lost(table: Table, row: str, setting: str) -> int:
   """What a row loses in a setting, in points, as a page rounds it."""
   return round(100 * (exact(table, row) - exact(table, row + setting)))
+
+
+def p_of_loss(table: Table, row: str, setting: str) -> float:
+  """Welch's p, over three seeds, of what a row loses in a setting."""
+  seeds = [
+    [table[name][f"{EXACT} seed {n}"] for n in range(3)]
+    for name in (row, row + setting)
+  ]
+  return float(scipy.stats.ttest_ind(*seeds, equal_var=False).pvalue)
 
 
 def signs(table: Table, score: str) -> dict[str, bool]:

@@ -36,6 +36,7 @@ from tests.study_tables import (
   gain,
   gap,
   lead,
+  p_of_loss,
   points_lost,
   read,
   same_sign,
@@ -123,11 +124,13 @@ SENTENCES = (
   ),
   Sentence(
     STUDIES,
-    "The convolutional network also takes less processor time than the Transformer; "
+    "The convolutional network takes about as much processor time as the Transformer; "
     "the recurrent one takes a third more.",
     "multi30k",
     lambda t: (
-      t[CONVOLUTIONAL]["processor_seconds"] < t[TRANSFORMER]["processor_seconds"]
+      0.9
+      < t[CONVOLUTIONAL]["processor_seconds"] / t[TRANSFORMER]["processor_seconds"]
+      < 1.1
       and 1.25
       < t[SEARCH]["processor_seconds"] / t[TRANSFORMER]["processor_seconds"]
       < 1.4
@@ -214,8 +217,9 @@ SENTENCES = (
   ),
   Sentence(
     STUDIES,
-    "After 400 updates half of the softmaxes at 32 channels and four of five at 256 "
-    "are closed already, and training closes more of them",
+    "After 400 updates half of the queries at 32 channels and four of five at 256 are "
+    "below 0.001 already, as the paper suspects of large d_k, and more of them are "
+    "after 1,600.",
     "softmax_gradient",
     lambda t: (
       round(blocked(t, "dot-32", 400), 1) == 0.5
@@ -247,18 +251,22 @@ SENTENCES = (
   ),
   Sentence(
     STUDIES,
-    "RMS norm loses 3 after the sublayer",
+    "RMS and batch norm lose 4 points at most, which three seeds do not tell from "
+    "chance (p 0.14 or more)",
     "norms",
-    lambda t: points_lost(t, "RMS after", ", no warm-up") == 3,
+    lambda t: (
+      max(points_lost(t, row, ", no warm-up") for row in NORM_ROWS[2:]) == 4
+      and min(p_of_loss(t, row, ", no warm-up") for row in NORM_ROWS[2:]) > 0.14
+    ),
   ),
   Sentence(
     STUDIES,
-    "In batches of 128 slots, which see a quarter of the tokens, batch norm does not "
-    "lose more than the others.",
+    "In batches of 128 padded tokens, which see a quarter of the tokens, batch norm "
+    "does not lose more than layer norm.",
     "norms",
     lambda t: all(
-      points_lost(t, f"batch {place}", ", 128 slots")
-      < points_lost(t, f"layer {place}", ", 128 slots")
+      points_lost(t, f"batch {place}", ", 128 tokens")
+      < points_lost(t, f"layer {place}", ", 128 tokens")
       for place in ("after", "before")
     ),
   ),
@@ -296,7 +304,7 @@ SENTENCES = (
   Sentence(
     STUDIES,
     "With 311 and with 1,245 images the Vision Transformer gains nothing, however long "
-    "it was pre-trained, and the residual network 4 and 2 points.",
+    "it was pre-trained, and the residual network 4 points (p 0.005) and 2 (p 0.07).",
     "pretraining",
     lambda t: (
       [gain(t, VIT, n, s) for n in (311, 1245) for s in (PRETRAINED, LONGER)]
@@ -346,10 +354,10 @@ SENTENCES = (
   Sentence(
     STUDIES,
     "Twice the memory of training is better than that of training in every seed, by "
-    "0.034 ± 0.014, which is 0.4%; four times as much is worse in every seed.",
+    "0.034 ± 0.014, which is 0.4%; four times as much is worse than that in every seed",
     "by_memory",
     lambda t: (
-      all(change(t, seed, 128) < 0 < change(t, seed, 256) for seed in range(3))
+      all(change(t, seed, 128) < min(0, change(t, seed, 256)) for seed in range(3))
       and round(statistics.fmean(change(t, n, 128) for n in range(3)), 3) == -0.034
       and round(statistics.stdev(change(t, n, 128) for n in range(3)), 3) == 0.014
     ),

@@ -1,7 +1,7 @@
 """Four families on Multi30k, English to German, tuned alike.
 
-Claim: attention is worth more than any other part of an encoder-decoder, and what
-carries it, recurrence, convolution or more attention, decides less.
+Claim: a recurrent network without attention is far behind all three families with it,
+which differ less among themselves.
 Command: transformer ablate configs/studies/multi30k.py --workdir DIR
 Cost: 4 rows, three trials and one seed each: 2 hours of processor time.
 Result: BLEU 29.1, 10.0 without attention, 33.2 and 31.7 (2026-11-26); docs/studies.md.

@@ -4,8 +4,9 @@ Claim: after the sublayer a norm needs warm-up, before it none (Xiong et al. 202
 batch norm loses where batches are small or lengths vary (Shen et al. 2020).
 Command: transformer ablate configs/studies/norms.py --workdir DIR
 Cost: 24 rows, three seeds: 18 minutes of one core.
-Result: the first is seen, 4 points lost after the sublayer and none before; of the
-second nothing beyond the deviation over seeds (2026-11-26); docs/studies.md.
+Result: the first is seen with layer norm, 4 points lost after the sublayer and none
+before; of the second nothing beyond the deviation over seeds (2026-11-26);
+docs/studies.md.
 """
 
 from transformer.data.batching import Packed
@@ -15,7 +16,7 @@ from transformer.experiment import Config
 from transformer.layers.norms import BatchNorm, LayerNorm, RMSNorm
 from transformer.layers.residual import PreNorm, Residual
 from transformer.models.transformer import Transformer
-from transformer.studies.figures import DotPlot
+from transformer.studies.figures import DotPlotByLine
 from transformer.studies.rows import HeldOut, Row
 from transformer.studies.study import Study
 from transformer.tasks.translation import Translation
@@ -24,12 +25,12 @@ from transformer.training.schedules import Cosine
 NORMS = (("layer", LayerNorm()), ("RMS", RMSNorm()), ("batch", BatchNorm()))
 RESIDUALS = (("after", Residual()), ("before", PreNorm()))
 SETTINGS = (
-  ("", {}),
-  (", no warm-up", {"schedule.warmup": 1}),
-  (", 128 slots", {"batching.tokens": 128}),
-  (", two dates", {"data.several": 2}),
+  ("base", {}),
+  ("no warm-up", {"schedule.warmup": 1}),
+  ("128 tokens", {"batching.tokens": 128}),
+  ("two dates", {"data.several": 2}),
 )
-"""What differs from the base: nothing, warm-up, the slots of a batch, length."""
+"""What differs from the base: nothing, warm-up, the tokens of a batch, length."""
 
 
 def get_study() -> Study:
@@ -49,8 +50,9 @@ def get_study() -> Study:
     ),
     rows=tuple(
       Row(
-        f"{norm} {place}{name}",
+        f"{norm} {place}" + f", {name}" * bool(changes),
         {"model.norm": recipe, "model.residual": residual, **changes},
+        line=name,
       )
       for name, changes in SETTINGS
       for norm, recipe in NORMS
@@ -58,5 +60,5 @@ def get_study() -> Study:
     ),
     columns=("val/loss", "val/exact_match"),
     held_out=(HeldOut(),),
-    figure=DotPlot(),
+    figure=DotPlotByLine("val/exact_match"),
   )

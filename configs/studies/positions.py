@@ -1,10 +1,11 @@
 """Ten position schemes: how far do they carry beyond the lengths of training?
 
-Claim: without positions dates cannot be read; schemes of distance lose less on texts
-longer than any in training than those of absolute places.
+Claim: without positions dates cannot be read; schemes of distances lose less on texts
+longer than any in training than those of absolute positions (Press et al. 2022).
 Command: transformer ablate configs/studies/positions.py --workdir DIR
 Cost: 10 rows, three seeds: an hour of processor time on a CPU.
-Result: docs/studies.md.
+Result: the first holds, 0.117 of single dates against 0.999; of the second nothing is
+seen but which date is lost: no scheme reads three (2026-11-26); docs/studies.md.
 """
 
 from transformer.data.batching import Packed

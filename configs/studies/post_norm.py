@@ -6,7 +6,7 @@ drawn more narrowly, as fairseq and PyTorch do, it learns faster.
 Command: transformer ablate configs/studies/post_norm.py --workdir DIR
 Cost: 6 rows, five seeds: 9 minutes of one core.
 Result: exact match 0.678 ± 0.065 after the sublayer, 0.869 ± 0.013 narrowly drawn, and
-0.778 ± 0.047 before it (2026-11-26); docs/studies.md.
+0.778 ± 0.047 before it, which was not drawn narrowly (2026-11-26); docs/studies.md.
 """
 
 from transformer.data.batching import Packed

@@ -10,8 +10,8 @@ Command: python train.py --config configs/vit.py --workdir runs/vit_shapes \\
     --config.data="Shapes()" --config.model.base_channels=18 --config.steps=2000
   transformer ablate configs/studies/pretraining.py --workdir DIR
 Cost: 15 rows, three seeds: 12 minutes on one core, and 5 for the three runs before.
-Result: not so, but with the fewest images: with 78, 0.693 becomes 0.755 against 0.847
-and 0.882; with 1,245, 0.900 stays 0.899 and 0.970 becomes 0.988 (2026-11-26);
+Result: not shown: with 78 images 0.693 becomes 0.755, and 0.847 of the residual network
+0.882; with 1,245, 0.900 stays 0.899 and 0.970 becomes 0.988 (2026-11-26);
 docs/studies.md.
 
 Takes `pip install 'transformer[images]'`.

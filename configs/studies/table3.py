@@ -11,9 +11,9 @@ Result: docs/studies.md.
 
 `--config.scale=small` is dates by models an eighth as wide (d_model, d_ff, d_k, d_v)
 and half as deep, with the same heads, dropout and smoothing, an eighth of the learned
-places and 1,000 updates, 3,000 in the big row. The norm is after the sublayer as in the
-paper; queries, keys and values are drawn narrowly, with which that order learns faster
-(post_norm.py).
+positions and 1,000 updates, 3,000 in the big row. The norm is after the sublayer as in
+the paper; queries, keys and values are drawn narrowly, with which that order learns
+faster (post_norm.py).
 """
 
 import dataclasses
@@ -42,6 +42,7 @@ class Scale(NamedTuple):
   width: int  # divides d_model, d_ff, d_k, d_v
   depth: int  # divides layers
   updates: float  # divides steps
+  limits: tuple[tuple[float, float], ...] = ()  # of perplexity and BLEU in the figure
 
 
 def paper() -> Scale:
@@ -69,7 +70,8 @@ def small() -> Scale:
     eval_every=10_000,
     save_every=500,
   )
-  return Scale(base, width=8, depth=2, updates=100)
+  limits = (1.02, 1.24), (82.0, 101.0)
+  return Scale(base, width=8, depth=2, updates=100, limits=limits)
 
 
 SCALES = {"paper": paper, "small": small}
@@ -135,5 +137,5 @@ def get_study(scale: Literal["paper", "small"] = "paper") -> Study:
     columns=("dev/perplexity", "dev/bleu", "dev/chrf", "dev/exact_match"),
     held_out=(HeldOut("dev", "val"),),
     published=("parameters", "dev/perplexity", "dev/bleu"),
-    figure=DotPlot(),
+    figure=DotPlot(("dev/perplexity", "dev/bleu"), chosen.limits),
   )

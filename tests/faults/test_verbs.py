@@ -80,6 +80,7 @@ def test_numbers_and_texts_of_verbs(case, monkeypatch):
     "a recipe's number is zero in float32": ("--penalty", "Coverage(1e-320)"),
     "a penalty would overflow": ("--alpha", "1e38"),
     "the seed is out of range": ("--seed", -1),
+    "a seed is given and nothing is sampled": ("--seed", 1),
     "the memory does not suffice for a search": ("--beam", 1_000_000),
   }.items():  # fmt: skip
     case.assert_sees(name, call("translate", path, "1 May 2000", *words))
@@ -147,11 +148,13 @@ def test_parts_of_another_command(case):
   words = ("translate", path, "--max-length", 3, "--input", file,
            "--output", case.folder / "out")  # fmt: skip
   assert case.call(*words, "--shard", "1/2")[0] == 0
-  answer = case.call(*words, "--seed", 1, "--shard", "1/2")
+  answer = case.call(*words, "--prefix", "1", "--shard", "1/2")
   case.assert_sees("a part of another command is there", answer)
   (case.folder / "out.1-of-2.part.json").unlink()
   answer = case.call(*words, "--shard", "2/2")
   case.assert_sees("a part is there without its command", answer)
+  words = (*words[:-1], "/dev/null", "--shard", "1/2")
+  case.assert_sees("parts are to be written to a device", case.call(*words))
 
 
 def test_searches_and_data_of_a_run(case):

@@ -21,9 +21,14 @@ from transformer.data.tokenizers.sentence_piece import SentencePiece
 from transformer.runs.metrics import Metrics
 from transformer.runs.processes import INTERRUPTED
 from transformer.runs.run import Run
-from transformer.studies import ablate, figures, row_results, table
+from transformer.studies import ablate, row_results, table
 from transformer.studies.ablate import Ablation
-from transformer.studies.figures import LinesOverHeldOut, LinesOverRows
+from transformer.studies.figures import (
+  DotPlot,
+  DotPlotByLine,
+  LinesOverHeldOut,
+  LinesOverRows,
+)
 from transformer.studies.page import markdown
 from transformer.studies.result import NAME, Result, fingerprint, score
 from transformer.studies.rows import (
@@ -250,18 +255,6 @@ def test_p_is_the_paired_bootstraps():
   assert row_results.p_value(right, right, right) == 1.0
 
 
-def test_a_line_goes_from_left_to_right_whatever_the_order_of_its_rows():
-  _, (axis,) = figures.panels("a", 1)
-  points = [
-    (4, row_results.summarise([1.0])),
-    (1, row_results.summarise([2.0])),
-    (2, None),
-  ]
-  figures.line(axis, 0, "a", points)
-  assert axis.lines[0].get_xdata().tolist() == [1, 4]
-  assert axis.lines[0].get_ydata().tolist() == [2.0, 1.0]
-
-
 def test_a_single_seed_has_no_deviation_to_show():
   assert str(row_results.summarise([2.0])) == "2"
   assert str(row_results.summarise([2.0, 3.0])) == "2.5 ± 0.71"
@@ -272,9 +265,11 @@ def test_a_single_seed_has_no_deviation_to_show():
   [
     LinesOverHeldOut("texts", ("chrf",), mark=0.5, marked="here"),
     LinesOverRows("x", True),
+    DotPlot(("other/chrf",), ((0.0, 50.0),)),
+    DotPlotByLine("other/chrf"),
   ],
 )
-def test_lines_are_drawn(done, tmp_path, figure):
+def test_figures_are_drawn(done, tmp_path, figure):
   path = shutil.copytree(done, tmp_path / "copy")
   (path / "figure.png").unlink()
   assert Ablation(dataclasses.replace(STUDY, figure=figure), path).count() == 0

@@ -21,7 +21,8 @@ IDENTITY = (
 
 OF_TRANSLATIONS = (
   *("source", "beam", "alpha", "penalty", "extra", "max_length", "min_length"),
-  *("suppress", "sample", "mbr", "tokenize", "source_language", "target_language"),
+  *("suppress", "sample", "seed", "mbr", "tokenize", "source_language"),
+  "target_language",
 )
 """Flags that say something of translations alone."""
 
@@ -272,7 +273,7 @@ def evaluate_translation(arguments, run, data, split: str):
 
   pairs = list(data.open(split))
   run = flags.with_languages(arguments, run)
-  search = flags.search_from(arguments)
+  search, seed = flags.search_from(arguments), arguments.seed or 0
   tokenize = flags.tokenize_from(arguments) or run.config.task.tokenize
   translator = flags.translator_from(arguments, search)
   corpus = corpus_of(data, split, run.tokenizer, run.cache, progress=False)
@@ -282,7 +283,7 @@ def evaluate_translation(arguments, run, data, split: str):
   loss = run.config.task.held_out_loss(run.module(), params, corpus, devices)
   sources, references = ([pair[side] for pair in pairs] for side in (0, 1))
   with progress_bar(len(pairs)) as bar:
-    results = translator.hypotheses(sources, bar.update, seed=arguments.seed)
+    results = translator.hypotheses(sources, bar.update, seed=seed)
   outputs = [best_text(each, arguments.mbr).replace("\n", " ") for each in results]
   record: dict[str, Any] = {
     "loss": loss,
@@ -298,7 +299,7 @@ def evaluate_translation(arguments, run, data, split: str):
       source_language=arguments.source_language,
       target_language=arguments.target_language,
     )  # fmt: skip
-    texts = float32.translate(sources, seed=arguments.seed, by_mbr=bool(arguments.mbr))
+    texts = float32.translate(sources, seed=seed, by_mbr=bool(arguments.mbr))
     outputs_float32 = [text.replace("\n", " ") for text in texts]
     scores = text_scores(outputs_float32, references, tokenize)
     record["bleu_float32"] = scores["bleu"]
@@ -306,7 +307,7 @@ def evaluate_translation(arguments, run, data, split: str):
   record |= {
     "search": configs.dump(translator.searcher.search),
     "mbr": arguments.mbr,
-    "seed": arguments.seed if search.draws else None,
+    "seed": seed if search.draws else None,
   }
   return record, {"sources": sources, "outputs": outputs, "references": references}
 

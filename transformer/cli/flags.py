@@ -78,7 +78,7 @@ def add_sampling(parser: VerbParser) -> None:
     "--sample", "decoding.samplers:Sampler", "sample outputs instead of searching"
   )
   parser.add_argument(
-    "--seed", type=int, default=0, metavar="N",
+    "--seed", type=int, metavar="N",
     help="random seed of --sample; a sentence's samples depend on it and on the "
     "sentence alone (default 0)",
   )  # fmt: skip
@@ -186,7 +186,8 @@ def search_from(arguments, n_best: int | None = None, stream: bool = False):
   from transformer.runs.run import Run
 
   mbr, sample = getattr(arguments, "mbr", None), getattr(arguments, "sample", None)
-  check_seed(getattr(arguments, "seed", 0))
+  seed = getattr(arguments, "seed", None)
+  check_seed(seed or 0)
   if mbr is not None and n_best is not None:
     raise ValueError("give --mbr or --n-best, not both")
   for flag, value, minimum in (
@@ -214,6 +215,8 @@ def search_from(arguments, n_best: int | None = None, stream: bool = False):
   outputs = next(n for n in (mbr, n_best, 1) if n is not None)
   flag = "--n-best" if mbr is None else "--mbr"
   draws = type(sampler) is not Sampler
+  if seed is not None and not draws:
+    raise ValueError("--seed: nothing is sampled; give --sample, or leave it out")
   found = decoding_of(arguments)
   if arguments.beam is None:
     greedy = stream or sample is not None

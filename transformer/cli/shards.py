@@ -60,13 +60,15 @@ class ShardOutput:
     """A part of `output`, made by a command.
 
     Raises:
-      ValueError: what is there of this part, or of another part of as many, comes from
-        another command.
+      ValueError: `output` is a device or a directory, or what is there of this part, or
+        of another part of as many, comes from another command.
       FileNotFoundError: the folder is missing.
     """
     self.path = shard.path(output)
     self._scratch, self._note = _beside(self.path, "part"), _beside(self.path, NOTE)
     self._command = json.dumps(command, sort_keys=True)
+    if output.exists() and not output.is_file():
+      raise ValueError(f"--shard: {output} is not a regular file; name one by --output")
     if not self.path.parent.is_dir():
       raise FileNotFoundError(
         f"{self.path}: cannot be written (no folder {self.path.parent})"

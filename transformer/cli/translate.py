@@ -88,7 +88,7 @@ def run(arguments) -> None:
     if arguments.stream:
       for texts in parts:
         for text in texts:
-          for piece in translator.stream(text, arguments.prefix, arguments.seed):
+          for piece in translator.stream(text, arguments.prefix, arguments.seed or 0):
             output.write_text(piece.replace("\n", " "))
           output.write_text("\n")
       return
@@ -107,7 +107,7 @@ def translate_chunk(arguments, translator, number: int, texts, bar) -> list[str]
     texts,
     bar.update,
     prefixes=[arguments.prefix] * len(texts) if arguments.prefix else None,
-    seed=arguments.seed,
+    seed=arguments.seed or 0,
   )
   # Each batch shape is compiled on its own.
   bar.set_postfix_str(f"{translator.searcher.compilations} programs compiled")

@@ -49,47 +49,132 @@ class Figure:
 @dataclasses.dataclass(frozen=True)
 class DotPlot(Figure):
   """A panel for each column, rows one below the other: the mean over seeds with its
-  deviation, and each seed."""
+  deviation, and each seed.
+
+  Attributes:
+    columns: those to draw; all of the study's by default.
+    limits: of the axis of each drawn column, where a row would set the scale alone;
+      means beyond them are written at the edge.
+  """
+
+  columns: tuple[str, ...] = ()
+  limits: tuple[tuple[float, float], ...] = ()
 
   def draw(self, file, title, rows, columns, held_out) -> bool:
     done = [row for row in rows if row.results]
     if not done:
       return False
-    figure, axes = plt.subplots(
-      1, len(columns), figsize=(2.2 + 3.6 * len(columns), 1.6 + 0.3 * len(done)),
-      sharey=True, squeeze=False, layout="constrained",
-    )  # fmt: skip
-    figure.suptitle(title)
-    positions = range(len(done))
-    for axis, column in zip(axes[0], columns, strict=True):
-      for position, row in zip(positions, done, strict=True):
-        values = row.values(column)
-        axis.plot(
-          values, [position] * len(values), "|", color="gray", markersize=9,
-          label="each seed" if position == 0 else None,
-        )  # fmt: skip
-        summary = row.summary(column)
-        if summary:
-          axis.errorbar(
-            summary.mean, position, xerr=summary.deviation, fmt="o", color="black",
-            markersize=5, capsize=3,
-            label="mean and deviation over seeds" if position == 0 else None,
-          )  # fmt: skip
-      base = done[0].summary(column)
-      if base:
-        axis.axvline(
-          base.mean, color="black", linestyle=":", linewidth=1,
-          label=f"mean of {done[0].row.name}",
-        )  # fmt: skip
-      axis.set(xlabel=axis_label(column), yticks=list(positions))
-      axis.set_yticklabels([row.row.name for row in done])
-      axis.grid(axis="x", alpha=0.3)
-    axes[0, 0].set_ylim(len(done) - 0.5, -0.5)
-    axes[0, 0].set_ylabel("row")
-    handles, names = axes[0, 0].get_legend_handles_labels()
-    figure.legend(handles, names, loc="outside lower center", ncols=3)
-    save(figure, file)
+    columns = self.columns or columns
+    figure, axes = dot_panels(title, len(columns), len(done))
+    for number, (axis, column) in enumerate(zip(axes, columns, strict=True)):
+      limits = self.limits[number] if self.limits else None
+      dots(axis, done, column, done[0], limits)
+      axis.set(xlabel=axis_label(column))
+    finish_dots(figure, axes, [row.row.name for row in done], file)
     return True
+
+
+@dataclasses.dataclass(frozen=True)
+class DotPlotByLine(Figure):
+  """One column: a panel for each `Row.line`, with a scale of its own and its rows one
+  below the other, which are the same in all of them.
+
+  Attributes:
+    column: the score.
+  """
+
+  column: str = "val/loss"
+
+  def draw(self, file, title, rows, columns, held_out) -> bool:
+    done = [row for row in rows if row.results]
+    if not done:
+      return False
+    lines = list(dict.fromkeys(row.row.line for row in done))
+    names = list(dict.fromkeys(short_name(row) for row in done))
+    title = f"{title}\n{axis_label(self.column)}"
+    figure, axes = dot_panels(title, len(lines), len(names))
+    for axis, name in zip(axes, lines, strict=True):
+      own = {short_name(row): row for row in done if row.row.line == name}
+      panel = [own.get(each) for each in names]
+      dots(axis, panel, self.column, panel[0])
+      axis.set_title(name, fontsize="medium")
+    finish_dots(figure, axes, names, file)
+    return True
+
+
+def short_name(row: RowResults) -> str:
+  """The name of a row without that of its line."""
+  return row.row.name.removesuffix(f", {row.row.line}")
+
+
+def dot_panels(title: str, count: int, rows: int):
+  """A figure of so many panels side by side, each of so many rows."""
+  figure, axes = plt.subplots(
+    1, count, figsize=(2.2 + max(2.2, 6.5 / count) * count, 1.6 + 0.3 * rows),
+    sharey=True, squeeze=False, layout="constrained",
+  )  # fmt: skip
+  figure.suptitle(title)
+  return figure, list(axes[0])
+
+
+def dots(
+  axis: Axes,
+  rows: Sequence[RowResults | None],
+  column: str,
+  base: RowResults | None,
+  limits: tuple[float, float] | None = None,
+) -> None:
+  """The scores of rows, from the top to the bottom, beside the mean of a base; None
+  leaves a gap."""
+  for position, row in enumerate(rows):
+    summary = row.summary(column) if row else None
+    if row is None or summary is None:
+      continue
+    if limits and not limits[0] <= summary.mean <= limits[1]:
+      below = summary.mean < limits[0]
+      text = f"← {summary.mean:.4g}" if below else f"{summary.mean:.4g} →"
+      axis.text(
+        limits[0] if below else limits[1], position, text, va="center",
+        ha="left" if below else "right", fontsize="small",
+      )  # fmt: skip
+      continue
+    values = row.values(column)
+    axis.plot(
+      values, [position] * len(values), "|", color="gray", markersize=9,
+      label="each seed",
+    )  # fmt: skip
+    axis.errorbar(
+      summary.mean, position, xerr=summary.deviation, fmt="o", color="black",
+      markersize=5, capsize=3, label="mean and deviation over seeds",
+    )  # fmt: skip
+  mean = base.summary(column) if base else None
+  if base and mean:
+    axis.axvline(
+      mean.mean, color="black", linestyle=":", linewidth=1,
+      label=f"mean of {short_name(base)}",
+    )  # fmt: skip
+  if limits:
+    axis.set_xlim(limits)
+  axis.grid(axis="x", alpha=0.3)
+
+
+def finish_dots(figure, axes: Sequence[Axes], names: Sequence[str], file: Path) -> None:
+  """The names of the rows, one legend, and the file."""
+  axes[0].set_yticks(range(len(names)), names)
+  axes[0].set_ylim(len(names) - 0.5, -0.5)
+  legend_below(figure, axes[0], 3)
+  save(figure, file)
+
+
+def legend_below(figure, axis: Axes, columns: int, **settings) -> None:
+  """One legend for all panels, with each label once; handles are long enough to show
+  dashes."""
+  handles, names = axis.get_legend_handles_labels()
+  unique = dict(zip(names, handles, strict=True))
+  figure.legend(
+    list(unique.values()), list(unique), loc="outside lower center", ncols=columns,
+    handlelength=4, **settings,
+  )  # fmt: skip
 
 
 @dataclasses.dataclass(frozen=True)
@@ -167,7 +252,7 @@ def axis_label(column: str) -> str:
 def panels(title: str, count: int):
   """A figure of so many panels side by side."""
   figure, axes = plt.subplots(
-    1, count, figsize=(1.6 + 4.2 * count, 4.4), squeeze=False, layout="constrained"
+    1, count, figsize=(0.8 + 3.7 * count, 5), squeeze=False, layout="constrained"
   )
   figure.suptitle(title)
   return figure, list(axes[0])
@@ -197,10 +282,7 @@ def finish_lines(figure, axes: Sequence[Axes], file: Path) -> None:
   """Grids, one legend, and the file."""
   for axis in axes:
     axis.grid(alpha=0.3)
-  handles, names = axes[0].get_legend_handles_labels()
-  figure.legend(
-    handles, names, loc="outside right upper", title="mean, deviation over seeds"
-  )
+  legend_below(figure, axes[0], 2, title="mean, deviation over seeds")
   save(figure, file)
 
 

@@ -21,7 +21,7 @@ from transformer.data.corpus import Corpus
 from transformer.experiment import Config
 from transformer.runs.run import Run
 from transformer.studies.compare_runs import lines, names, parser, write
-from transformer.studies.figures import UNITS, save
+from transformer.studies.figures import UNITS, legend_below, save
 from transformer.studies.row_results import Summary, summarise
 from transformer.tasks.segment_language_modelling import (
   SegmentLanguageModelling,
@@ -54,6 +54,7 @@ class Point(NamedTuple):
   """The perplexity of a line with a memory, over its seeds.
 
   Attributes:
+    run: the name of the line.
     change: the difference to the perplexity of the same seed with the memory of
       training; None where that was not measured.
   """
@@ -110,8 +111,14 @@ def points(rows: Sequence[Row]) -> list[Point]:
     ]
     perplexity = summarise([row.perplexity for row in group])
     assert perplexity
-    found.append(Point(line, memory, perplexity, summarise(changes)))
+    found.append(Point(label(rows, line), memory, perplexity, summarise(changes)))
   return found
+
+
+def label(rows: Sequence[Row], line: str) -> str:
+  """The name of a line in the figure."""
+  others = len({row.seed for row in rows if row.line == line}) - 1
+  return f"{line} and {others} more seeds, mean" if others else line
 
 
 def draw(file: Path, rows: Sequence[Row]) -> None:
@@ -119,11 +126,10 @@ def draw(file: Path, rows: Sequence[Row]) -> None:
   and its change from half of the memory of training on; readable without colour. The
   memory of training is a vertical line."""
   figure, (whole, near) = plt.subplots(1, 2, figsize=(9, 3.6), layout="constrained")
-  trained = {row.line: row.memory_length for row in rows}
+  trained = {label(rows, row.line): row.memory_length for row in rows}
   found = points(rows)
   draw_points(whole, found, [point.perplexity for point in found])
   whole.set(ylabel=UNITS["perplexity"])
-  whole.legend()
   changed = [
     (point, point.change)
     for point in found
@@ -137,7 +143,10 @@ def draw(file: Path, rows: Sequence[Row]) -> None:
     axis.set_xscale("symlog", base=2, linthresh=8)
     axis.set_xticks(sizes, labels=[str(size) for size in sizes])
     for memory_length in set(trained.values()):
-      axis.axvline(memory_length, color="gray", linestyle=":")
+      axis.axvline(
+        memory_length, color="gray", linestyle=":", label="memory in training"
+      )
+  legend_below(figure, whole, 2)
   if changed:
     near.set_xlim(left=0.8 * min(point.memory for point, _ in changed))
   save(figure, file)

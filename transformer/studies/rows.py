@@ -78,7 +78,7 @@ class Row:
     published: the paper's own figures, one for each of `Study.published`; None where it
       has none.
     match: which size is matched to the base's.
-    line, x: where `LinesOverRows` draws it.
+    line, x: where `LinesOverRows` and `DotPlotByLine` draw it.
   """
 
   name: str

@@ -20,7 +20,7 @@ from transformer.inspection.heads import attentions
 from transformer.inspection.inputs import Opened
 from transformer.runs.run import Run
 from transformer.studies.compare_runs import lines, names, parser, write
-from transformer.studies.figures import save
+from transformer.studies.figures import legend_below, save
 
 
 class Row(NamedTuple):
@@ -79,7 +79,7 @@ def measure(paths: Sequence[Path], split: str) -> list[Row]:
 def draw(file: Path, rows: Sequence[Row]) -> None:
   """Mean and blocked share over updates, a line for each run, readable without
   colour."""
-  figure, axes = plt.subplots(1, 2, figsize=(11.5, 4.2), layout="constrained")
+  figure, axes = plt.subplots(1, 2, figsize=(8.2, 5), layout="constrained")
   for axis, field, label in zip(
     axes,
     ("mean", "blocked"),
@@ -90,7 +90,7 @@ def draw(file: Path, rows: Sequence[Row]) -> None:
       axis, rows, lambda row: row.step, lambda row, field=field: getattr(row, field)
     )
     axis.set(xlabel="updates", ylabel=label)
-  figure.legend(*axes[0].get_legend_handles_labels(), loc="outside right upper")
+  legend_below(figure, axes[0], 3)
   save(figure, file)
 
 
