@@ -38,14 +38,17 @@ help:
 train: $(STAMP)
 	@$(BIN)/python train.py $(ARGS)
 
-# Two processes: most of the time goes into compiling, which uses one core. Each begins
-# with one half of the files; whoever is done first takes tests from the other.
+# A process for each core, four at most, for each takes up to 4 GB: most of the time goes
+# into compiling, which uses one core. Each begins with a part of the files; whoever is
+# done first takes tests from another.
+PARALLEL := -n auto --maxprocesses 4 --dist worksteal
+
 test: $(STAMP)
-	@$(BIN)/python -m pytest -q -m "not slow" -n 2 --dist worksteal $(ARGS)
+	@$(BIN)/python -m pytest -q -m "not slow" $(PARALLEL) $(ARGS)
 
 # pytest exits with 5 where there is no test to run.
 slow: $(STAMP)
-	@$(BIN)/python -m pytest -q -m slow -n 2 --dist worksteal $(ARGS) || [ $$? -eq 5 ]
+	@$(BIN)/python -m pytest -q -m slow $(PARALLEL) $(ARGS) || [ $$? -eq 5 ]
 
 check: $(STAMP)
 	@$(BIN)/python -m ruff format --check .

@@ -45,9 +45,11 @@ def _programs():
 
 @pytest.hookimpl(tryfirst=True)
 def pytest_runtest_setup(item):
-  """Lets XLA optimise for the slow tests alone, and for the processes that they start:
-  the others spend their time on compiling. Before any fixture of the test."""
-  quick = item.get_closest_marker("slow") is None
+  """Lets XLA optimise for the slow tests that train or measure, and for the processes
+  that they start: the others spend their time on compiling. Before any fixture of the
+  test."""
+  slow = item.get_closest_marker("slow")
+  quick = slow is None or slow.kwargs.get("compiles", False)
   os.environ["JAX_DISABLE_MOST_OPTIMIZATIONS"] = str(int(quick))
   if "jax" in sys.modules:
     sys.modules["jax"].config.update("jax_disable_most_optimizations", quick)

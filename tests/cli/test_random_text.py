@@ -83,6 +83,7 @@ def test_a_lone_surrogate_is_one_line(translation_run, call, tmp_path):
   assert not (tmp_path / "out").exists()
 
 
+@pytest.mark.slow(compiles=True)
 def test_a_run_is_trained_on_random_text(tmp_path, capsys):
   draw = random.Random(1)
   texts = [random_line(draw) for _ in range(10_000)]

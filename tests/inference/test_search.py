@@ -66,6 +66,7 @@ def test_outputs_do_not_depend_on_the_batch(search):
   assert alone == {i: together[i] for i in alone}
 
 
+@pytest.mark.slow(compiles=True)
 def test_every_output_ends_and_stays_within_its_own_limit():
   for i, found in outputs(Search(beam=3, extra=6), 4096).items():
     size = len(sources()[i])
@@ -88,6 +89,7 @@ def test_batches_have_declared_shapes_and_lose_nothing():
   assert sorted(seen) == [i for i in range(45) if sizes[i] > 1]
 
 
+@pytest.mark.slow(compiles=True)
 def test_nothing_is_compiled_beyond_the_declared_shapes():
   rng = np.random.default_rng(9)
   sizes = [*rng.integers(2, 20, 90), 129]

@@ -85,6 +85,7 @@ def test_what_matches_is_taken_and_the_rest_is_initialised(parent, tmp_path, cap
   ), line
 
 
+@pytest.mark.slow(compiles=True)
 def test_a_stopped_run_needs_its_parent_no_more_and_keeps_its_origin(
   parent, tmp_path, monkeypatch, capsys
 ):
@@ -102,6 +103,7 @@ def test_a_stopped_run_needs_its_parent_no_more_and_keeps_its_origin(
   assert json.loads(capsys.readouterr().out)["init"]["run"] == str(gone)
 
 
+@pytest.mark.slow(compiles=True)
 def test_a_moving_average_starts_there_too(parent, tmp_path):
   still = dict(schedule=Schedule(rate=0.0), steps=1, ema=0.9)
   assert child(tmp_path / "run", parent, **still) == 0
@@ -111,6 +113,7 @@ def test_a_moving_average_starts_there_too(parent, tmp_path):
     np.testing.assert_allclose(found[path], wanted[path], rtol=1e-6)
 
 
+@pytest.mark.slow(compiles=True)
 @pytest.mark.parametrize("prefix", ["encoder", "decoder/layers/self_sublayer"])
 def test_frozen_parameters_stay_and_the_others_move(parent, tmp_path, prefix):
   assert child(tmp_path / "run", parent, freeze=(prefix,)) == 0
