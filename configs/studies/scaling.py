@@ -4,7 +4,8 @@ Claim: the variance of q.k is d_k, and a softmax over such scores has next to no
 gradient at large d_k; scaled, the variance is 1 and the gradient stays.
 Command: transformer ablate configs/studies/scaling.py --workdir DIR
 Cost: seconds; nothing is trained.
-Result: docs/studies.md.
+Result: at d_k 1000 a median of 1.1e-6 unscaled and 0.21 scaled (2026-11-26);
+docs/studies.md.
 """
 
 import functools

@@ -3,7 +3,7 @@
 Claim: what the paper and its readers say of attention holds of this program.
 Command: transformer ablate configs/studies/why.py --workdir DIR
 Cost: seconds; nothing is trained.
-Result: docs/studies.md.
+Result: all hold (2026-11-26); docs/studies.md.
 """
 
 import dataclasses
