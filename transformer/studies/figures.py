@@ -110,7 +110,7 @@ def short_name(row: RowResults) -> str:
 def dot_panels(title: str, count: int, rows: int):
   """A figure of so many panels side by side, each of so many rows."""
   figure, axes = plt.subplots(
-    1, count, figsize=(2.2 + max(2.2, 6.5 / count) * count, 1.6 + 0.3 * rows),
+    1, count, figsize=(2.2 + max(6.5, 2.2 * count), 1.6 + 0.3 * rows),
     sharey=True, squeeze=False, layout="constrained",
   )  # fmt: skip
   figure.suptitle(title)
