@@ -199,7 +199,7 @@ def test_seeds_are_one_line_of_the_study_of_memory(run, tmp_path):
   ]
   assert {row.memory_length for row in rows} == {30}
   both, one, *at_length = perplexity_by_memory.points(rows)
-  assert (both.run, both.memory) == ("xl", 5)
+  assert (both.run, both.memory) == ("xl and others, mean of 2 seeds", 5)
   assert (both.perplexity.mean, both.perplexity.seeds) == (3, 2)
   assert both.perplexity.deviation == pytest.approx(2**0.5)
   # Seed by seed: 2 - 1 and 4 - 2.

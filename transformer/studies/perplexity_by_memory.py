@@ -117,8 +117,8 @@ def points(rows: Sequence[Row]) -> list[Point]:
 
 def label(rows: Sequence[Row], line: str) -> str:
   """The name of a line in the figure."""
-  others = len({row.seed for row in rows if row.line == line}) - 1
-  return f"{line} and {others} more seeds, mean" if others else line
+  seeds = len({row.seed for row in rows if row.line == line})
+  return f"{line} and others, mean of {seeds} seeds" if seeds > 1 else line
 
 
 def draw(file: Path, rows: Sequence[Row]) -> None:
