@@ -1,5 +1,5 @@
 """Planted faults fit the package and its tests: each replaces text that is there, and
-names tests that exist."""
+names tests that exist and are fast."""
 
 import pytest
 
@@ -12,4 +12,7 @@ def test_a_fault_can_be_planted_and_looked_for(fault):
   for node in fault.tests:
     file, _, name = node.partition("::")
     text = (ROOT / file).read_text(encoding="utf-8")
-    assert f"def {name.partition('[')[0]}(" in text or not name
+    before, found, _ = text.partition(f"\ndef {name.partition('[')[0]}(")
+    assert found or not name
+    decorators = f"{before}\n".split("\n\n\n")[-1]
+    assert not name or not decorators.startswith("@pytest.mark.slow")

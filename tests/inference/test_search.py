@@ -66,7 +66,6 @@ def test_outputs_do_not_depend_on_the_batch(search):
   assert alone == {i: together[i] for i in alone}
 
 
-@pytest.mark.slow(compiles=True)
 def test_every_output_ends_and_stays_within_its_own_limit():
   for i, found in outputs(Search(beam=3, extra=6), 4096).items():
     size = len(sources()[i])

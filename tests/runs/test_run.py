@@ -252,7 +252,6 @@ def test_metrics_of_steps_that_are_repeated_are_removed(tmp_path):
   assert Metrics.read(tmp_path) == [(1, "train/loss", 1.0), (2, "train/loss", 0.5)]
 
 
-@pytest.mark.slow(compiles=True)
 def test_training_ends_when_patience_does_and_the_best_stays(tmp_path, capsys):
   path = tmp_path / "run"
   settings = dict(

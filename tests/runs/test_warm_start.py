@@ -103,7 +103,6 @@ def test_a_stopped_run_needs_its_parent_no_more_and_keeps_its_origin(
   assert json.loads(capsys.readouterr().out)["init"]["run"] == str(gone)
 
 
-@pytest.mark.slow(compiles=True)
 def test_a_moving_average_starts_there_too(parent, tmp_path):
   still = dict(schedule=Schedule(rate=0.0), steps=1, ema=0.9)
   assert child(tmp_path / "run", parent, **still) == 0

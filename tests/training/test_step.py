@@ -66,7 +66,6 @@ def test_four_times_eight_is_thirty_two_on_ragged_batches():
   np.testing.assert_allclose(found.gradient_norm, numbers.gradient_norm, rtol=1e-6)
 
 
-@pytest.mark.slow(compiles=True)
 def test_with_dropout_it_is_the_sum_over_parts_with_keys_of_their_own():
   model = dataclasses.replace(SMALL, dropout=0.2)
   batch = ragged(12)
