@@ -3,7 +3,8 @@ names tests that exist and are fast."""
 
 import pytest
 
-from tests.planted_faults import FAULTS, ROOT
+from tests.planted_faults import FAULTS
+from tests.planted_faults.__main__ import ROOT
 
 
 @pytest.mark.parametrize("fault", FAULTS, ids=lambda fault: fault.name)
