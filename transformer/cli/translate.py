@@ -144,8 +144,9 @@ def translate_shard(arguments, search) -> None:
     "parameters": checksums,
     "input": digest(arguments.input),
     "search": configs.dump(translator.searcher.search),
+    "seed": arguments.seed or 0,
     **{name: getattr(arguments, name)
-       for name in ("weights", "seed", "prefix", "mbr", "scores", "json")},
+       for name in ("weights", "prefix", "mbr", "scores", "json")},
   }  # fmt: skip
   output = ShardOutput(shard, arguments.output, command)
   if output.is_complete:
