@@ -66,7 +66,8 @@ def test_parts_together_are_the_whole_though_one_is_stopped(
   assert left.read_text().count("\n") == 3 and not parts[2].exists()
   with left.open("a") as file:
     file.write("half a li")
-  assert call(*words, tmp_path / "out", "--shard", "3/5", "--seed", 1)[0] == 1
+  status, _, err = call(*words, tmp_path / "out", "--shard", "3/5", "--prefix", "1")
+  assert status == 1 and "of another command" in err
   status, _, err = call(*words, tmp_path / "out", "--shard", "3/5")
   assert status == 0, err
   assert "".join(part.read_text() for part in parts) == (tmp_path / "whole").read_text()
