@@ -6,7 +6,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import NamedTuple
 
-import scipy.stats
+from transformer.studies.significance import welch
 
 ROOT = Path(__file__).resolve().parent.parent
 TABLES = ROOT / "docs" / "tables"
@@ -70,13 +70,10 @@ def points_lost(table: Table, row: str, setting: str) -> int:
   return round(100 * (exact(table, row) - exact(table, row + setting)))
 
 
-def p_of_loss(table: Table, row: str, setting: str) -> float:
-  """Welch's p, over three seeds, of what a row loses in a setting."""
-  seeds = [
-    [table[name][f"{EXACT} seed {n}"] for n in range(3)]
-    for name in (row, row + setting)
-  ]
-  return float(scipy.stats.ttest_ind(*seeds, equal_var=False).pvalue)
+def p(table: Table, score: str, row: str, other: str) -> float:
+  """Welch's p of the difference between two rows, over three seeds."""
+  one, two = ([table[r][f"{score} seed {n}"] for n in range(3)] for r in (row, other))
+  return welch(one, two) or 0.0
 
 
 def signs(table: Table, score: str) -> dict[str, bool]:

@@ -36,7 +36,7 @@ from tests.study_tables import (
   gain,
   gap,
   lead,
-  p_of_loss,
+  p,
   points_lost,
   read,
   same_sign,
@@ -217,9 +217,9 @@ SENTENCES = (
   ),
   Sentence(
     STUDIES,
-    "After 400 updates half of the queries at 32 channels and four of five at 256 are "
-    "below 0.001 already, as the paper suspects of large d_k, and more of them are "
-    "after 1,600.",
+    "After 400 updates the gradient is below 0.001 at half of the queries with 32 "
+    "channels and at four of five with 256, as the paper suspects of large d_k, and "
+    "after 1,600 at more of them.",
     "softmax_gradient",
     lambda t: (
       round(blocked(t, "dot-32", 400), 1) == 0.5
@@ -251,12 +251,12 @@ SENTENCES = (
   ),
   Sentence(
     STUDIES,
-    "RMS and batch norm lose 4 points at most, which three seeds do not tell from "
+    "RMS and batch norm lose 4 points at most, which three seeds cannot tell from "
     "chance (p 0.14 or more)",
     "norms",
     lambda t: (
       max(points_lost(t, row, ", no warm-up") for row in NORM_ROWS[2:]) == 4
-      and min(p_of_loss(t, row, ", no warm-up") for row in NORM_ROWS[2:]) > 0.14
+      and min(p(t, EXACT, row, f"{row}, no warm-up") for row in NORM_ROWS[2:]) > 0.14
     ),
   ),
   Sentence(
@@ -304,12 +304,20 @@ SENTENCES = (
   Sentence(
     STUDIES,
     "With 311 and with 1,245 images the Vision Transformer gains nothing, however long "
-    "it was pre-trained, and the residual network 4 points (p 0.005) and 2 (p 0.07).",
+    "it was pre-trained, and the residual network 4 points (p 0.005) and 2 (p 0.06).",
     "pretraining",
     lambda t: (
       [gain(t, VIT, n, s) for n in (311, 1245) for s in (PRETRAINED, LONGER)]
       == [0, 0, 0, 0]
       and [gain(t, RESNET, n) for n in (311, 1245)] == [4, 2]
+      and [
+        round(
+          p(t, "test/accuracy", *(f"{RESNET}, {s} {n}" for s in (RANDOM, PRETRAINED))),
+          3,
+        )
+        for n in (311, 1245)
+      ]
+      == [0.005, 0.065]
     ),
   ),
   Sentence(

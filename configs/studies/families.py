@@ -5,8 +5,8 @@ look at it again.
 Command: transformer ablate configs/studies/families.py --workdir DIR
 Cost: 4 rows, six trials and three seeds each: 40 minutes of processor time.
 Result: three dates in a text 0 by one vector, 0.170, 0.958 and 0.999 by the others; of
-one date the first reads 0.014, so length is not what it fails at (2026-11-26);
-docs/studies.md.
+one date the first reads 0.014, so that it cannot be said what length does to it
+(2026-11-26); docs/studies.md.
 
 Each family is tried at three rates with two warm-ups, and trained with three seeds at
 the pair with the lowest loss on val. Each trial and each seed sees 400,000 target

@@ -286,6 +286,11 @@ def test_figures_are_drawn(done, tmp_path, figure):
     (dict(columns=("val/blue",)), "there is no 'val/blue'; there are val/loss"),
     (dict(published=("parameter", "val/perplexity")), "there is no 'parameter'"),
     (dict(published=("parameters",)), "2 published figures for 1"),
+    (dict(figure=DotPlot(("val/bleu",))), "study.figure: there is no 'val/bleu'"),
+    (
+      dict(figure=DotPlotByLine()),
+      "study.figure: there is no 'val/loss'; there are val",
+    ),
   ],
 )
 def test_what_is_no_study_is_said_before_anything_runs(changes, message):

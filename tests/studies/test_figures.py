@@ -45,6 +45,11 @@ def test_a_mean_beyond_the_limits_is_written_at_their_edge(axis):
   assert [(x.tolist(), y.tolist()) for x, y in means] == [([11.0], [0])]
 
 
+def test_each_drawn_column_has_limits_or_none_has():
+  with pytest.raises(ValueError, match="expected one of each column"):
+    figures.DotPlot(("a", "b"), ((0.0, 1.0),))
+
+
 def test_a_panel_for_each_line_has_the_rows_in_the_same_order(monkeypatch, tmp_path):
   """A row that a line lacks leaves a gap."""
   drawn = []

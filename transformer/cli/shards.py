@@ -68,7 +68,9 @@ class ShardOutput:
     self._scratch, self._note = _beside(self.path, "part"), _beside(self.path, NOTE)
     self._command = json.dumps(command, sort_keys=True)
     if output.exists() and not output.is_file():
-      raise ValueError(f"--shard: {output} is not a regular file; name one by --output")
+      raise ValueError(
+        f"--shard: {output} is not a regular file; name one with --output"
+      )
     if not self.path.parent.is_dir():
       raise FileNotFoundError(
         f"{self.path}: cannot be written (no folder {self.path.parent})"

@@ -45,6 +45,10 @@ class Figure:
     """Draws the scores of rows that have any; False if there is nothing to draw."""
     return False
 
+  def named_columns(self) -> tuple[str, ...]:
+    """The columns of the study that it names, each of which there must be."""
+    return ()
+
 
 @dataclasses.dataclass(frozen=True)
 class DotPlot(Figure):
@@ -60,14 +64,21 @@ class DotPlot(Figure):
   columns: tuple[str, ...] = ()
   limits: tuple[tuple[float, float], ...] = ()
 
+  def __post_init__(self):
+    if self.limits and len(self.limits) != len(self.columns):
+      raise ValueError(f"DotPlot.limits: expected one of each column, got {self}")
+
+  def named_columns(self) -> tuple[str, ...]:
+    return self.columns
+
   def draw(self, file, title, rows, columns, held_out) -> bool:
     done = [row for row in rows if row.results]
     if not done:
       return False
     columns = self.columns or columns
     figure, axes = dot_panels(title, len(columns), len(done))
-    for number, (axis, column) in enumerate(zip(axes, columns, strict=True)):
-      limits = self.limits[number] if self.limits else None
+    every = self.limits or (None,) * len(columns)
+    for axis, column, limits in zip(axes, columns, every, strict=True):
       dots(axis, done, column, done[0], limits)
       axis.set(xlabel=axis_label(column))
     finish_dots(figure, axes, [row.row.name for row in done], file)
@@ -84,6 +95,9 @@ class DotPlotByLine(Figure):
   """
 
   column: str = "val/loss"
+
+  def named_columns(self) -> tuple[str, ...]:
+    return (self.column,)
 
   def draw(self, file, title, rows, columns, held_out) -> bool:
     done = [row for row in rows if row.results]
@@ -127,8 +141,7 @@ def dots(
   """The scores of rows, from the top to the bottom, beside the mean of a base; None
   leaves a gap."""
   for position, row in enumerate(rows):
-    summary = row.summary(column) if row else None
-    if row is None or summary is None:
+    if row is None or (summary := row.summary(column)) is None:
       continue
     if limits and not limits[0] <= summary.mean <= limits[1]:
       below = summary.mean < limits[0]
@@ -147,10 +160,9 @@ def dots(
       summary.mean, position, xerr=summary.deviation, fmt="o", color="black",
       markersize=5, capsize=3, label="mean and deviation over seeds",
     )  # fmt: skip
-  mean = base.summary(column) if base else None
-  if base and mean:
+  if base and (of_base := base.summary(column)):
     axis.axvline(
-      mean.mean, color="black", linestyle=":", linewidth=1,
+      of_base.mean, color="black", linestyle=":", linewidth=1,
       label=f"mean of {short_name(base)}",
     )  # fmt: skip
   if limits:

@@ -90,6 +90,7 @@ class Study:
     for what, names, allowed in (
       ("columns", self.columns, allowed_columns),
       ("published", self.published, (*self.columns, "parameters")),
+      ("figure", self.figure.named_columns(), self.columns),
     ):
       for name in names:
         if name not in allowed:
