@@ -198,7 +198,7 @@ def place(tmp_path_factory):
   return place
 
 
-@pytest.mark.slow(compiles=True)
+@pytest.mark.slow
 @pytest.mark.parametrize("command", COMMANDS, ids=COMMANDS.get)
 def test_a_command_works(command, place, monkeypatch, capsys):
   monkeypatch.chdir(place)
@@ -257,7 +257,7 @@ def test_a_setting_can_be_given(setting):
   assert configs.override(config, name, value) is not None
 
 
-@pytest.mark.slow(compiles=True)
+@pytest.mark.slow
 def test_two_processes_on_one_machine(tmp_path):
   """The lines of docs/hosts.md as they stand."""
   page = (ROOT / "docs" / "hosts.md").read_text(encoding="utf-8")

@@ -26,7 +26,7 @@ def shortened(name, steps, tmp_path):
   return {key: value for _, key, value in Metrics.read(tmp_path / name)}
 
 
-@pytest.mark.slow
+@pytest.mark.slow(trains=True)
 @pytest.mark.parametrize(
   "name, steps, floor",
   [("rnn", 300, 0.5), ("rnn_search", 300, 0.5), ("conv_seq2seq", 300, 0.5)],
@@ -36,7 +36,7 @@ def test_every_encoder_decoder_learns_dates(name, steps, floor, tmp_path):
   assert shortened(name, steps, tmp_path)["val/exact_match"] >= floor
 
 
-@pytest.mark.slow
+@pytest.mark.slow(trains=True)
 @pytest.mark.parametrize(
   "name, steps, floor",
   [("vit", 600, 0.8), ("resnet", 150, 0.9), ("memory_network", 3000, 0.9)],
@@ -49,13 +49,13 @@ def test_every_classifier_beats_the_majority_class(name, steps, floor, tmp_path)
   assert scores["val/accuracy"] >= floor
 
 
-@pytest.mark.slow
+@pytest.mark.slow(trains=True)
 def test_the_language_model_beats_frequencies(tmp_path):
   scores = shortened("language_model", 200, tmp_path)
   assert scores["val/perplexity"] < 0.4 * scores["val/unigram_perplexity"]
 
 
-@pytest.mark.slow
+@pytest.mark.slow(trains=True)
 def test_bert_beats_frequencies_and_is_a_better_initialisation(tmp_path):
   scores = shortened("bert", 1500, tmp_path)
   assert scores["val/loss"] < scores["val/unigram_loss"] - 0.5
@@ -74,7 +74,7 @@ def test_bert_beats_frequencies_and_is_a_better_initialisation(tmp_path):
   assert results["tuned"]["val/accuracy"] > results["scratch"]["val/accuracy"] + 0.03
 
 
-@pytest.mark.slow
+@pytest.mark.slow(trains=True)
 def test_transformer_xl_gains_by_its_memory(tmp_path):
   scores = shortened("transformer_xl", 600, tmp_path)
   assert scores["val/perplexity"] < 0.6 * scores["val/unigram_perplexity"]
@@ -84,7 +84,7 @@ def test_transformer_xl_gains_by_its_memory(tmp_path):
   assert all_of_it < some < none - 1.0
 
 
-@pytest.mark.slow
+@pytest.mark.slow(trains=True)
 def test_dates_are_learnt_in_a_minute_or_two(tmp_path, capsys):
   config = experiment.read_config(CONFIGS / "dates.py")
   config = dataclasses.replace(

@@ -126,7 +126,7 @@ def test_two_searches_are_compared(run, lines, call):
   assert (folder / "sampled.txt").read_text() == out
 
 
-@pytest.mark.slow(compiles=True)
+@pytest.mark.slow
 def test_int8_is_compared_with_float32(run, lines, call):
   _, out, _ = call("evaluate", run, *GREEDY, "--json", "--name", "float32")
   float32 = json.loads(out)

@@ -38,7 +38,9 @@ def random_line(draw: random.Random, surrogates: bool = False) -> str:
   return "".join(draw.choice(CATEGORIES[draw.choice(names)]) for _ in range(size))
 
 
-@pytest.mark.parametrize("count", [150, pytest.param(10_000, marks=pytest.mark.slow)])
+@pytest.mark.parametrize(
+  "count", [150, pytest.param(10_000, marks=pytest.mark.slow(trains=True))]
+)
 def test_as_many_lines_out_as_in(translation_run_copy, call, tmp_path, count):
   run, draw = translation_run_copy, random.Random(count)
   texts = [random_line(draw) for _ in range(count)]
@@ -83,7 +85,7 @@ def test_a_lone_surrogate_is_one_line(translation_run, call, tmp_path):
   assert not (tmp_path / "out").exists()
 
 
-@pytest.mark.slow(compiles=True)
+@pytest.mark.slow
 def test_a_run_is_trained_on_random_text(tmp_path, capsys):
   draw = random.Random(1)
   texts = [random_line(draw) for _ in range(10_000)]

@@ -159,7 +159,7 @@ def test_a_full_disk_under_standard_output(run, unbuffered):
   assert b"No space left on device" in done.stderr
 
 
-@pytest.mark.slow(compiles=True)
+@pytest.mark.slow
 def test_training_on_a_cpu_says_nothing_of_other_devices(tmp_path):
   config = "from tests.tiny import TINY\n\ndef get_config():\n  return TINY\n"
   (tmp_path / "config.py").write_text(config)

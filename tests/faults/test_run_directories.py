@@ -24,7 +24,7 @@ from transformer.runs.run import Run
 from transformer.training import step as training
 
 
-@pytest.mark.slow(compiles=True)
+@pytest.mark.slow
 def test_a_run_is_resumed_from_its_directory_alone(case, monkeypatch, capsys):
   assert case.train("--config.schedule=Cosine(warmup=1, steps=20)")[0] == 0
 

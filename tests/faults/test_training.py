@@ -120,7 +120,7 @@ def test_settings(case, name, flag, monkeypatch):
   assert not (case.folder / "run").exists()
 
 
-@pytest.mark.slow(compiles=True)
+@pytest.mark.slow
 def test_a_run_to_start_from(case):
   init = f"--config.init={case.run()}"
   answer = case.train(f"--config.init={case.folder / 'none'}", run="new")
@@ -237,7 +237,7 @@ def test_images_that_pillow_warns_of(case, name, pixels, monkeypatch):
   case.assert_sees(name, (status, text), status=0)
 
 
-@pytest.mark.slow(compiles=True)
+@pytest.mark.slow
 def test_early_stopping(case):
   settings = ("--config.patience=1", "--config.eval_every=1")
   learned = "--config.model.position=Learned(40)"
@@ -246,7 +246,7 @@ def test_early_stopping(case):
   case.assert_sees("the table of positions is shorter than the texts", answer, status=0)
 
 
-@pytest.mark.slow(compiles=True)
+@pytest.mark.slow
 def test_a_schedule_that_follows_the_steps(case):
   cosine = "--config.schedule=Cosine(warmup=1)"
   assert case.train(cosine)[0] == 0

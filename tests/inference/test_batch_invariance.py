@@ -81,7 +81,7 @@ def searcher_of(params, beam):
   return Searcher(MODULE, params, Search(beam=beam, extra=EXTRA), tokens=10**6)
 
 
-@pytest.mark.slow
+@pytest.mark.slow(trains=True)
 @pytest.mark.parametrize("beam", [1, 4])
 def test_real_sentences_are_the_same_in_any_batch(sources, params, beam, monkeypatch):
   """Every batch on the device has exactly 1, 7, 64 or 512 rows."""
@@ -116,7 +116,7 @@ def test_real_sentences_are_the_same_in_any_batch(sources, params, beam, monkeyp
     assert search(cut(by_length[::-1], max(rows, 64)), [long]) == alone, rows
 
 
-@pytest.mark.slow
+@pytest.mark.slow(trains=True)
 def test_no_beam_scores_below_greedy_and_search_errors_fall(sources, params):
   """A search error: a wider beam, or a narrower one, knows a better output."""
   penalty = Search().penalty
@@ -156,7 +156,7 @@ def outputs(params, sources, beam, mesh):
   return {i: tuple(ids[ids > 0].tolist()) for i, ids in searcher.outputs(sources)}
 
 
-@pytest.mark.slow
+@pytest.mark.slow(trains=True)
 @pytest.mark.parametrize("beam", [1, 4])
 def test_real_sentences_are_the_same_on_any_devices(
   eight_devices, sources, params, beam

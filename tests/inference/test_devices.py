@@ -125,7 +125,7 @@ def translated(path, mesh: Mesh | None):
   ]
 
 
-@pytest.mark.slow(compiles=True)
+@pytest.mark.slow
 def test_translations_and_scores_of_a_run_are_those_of_one_device(
   eight_devices, translation_run
 ):
@@ -141,7 +141,7 @@ def generated(path, mesh: Mesh | None):
   return list(generator.texts(["the cat", "two", "", "on a"]))
 
 
-@pytest.mark.slow(compiles=True)
+@pytest.mark.slow
 def test_samples_and_scores_of_a_language_model_are_those_of_one_device(
   eight_devices, language_run
 ):

@@ -94,7 +94,7 @@ def test_200_sentences_decode_alike_where_this_package_is_not(run, tmp_path):
   assert len(lengths) > 8
 
 
-@pytest.mark.slow(compiles=True)
+@pytest.mark.slow
 @pytest.mark.parametrize("int8", [False, True])
 def test_limits_are_in_the_file_and_an_empty_row_has_no_output(run, int8):
   search = Search(beam=1, extra=50, min_length=3, max_length=5, suppressed=(7, 300))

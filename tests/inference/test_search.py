@@ -88,7 +88,7 @@ def test_batches_have_declared_shapes_and_lose_nothing():
   assert sorted(seen) == [i for i in range(45) if sizes[i] > 1]
 
 
-@pytest.mark.slow(compiles=True)
+@pytest.mark.slow
 def test_nothing_is_compiled_beyond_the_declared_shapes():
   rng = np.random.default_rng(9)
   sizes = [*rng.integers(2, 20, 90), 129]

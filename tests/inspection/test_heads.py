@@ -33,7 +33,7 @@ def found(translation_run):
   return heads_of(Run.open(translation_run), limit=4)
 
 
-@pytest.mark.slow(compiles=True)
+@pytest.mark.slow
 def test_scores_without_a_limit_are_those_of_the_evaluation(translation_run):
   run = Run.open(translation_run)
   opened, task = Opened.of(run), run.config.task

@@ -122,7 +122,7 @@ def test_a_vocabulary_that_was_rounded_up(tmp_path, capsys):
     assert (back / source.name).read_bytes() == source.read_bytes(), source.name
 
 
-@pytest.mark.slow(compiles=True)
+@pytest.mark.slow
 def test_verbs_work_on_an_imported_run(run_path, tmp_path, capsys):
   assert main(["translate", str(run_path), "a house", "--beam", "2"]) == 0
   pairs = tmp_path / "pairs.tsv"

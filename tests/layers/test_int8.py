@@ -107,7 +107,7 @@ def test_every_matrix_of_the_model_is_in_8_bits_and_nothing_else():
   assert sum(leaf.dtype == jnp.int8 for leaf in jax.tree.leaves(small)) > 10
 
 
-@pytest.mark.slow(compiles=True)
+@pytest.mark.slow
 def test_the_model_in_8_bits_is_nearly_the_model():
   module, params, small = model()
   rng = np.random.default_rng(0)

@@ -103,7 +103,7 @@ def test_the_tpu_kernel_is_neutral_in_the_whole_model(on_tpu):
   assert largest_difference(gradient(Flash()), gradient(Plain())) < 5e-6
 
 
-@pytest.mark.slow(compiles=True)
+@pytest.mark.slow
 def test_the_tpu_kernel_is_divided_by_hand_under_a_mesh(on_tpu):
   given = inputs(T, True)
   alone, _ = gradients(Plain(), *given, causal=True)

@@ -179,13 +179,13 @@ def test_a_corpus_that_cannot_be_used_leaves_nothing_behind(tmp_path):
   assert not path.exists()
 
 
-@pytest.mark.slow(compiles=True)
+@pytest.mark.slow
 def test_a_corpus_smaller_than_a_batch_is_trained_on(tmp_path):
   assert train(tmp_path, batching=Grouped(tokens=60_000), steps=2, eval_every=2) == 0
   assert Run.open(tmp_path).steps() == [2]
 
 
-@pytest.mark.slow(compiles=True)
+@pytest.mark.slow
 def test_ten_pairs_are_trained_on_and_evaluated(tmp_path, capsys):
   for name in ("a", "b"):
     (tmp_path / name).write_text("".join(f"one two {i}\n" for i in range(10)))
@@ -321,7 +321,7 @@ def test_every_score_declares_its_direction(task):
     assert task.metric(metric.name).rank(3.0) == (-3.0 if lower else 3.0)
 
 
-@pytest.mark.slow(compiles=True)
+@pytest.mark.slow
 def test_a_stop_within_an_evaluation_saves_at_once(tmp_path, monkeypatch):
   """The evaluation is made up for after the stop, and the run is the same."""
   settings = dict(steps=5, eval_every=2, save_every=5)

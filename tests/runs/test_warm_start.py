@@ -85,7 +85,7 @@ def test_what_matches_is_taken_and_the_rest_is_initialised(parent, tmp_path, cap
   ), line
 
 
-@pytest.mark.slow(compiles=True)
+@pytest.mark.slow
 def test_a_stopped_run_needs_its_parent_no_more_and_keeps_its_origin(
   parent, tmp_path, monkeypatch, capsys
 ):
@@ -112,7 +112,7 @@ def test_a_moving_average_starts_there_too(parent, tmp_path):
     np.testing.assert_allclose(found[path], wanted[path], rtol=1e-6)
 
 
-@pytest.mark.slow(compiles=True)
+@pytest.mark.slow
 @pytest.mark.parametrize("prefix", ["encoder", "decoder/layers/self_sublayer"])
 def test_frozen_parameters_stay_and_the_others_move(parent, tmp_path, prefix):
   assert child(tmp_path / "run", parent, freeze=(prefix,)) == 0

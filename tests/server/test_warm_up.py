@@ -59,7 +59,7 @@ def test_classes(name, tmp_path):
   assert_nothing_is_compiled(model, ("/classify", {"text": [STORY, "a"]}))
 
 
-@pytest.mark.slow(compiles=True)
+@pytest.mark.slow
 def test_a_model_of_several_languages(tmp_path):
   write_directory(tmp_path / "directory", "m2m", "m2m100", vocab_size=520)
   import_run(HFDirectory(tmp_path / "directory"), tmp_path / "run")

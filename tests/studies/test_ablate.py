@@ -230,7 +230,7 @@ def texts(folder):
   return ParallelText(*map(str, files))
 
 
-@pytest.mark.slow(compiles=True)
+@pytest.mark.slow
 def test_changed_training_text_is_refused(tmp_path):
   """As when the run itself is resumed: tests/faults."""
   base = dataclasses.replace(

@@ -247,6 +247,6 @@ def test_samples_continue_the_prompt_and_stop_at_eos(run):
   assert all(text.startswith("the cat") for text in texts)
 
 
-@pytest.mark.slow(compiles=True)
+@pytest.mark.slow
 def test_eight_devices_score_texts_with_memory_as_one_does(run, eight_devices):
   assert_scores_of_one_device(eight_devices, run)

@@ -72,7 +72,7 @@ def gradients(model):
   return difference(*found)
 
 
-@pytest.mark.slow(compiles=True)
+@pytest.mark.slow
 @pytest.mark.parametrize("model", mixtures(dataclasses.replace(SMALL, layers=2)))
 def test_the_gradient_of_every_model_recipe_is_that_of_one_device(eight_devices, model):
   error, size = eight_devices(gradients, model)
@@ -116,7 +116,7 @@ def updates(name, directory):
   return *difference(*ends), same
 
 
-@pytest.mark.slow(compiles=True)
+@pytest.mark.slow
 @pytest.mark.parametrize("name", configs.members(Optimizer))
 def test_every_optimizer_shards_and_is_kept(eight_devices, name, tmp_path):
   error, size, same = eight_devices(updates, name, tmp_path)

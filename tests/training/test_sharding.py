@@ -278,7 +278,7 @@ def test_training_refuses_before_it_makes_anything(tmp_path):
   assert not (tmp_path / "run").exists()
 
 
-@pytest.mark.slow(compiles=True)
+@pytest.mark.slow
 @pytest.mark.parametrize(
   "name, task", [pair for pair in trained() if pair != ("Transformer", "Translation")]
 )
