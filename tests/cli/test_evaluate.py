@@ -53,6 +53,22 @@ def test_a_record_has_scores_and_what_they_depend_on(run, files, call):
     assert own[name] == record[name], name
 
 
+@pytest.mark.parametrize("part", ["params", "note"])
+def test_the_step_is_that_of_the_parameters(translation_run_copy, call, part):
+  """Also where the newest checkpoint is damaged, and the one before is used."""
+  for file in (translation_run_copy / "checkpoints" / "6" / part).rglob("*"):
+    if file.is_file():
+      file.write_bytes(b"{}")
+  words = "evaluate", translation_run_copy, *GREEDY, "--json"
+  status, out, err = call(*words)
+  assert status == 0 and "6: damaged" in err and "trying the one before" in err
+  found = json.loads(out)
+  assert found["step"] == 4
+  assert found == json.loads(call(*words, "--step", 4)[1])
+  _, out, _ = call("info", translation_run_copy, "--json")
+  assert json.loads(out)["step"] == 4
+
+
 def test_another_record_of_the_name_is_kept(run, call, tmp_path):
   words = "evaluate", run, "--split", "val", "--output", tmp_path, "--json"
   first = json.loads(call(*words, *GREEDY)[1])

@@ -97,7 +97,7 @@ def test_a_checkpoint_keeps_them_and_a_run_is_used_with_them(trained, tmp_path):
     checkpoints.save(state, {})
     checkpoints.wait()
     again, _ = checkpoints.restore(abstract)
-    weights, _ = checkpoints.restore_params(abstract.eval_params)
+    weights = checkpoints.restore_params(abstract.eval_params).params
   assert tree.sha256(again) == tree.sha256(state)
   assert tree.sha256(weights) == tree.sha256(state.eval_params)
   used = module.apply({"params": weights}, batch)

@@ -59,7 +59,7 @@ def test_what_is_saved_comes_back_bit_for_bit(three):
     state, note = checkpoints.restore(shapes(state_at(0)), 1)
     assert tree.sha256(state) == tree.sha256(state_at(1)) and note["what"] == "step 1"
     # The run is used with the average.
-    used, _ = checkpoints.restore_params(shapes(state_at(0).ema))
+    used = checkpoints.restore_params(shapes(state_at(0).ema)).params
     assert tree.sha256(used) == tree.sha256(state_at(3).ema)
 
 
@@ -67,7 +67,7 @@ def test_without_an_average_the_parameters_are_used(tmp_path):
   with Checkpoints(tmp_path) as checkpoints:
     checkpoints.save(state_at(4, ema=False), {})
     checkpoints.wait()
-    found, _ = checkpoints.restore_params(shapes(state_at(0).params))
+    found = checkpoints.restore_params(shapes(state_at(0).params)).params
     assert tree.sha256(found) == tree.sha256(state_at(4).params)
     state, _ = checkpoints.restore(shapes(state_at(0, ema=False)))
     assert tree.sha256(state) == tree.sha256(state_at(4, ema=False))
@@ -136,7 +136,7 @@ def test_a_damaged_checkpoint_is_put_aside_and_may_be_saved_again(
   for step in (2, 3):
     (copy / str(step) / "note" / "metadata").write_text("{}")
   with Checkpoints(copy) as checkpoints:
-    used, _ = checkpoints.restore_params(shapes(state_at(0).ema))
+    used = checkpoints.restore_params(shapes(state_at(0).ema)).params
     assert tree.sha256(used) == tree.sha256(state_at(1).ema)
     assert checkpoints.steps == [1, 2, 3], "reading changes nothing"
     state, _ = checkpoints.restore(shapes(state_at(0)))

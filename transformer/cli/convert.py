@@ -74,7 +74,7 @@ def write_file(arguments) -> None:
   if OutputFile(arguments.target).is_replaced:
     raise ValueError(f"{arguments.target}: already exists; give another name")
   run = Run.open(arguments.source)
-  params, step = run.params(arguments.step), arguments.step or run.steps()[-1]
+  params, step = run.checkpoint(arguments.step)
   found = {
     "step": str(step),
     "parameters_sha256": tree.sha256(params),

@@ -1,5 +1,6 @@
 """`transformer evaluate`: scores, together with all that they depend on."""
 
+import contextlib
 import errno
 import hashlib
 import itertools
@@ -115,7 +116,6 @@ def run(arguments) -> None:
   record, texts = evaluate(arguments, run, data, split)
   record |= {
     **scored,
-    "step": arguments.step or run.steps()[-1],
     "config_sha256": configs.digest(run.config),
     "tokenizer_sha256": run.vocabulary.sha256,
     "data_sha256": data.fingerprint(split),
@@ -228,10 +228,11 @@ def check_digest(run, data, split: str, step: int | None) -> None:
   """Raises ValueError if a split is not the one that the run was trained beside."""
   from transformer.runs.run import recorded_digests
 
-  steps = run.steps()
-  if not steps:
-    return
-  digests = recorded_digests(run.note(step or steps[-1]))
+  digests: dict[str, str] = {}
+  for each in run.steps() if step is None else [step]:
+    # What reads the parameters says which are damaged; all have the same digests.
+    with contextlib.suppress(ValueError):
+      digests = recorded_digests(run.note(each))
   if digests.get(split, digest := data.fingerprint(split)) != digest:
     raise ValueError(
       f"{split}: the text of {data} is not the one of {run.path} when it was trained; "
@@ -279,13 +280,14 @@ def evaluate_translation(arguments, run, data, split: str):
   corpus = corpus_of(data, split, run.tokenizer, run.cache, progress=False)
   int8 = arguments.weights == "int8"
   devices = translator.searcher.devices
-  params = run.params(arguments.step, int8, devices)
+  params = run.params(translator.step, int8, devices)
   loss = run.config.task.held_out_loss(run.module(), params, corpus, devices)
   sources, references = ([pair[side] for pair in pairs] for side in (0, 1))
   with progress_bar(len(pairs)) as bar:
     results = translator.hypotheses(sources, bar.update, seed=seed)
   outputs = [best_text(each, arguments.mbr).replace("\n", " ") for each in results]
   record: dict[str, Any] = {
+    "step": translator.step,
     "loss": loss,
     **text_scores(outputs, references, tokenize),
     "bleu_tokenize": tokenize,
@@ -295,7 +297,7 @@ def evaluate_translation(arguments, run, data, split: str):
     record["search_errors"] = count_search_errors(results, scored_references)
   if int8:
     float32 = Translator.open(
-      run.path, search, arguments.step, arguments.batch_size, devices=devices,
+      run.path, search, translator.step, arguments.batch_size, devices=devices,
       source_language=arguments.source_language,
       target_language=arguments.target_language,
     )  # fmt: skip
@@ -318,14 +320,14 @@ def evaluate_task(arguments, run, data, split: str):
   from transformer.tasks.base import EvaluationInputs
 
   devices = flags.devices_from(arguments)
-  params = run.params(arguments.step, arguments.weights == "int8", devices)
+  params, step = run.checkpoint(arguments.step, arguments.weights == "int8", devices)
   inputs = EvaluationInputs(
     run.module(), params, data, run.vocabulary, split, run.cache,
     sys.stderr.isatty(), devices,
   )  # fmt: skip
   record, samples = run.config.task.evaluate(inputs)
   names = "sources", "outputs", "references"
-  return dict(record), {
+  return {"step": step, **record}, {
     kind: [row[column] for row in samples.rows] for column, kind in enumerate(names)
   }
 

@@ -1,7 +1,5 @@
 """`transformer info`: what a run is."""
 
-import contextlib
-
 from transformer.cli import flags
 from transformer.cli.lines import print_record
 
@@ -20,15 +18,10 @@ def run(arguments) -> None:
   from transformer.runs.run import Run
 
   run = Run.open(arguments.run_path)
-  params = run.params(arguments.step)
+  params, step = run.checkpoint(arguments.step)
   steps, ranks = run.steps(), run.ranks()
   metric = run.config.metric
   score = run.config.task.metric(metric)
-  step = arguments.step or steps[-1]
-  origin = None
-  # Where the newest checkpoint is damaged, the parameters are those of the one before.
-  with contextlib.suppress(ValueError):
-    origin = run.note(step).get("init")
   print_record(
     {
       "step": step,
@@ -36,7 +29,7 @@ def run(arguments) -> None:
       f"val/{metric}": {at: score.rank(rank) for at, rank in ranks.items()},
       "parameters": tree.size(params),
       "parameters_sha256": tree.sha256(params),
-      "init": origin,
+      "init": run.note(step).get("init"),
       "vocabulary": run.vocabulary.size,
       "tokenizer_sha256": run.vocabulary.sha256,
       **languages(run.vocabulary),

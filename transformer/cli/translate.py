@@ -131,17 +131,12 @@ def translate_shard(arguments, search) -> None:
     raise ValueError(f"--shard: {arguments.input} is not a file that can be read twice")
   translator = flags.translator_from(arguments, search)
   run, lines = translator.run, shard.lines(total)
-  step = run.steps()[-1] if arguments.step is None else arguments.step
-  checksums = None
-  # Where the newest checkpoint is damaged, the one before is used, with a warning.
-  with contextlib.suppress(ValueError):
-    # An average of checkpoints has the config and the step of the newest.
-    checksums = run.note(step)["checksums"]["params"]
   command = {
     "config": configs.digest(run.config),
     "tokenizer": run.vocabulary.sha256,
-    "step": step,
-    "parameters": checksums,
+    "step": translator.step,
+    # An average of checkpoints has the config and the step of the newest.
+    "parameters": run.note(translator.step)["checksums"]["params"],
     "input": digest(arguments.input),
     "search": configs.dump(translator.searcher.search),
     "seed": arguments.seed or 0,

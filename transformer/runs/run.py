@@ -157,8 +157,17 @@ class Run:
     int8: bool = False,
     devices: Devices = Devices(),
   ) -> Any:
-    """The parameters of a checkpoint, the newest if `step` is None, on `devices`; with
-    `int8`, their matrices in 8 bits (`layers.int8`).
+    """The parameters of `checkpoint`, of which they are the first."""
+    return self.checkpoint(step, int8, devices)[0]
+
+  def checkpoint(
+    self,
+    step: int | None = None,
+    int8: bool = False,
+    devices: Devices = Devices(),
+  ) -> tuple[Any, int]:
+    """The parameters of a checkpoint on `devices`, with `int8` their matrices in 8 bits
+    (`layers.int8`), and its step: `step`, or that of the newest which is not damaged.
 
     Raises:
       FileNotFoundError: there is none.
@@ -167,11 +176,11 @@ class Run:
     if not self.steps():
       raise FileNotFoundError(f"{self.path}: no checkpoint yet; train it first")
     with self.vocabulary_checked_first():
-      params, note = read_params(self._checkpoints, self.abstract_params(devices), step)
-    self.check_vocabulary(note)
+      found = read_params(self._checkpoints, self.abstract_params(devices), step)
+    self.check_vocabulary(found.note)
     if not int8:
-      return params
-    return quantise(params, self.boxed_params())
+      return found.params, found.step
+    return quantise(found.params, self.boxed_params()), found.step
 
   @contextlib.contextmanager
   def vocabulary_checked_first(self) -> Iterator[None]:

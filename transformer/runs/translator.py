@@ -37,11 +37,15 @@ class Hypothesis(NamedTuple):
 
 
 class Translator:
-  """The model, parameters and tokenizer of a run, and a search."""
+  """The model, parameters and tokenizer of a run, and a search.
 
-  def __init__(self, run: Run, searcher: Searcher):
+  Attributes:
+    step: the checkpoint that the parameters are of; None where that was not said.
+  """
+
+  def __init__(self, run: Run, searcher: Searcher, step: int | None = None):
     """Wraps an opened run; see `open`."""
-    self.run, self.searcher = run, searcher
+    self.run, self.searcher, self.step = run, searcher, step
     self._length_warning = LengthWarning(run.config)
 
   @classmethod
@@ -62,7 +66,7 @@ class Translator:
       path: its directory.
       search: beam, length penalty, limits, or sampling; see `Search`. If None, the
         `decoding` of the run's task.
-      step: the checkpoint; the newest if None.
+      step: the checkpoint; the newest that is not damaged if None.
       tokens: source tokens times outputs in one batch of a device; changes speed
         alone.
       int8: quantises the matrices to 8 bits; faster, and slightly less accurate.
@@ -79,12 +83,12 @@ class Translator:
     run = run.with_languages(source_language, target_language)
     search = dataclasses.replace(search or task.decoding, prefix=run.tokenizer.prefix)
     devices = devices or Devices.local()
-    params = run.params(step, int8, devices)
-    return cls(run, Searcher(run.module(), params, search, tokens, devices))
+    params, step = run.checkpoint(step, int8, devices)
+    return cls(run, Searcher(run.module(), params, search, tokens, devices), step)
 
   def with_search(self, search: Search) -> "Translator":
     """The same run, with its parameters in memory once, and another search."""
-    return type(self)(self.run, self.searcher.with_search(search))
+    return type(self)(self.run, self.searcher.with_search(search), self.step)
 
   def with_languages(self, source: str | None, target: str | None) -> "Translator":
     """The same run with another source or target language; None leaves one as it is.
@@ -95,7 +99,7 @@ class Translator:
     """
     run = self.run.with_languages(source, target)
     search = dataclasses.replace(self.searcher.search, prefix=run.tokenizer.prefix)
-    return type(self)(run, self.searcher.with_search(search))
+    return type(self)(run, self.searcher.with_search(search), self.step)
 
   def translate(
     self,

@@ -60,8 +60,8 @@ class Model:
       ValueError: it is damaged, or its task has nothing to serve.
     """
     run = Run.open(path)
-    found = endpoints_of(run.config.task, run, limits, int8)
-    step = run.steps()[-1]
+    params, step = run.checkpoint(int8=int8)
+    found = endpoints_of(run.config.task, run, limits, params)
     return cls(name, run, step, {each.path: each for each in found})
 
   def describe(self) -> dict[str, Any]:
@@ -93,7 +93,7 @@ class Model:
 
 @functools.singledispatch
 def endpoints_of(
-  task: Task, run: Run, limits: Limits, int8: bool
+  task: Task, run: Run, limits: Limits, params: Any
 ) -> Sequence[Endpoint]:
   """What a run of this task is served for."""
   raise ValueError(
@@ -102,8 +102,8 @@ def endpoints_of(
 
 
 @endpoints_of.register
-def _(task: Translation, run, limits, int8):
-  module, params = run.module(), run.params(int8=int8)
+def _(task: Translation, run, limits, params):
+  module = run.module()
   searcher = Searcher(module, params, task.search, limits.batch_tokens)
   kinds: list[Callable[[Limits, Translator], Endpoint]] = [Translate, Score, Beam]
   if isinstance(module, Attends):
@@ -113,8 +113,8 @@ def _(task: Translation, run, limits, int8):
 
 
 @endpoints_of.register
-def _(task: LanguageModelling, run, limits, int8):
-  module, params = run.module(), run.params(int8=int8)
+def _(task: LanguageModelling, run, limits, params):
+  module = run.module()
   generator = Generator(
     module, params, run.tokenizer, task.generation, task.generation_context,
     start_token=task.start_token,
@@ -127,22 +127,22 @@ def _(task: LanguageModelling, run, limits, int8):
 
 
 @endpoints_of.register
-def _(task: MaskedLanguageModelling, run, limits, int8):
-  filler = Filler(run.module(), run.params(int8=int8), run.tokenizer, task.context)
+def _(task: MaskedLanguageModelling, run, limits, params):
+  filler = Filler(run.module(), params, run.tokenizer, task.context)
   opened = Opened(run, filler.params)
   return Fill(limits, filler), *attention_endpoints(run, limits, lambda: opened)
 
 
 @endpoints_of.register
-def _(task: Classification, run, limits, int8):
-  classifier = Classifier(run, task, run.params(int8=int8))
+def _(task: Classification, run, limits, params):
+  classifier = Classifier(run, task, params)
   opened = Opened.of(classifier)
   return Classify(limits, classifier), *attention_endpoints(run, limits, lambda: opened)
 
 
 @endpoints_of.register
-def _(task: ImageClassification, run, limits, int8):
-  classifier = Classifier(run, task, run.params(int8=int8))
+def _(task: ImageClassification, run, limits, params):
+  classifier = Classifier(run, task, params)
   opened = Opened.of(classifier)
   pages = attention_endpoints(run, limits, lambda: opened, AttendImage)
   return ClassifyImages(limits, classifier), *pages

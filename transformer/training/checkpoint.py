@@ -17,6 +17,7 @@ from transformer import tree
 from transformer.training import manifest
 from transformer.training.checkpoint_reader import (
   CheckpointMismatch,
+  ReadParams,
   check_shapes,
   first_line,
   read_newest,
@@ -142,10 +143,8 @@ class Checkpoints:
 
     return read_newest(self.directory, step, read, self._set_aside)
 
-  def restore_params(
-    self, abstract: Any, step: int | None = None
-  ) -> tuple[Any, dict[str, Any]]:
-    """The parameters that the run is used with, and the note; see
+  def restore_params(self, abstract: Any, step: int | None = None) -> ReadParams:
+    """The parameters that the run is used with, their note and their step; see
     `checkpoint_reader.read_params`."""
     return read_params(self.directory, abstract, step)
 

@@ -11,7 +11,7 @@ import logging
 import sys
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any, NamedTuple, TypeVar
 
 import jax
 import numpy as np
@@ -33,6 +33,14 @@ class CheckpointMismatch(ValueError):
   def __init__(self, message: str, note: dict[str, Any]):
     super().__init__(message)
     self.note = note
+
+
+class ReadParams(NamedTuple):
+  """The parameters that a run is used with, of the checkpoint of a step."""
+
+  params: Any
+  note: dict[str, Any]
+  step: int
 
 
 def steps_in(directory: Path) -> list[int]:
@@ -76,11 +84,9 @@ def check_shapes(directory: Path, step: int, items: dict[str, Any]) -> dict[str,
   return note
 
 
-def read_params(
-  directory: Path, abstract: Any, step: int | None = None
-) -> tuple[Any, dict[str, Any]]:
-  """The parameters that a run is used with, and their note. Changes nothing on the
-  disk, and may be called by one process alone.
+def read_params(directory: Path, abstract: Any, step: int | None = None) -> ReadParams:
+  """The parameters that a run is used with, their note and their step. Changes nothing
+  on the disk, and may be called by one process alone.
 
   Args:
     directory: the checkpoints of a run.
@@ -93,7 +99,7 @@ def read_params(
     ValueError: it is damaged.
   """
 
-  def read(step: int) -> tuple[Any, dict[str, Any]]:
+  def read(step: int) -> ReadParams:
     note = check_shapes(directory, step, {"params": abstract})
     item = directory / str(step) / "params"
     not_finite: list[str] = []
@@ -107,7 +113,7 @@ def read_params(
         f"(there are {steps_in(directory)}), or train it again",
         note,
       )
-    return arrays, note
+    return ReadParams(arrays, note, step)
 
   return read_newest(directory, step, read, lambda step: None)
 
