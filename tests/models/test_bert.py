@@ -180,7 +180,7 @@ def test_unroll_is_neutral(model):
   batch = tokens([[example(np.random.default_rng(5), 7)]])
   unrolled = dataclasses.replace(model, unroll=2).module(V)
   found = unrolled.apply(variables(model), read(model, batch))
-  np.testing.assert_allclose(found, logits(model, batch), atol=1e-6)
+  np.testing.assert_allclose(found, logits(model, batch), atol=4e-6)
 
 
 def test_the_defaults_are_the_papers_base_model():

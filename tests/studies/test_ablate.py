@@ -21,7 +21,7 @@ from transformer.data.tokenizers.sentence_piece import SentencePiece
 from transformer.runs.metrics import Metrics
 from transformer.runs.processes import INTERRUPTED
 from transformer.runs.run import Run
-from transformer.studies import ablate, row_results, table
+from transformer.studies import ablate, row_results, significance, table
 from transformer.studies.ablate import Ablation
 from transformer.studies.figures import (
   DotPlot,
@@ -252,8 +252,21 @@ def test_p_is_the_paired_bootstraps():
   many resamples can give; against themselves, nothing to see."""
   right = tuple(f"the {i} brown foxes jump over" for i in range(40))
   wrong = tuple(f"no {i}" for i in range(40))
-  assert row_results.p_value(wrong, right, right) == pytest.approx(1 / 1001)
-  assert row_results.p_value(right, right, right) == 1.0
+  assert row_results.p_value((wrong,), (right,), right) == pytest.approx(1 / 1001)
+  assert row_results.p_value((right,), (right,), right) == 1.0
+
+
+def test_equal_seeds_are_no_further_evidence():
+  """p of one seed is sacreBLEU's, and of several alike the very same."""
+  references = tuple(f"the {i} brown foxes jump over {7 * i} dogs" for i in range(60))
+  a, b = (
+    tuple(r.replace("jump", "fall") if n % k else r for n, r in enumerate(references))
+    for k in (3, 4)
+  )
+  p = row_results.p_value((a,), (b,), references)
+  assert 0.05 < p < 0.5
+  assert p == significance.paired_bootstrap(a, b, references)["BLEU"].p
+  assert row_results.p_value((a,) * 5, (b,) * 5, references) == p
 
 
 def test_a_single_seed_has_no_deviation_to_show():

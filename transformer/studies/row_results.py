@@ -10,7 +10,7 @@ from transformer.analysis.counts import Counts
 from transformer.experiment import Config
 from transformer.studies.result import Result
 from transformer.studies.rows import Row
-from transformer.studies.significance import paired_bootstrap, welch
+from transformer.studies.significance import p_of_texts, welch
 from transformer.studies.sweep import Trial
 from transformer.tasks.text_scores import DEFAULT
 from transformer.tasks.translation import Translation
@@ -83,18 +83,20 @@ class RowResults:
     """The probability of a difference in BLEU to the base as large as this by chance;
     None where there is nothing to compare.
 
-    A paired bootstrap over the texts of all seeds that both have, each seed's outputs
-    paired with those of the same seed.
+    A paired bootstrap over texts (`significance.p_of_texts`), with the outputs of all
+    seeds that both have.
     """
     pairs = list(zip(base.results, self.results, strict=False))
-    if self is base or any(a.references != b.references for a, b in pairs):
+    texts = {tuple(result.references) for pair in pairs for result in pair}
+    if self is base or len(texts) != 1 or not (references := texts.pop()):
       return None
-    outputs_a = tuple(text for a, _ in pairs for text in a.outputs)
-    outputs_b = tuple(text for _, b in pairs for text in b.outputs)
-    references = tuple(text for _, b in pairs for text in b.references)
+    outputs_a, outputs_b = (
+      tuple(tuple(result.outputs) for result in seeds)
+      for seeds in zip(*pairs, strict=True)
+    )
     task = base.config.task
     tokenize = task.tokenize if isinstance(task, Translation) else DEFAULT
-    return p_value(outputs_a, outputs_b, references, tokenize) if references else None
+    return p_value(outputs_a, outputs_b, references, tokenize)
 
 
 def summarise(values: Sequence[float]) -> Summary | None:
@@ -105,12 +107,5 @@ def summarise(values: Sequence[float]) -> Summary | None:
   return Summary(statistics.fmean(values), deviation, len(values))
 
 
-@functools.lru_cache(maxsize=1024)
-def p_value(
-  a: tuple[str, ...],
-  b: tuple[str, ...],
-  references: tuple[str, ...],
-  tokenize: str = DEFAULT,
-) -> float:
-  """That of the difference in BLEU between two systems on the same texts."""
-  return paired_bootstrap(a, b, references, tokenize=tokenize)["BLEU"].p
+p_value = functools.lru_cache(maxsize=1024)(p_of_texts)
+"""Of the same outputs it is asked for again whenever the table is written."""

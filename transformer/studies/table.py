@@ -93,8 +93,8 @@ def sentences(study: Study, about: str) -> list[str]:
   if compared(study):
     notes.append(
       "p (texts): probability of so large a difference in BLEU to the first row by "
-      f"chance; paired bootstrap by sacreBLEU, {RESAMPLES:,} resamples of the texts of "
-      f"{study.held_out[0].name}, seeds paired."
+      f"chance; paired bootstrap, {RESAMPLES:,} resamples of the texts of "
+      f"{study.held_out[0].name}, each with the outputs of all seeds."
     )
   budget = study.budget
   if isinstance(budget, Amount):
