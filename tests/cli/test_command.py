@@ -137,6 +137,28 @@ def test_without_arguments_the_run_alone_is_asked_for(verb, capsys):
   )
 
 
+@pytest.mark.parametrize(
+  "words, flag",
+  [
+    (["translate", "run", "Hallo", "--beam", "4", "Welt", "--bogus", "x"], "--bogus"),
+    (["generate", "run", "Once", "--seed", "3", "upon", "--lenght", "9"], "--lenght"),
+    (["translate", "run", "Hallo", "-x", "--beam", "4"], "-x"),
+  ],
+)
+def test_a_misspelt_flag_among_texts_is_no_text(words, flag, capsys):
+  with pytest.raises(SystemExit) as end:
+    cli.main(words)
+  assert end.value.code == 2
+  message = f"error: unrecognized arguments: {flag}; see transformer {words[0]} --help"
+  assert capsys.readouterr().err == f"{message}\n"
+
+
+def test_texts_may_begin_with_a_hyphen():
+  words = ["translate", "run", "a", "--beam", "4", "-5", "-", "- b", "--", "--bogus"]
+  arguments = cli.parse(words)
+  assert arguments.texts == ["a", "-5", "-", "- b", "--bogus"] and arguments.beam == 4
+
+
 OWN_PENALTY = '''
 import dataclasses
 from pathlib import Path

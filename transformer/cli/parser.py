@@ -18,6 +18,11 @@ NEGATIVE_NUMBER = re.compile(r"-(\d|\.\d|inf$|nan$)", re.IGNORECASE)
 """How the value of a flag begins that is no flag itself, as -1e300."""
 
 
+def is_flag(word: str) -> bool:
+  """Whether argparse takes a word for a flag, known or not, rather than for a text."""
+  return word[:1] == "-" != word and " " not in word and not NEGATIVE_NUMBER.match(word)
+
+
 class CommandParser(argparse.ArgumentParser):
   """A parser whose errors are one line, `error: --flag: …`, and whose help is an error
   where it cannot be written."""
