@@ -20,7 +20,9 @@ NEGATIVE_NUMBER = re.compile(r"-(\d|\.\d|inf$|nan$)", re.IGNORECASE)
 
 def is_flag(word: str) -> bool:
   """Whether argparse takes a word for a flag, known or not, rather than for a text."""
-  return word[:1] == "-" != word and " " not in word and not NEGATIVE_NUMBER.match(word)
+  if word == "-" or " " in word or NEGATIVE_NUMBER.match(word):
+    return False
+  return word.startswith("-")
 
 
 class CommandParser(argparse.ArgumentParser):
