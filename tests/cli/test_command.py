@@ -29,6 +29,8 @@ def test_there_is_one_file_for_each_verb():
 
 def test_help_needs_no_jax():
   names = [module.__name__.rpartition(".")[2] for module in cli.VERBS]
+  # The last: the sources of data, which its help describes, need NumPy.
+  names.sort(key="evaluate".__eq__)
   program = (
     "import sys\n"
     "from transformer.cli import main\n"
@@ -38,7 +40,9 @@ def test_help_needs_no_jax():
   )
   words = [sys.executable, "-c", program]
   done = subprocess.run(words, cwd=ROOT, capture_output=True, text=True, check=True)
-  assert all(f"\n{name} set()\n" in done.stdout for name in names)
+  assert all(f"\n{name} set()\n" in done.stdout for name in names[:-1])
+  assert "\nevaluate {'numpy'}\n" in done.stdout
+  assert "\n  ImageFolder(directory): " in done.stdout
   assert all(f"    {m.__name__.rpartition('.')[2]} " in done.stdout for m in cli.VERBS)
 
 
@@ -54,6 +58,15 @@ def test_help_has_every_recipe_with_its_formula(capsys):
     "MinP(p=0.1",
   ):
     assert part in text
+
+
+def test_help_of_evaluate_has_every_source_of_data(capsys):
+  with pytest.raises(SystemExit):
+    cli.main(["evaluate", "--help"])
+  text = " ".join(capsys.readouterr().out.split())
+  for source in experiment.SOURCES:
+    assert f" {source.__name__}(" in text
+  assert "ImageFolder(directory): Image files" in text and "MISSING" not in text
 
 
 @pytest.mark.parametrize(
@@ -135,6 +148,28 @@ def test_without_arguments_the_run_alone_is_asked_for(verb, capsys):
   assert capsys.readouterr().err.endswith(
     f"arguments are required: RUN; see transformer {verb} --help\n"
   )
+
+
+@pytest.mark.parametrize(
+  "words, flag",
+  [
+    (["translate", "run", "Hallo", "--beam", "4", "Welt", "--bogus", "x"], "--bogus"),
+    (["generate", "run", "Once", "--seed", "3", "upon", "--lenght", "9"], "--lenght"),
+    (["translate", "run", "Hallo", "-x", "--beam", "4"], "-x"),
+  ],
+)
+def test_a_misspelt_flag_among_texts_is_no_text(words, flag, capsys):
+  with pytest.raises(SystemExit) as end:
+    cli.main(words)
+  assert end.value.code == 2
+  message = f"error: unrecognized arguments: {flag}; see transformer {words[0]} --help"
+  assert capsys.readouterr().err == f"{message}\n"
+
+
+def test_texts_may_begin_with_a_hyphen():
+  words = ["translate", "run", "a", "--beam", "4", "-5", "-", "- b", "--", "--bogus"]
+  arguments = cli.parse(words)
+  assert arguments.texts == ["a", "-5", "-", "- b", "--bogus"] and arguments.beam == 4
 
 
 OWN_PENALTY = '''

@@ -5,6 +5,7 @@ import json
 import pytest
 
 from tests.interop.fixtures import write_directory, write_marian
+from transformer.inference.export import decode
 from transformer.runs.translator import Translator
 
 
@@ -90,3 +91,16 @@ def test_score_and_evaluate_take_the_languages_too(m2m, call, tmp_path):
 def test_info_tells_the_languages(m2m, call):
   out = call("info", m2m, "--json")[1]
   assert json.loads(out)["languages"].split()[:3] == ["af", "am", "ar"]
+
+
+def test_an_exported_file_begins_its_outputs_with_the_target_language(
+  m2m, call, tmp_path
+):
+  (tmp_path / "in").write_text("a class\na value\n")
+  words = "export", m2m, "--beam", 1, "--extra", 2, "--input", tmp_path / "in"
+  words = *words, "--target-language", "fr", "--output", tmp_path / "out"
+  status, _, err = call(*words)
+  assert status == 0, err
+  tokenizer = Translator.open(m2m, target_language="fr").run.tokenizer
+  (ids,) = decode((tmp_path / "out").read_bytes(), tokenizer.encode_sources(["a"]))
+  assert tokenizer.pieces(ids[:1]) == ["__fr__"]

@@ -1,6 +1,7 @@
 """`transformer translate --shard`: parts of a file, stopped and finished."""
 
 import os
+import resource
 import signal
 import subprocess
 import sys
@@ -11,7 +12,7 @@ import pytest
 
 from tests.cli.conftest import dates
 from transformer.cli import translate
-from transformer.cli.shards import Shard
+from transformer.cli.shards import Shard, ShardOutput
 
 ROOT = Path(__file__).resolve().parents[2]
 SEARCH = ("--beam", 2, "--extra", 2)
@@ -30,6 +31,42 @@ def test_parts_are_every_line_once_in_order():
 def test_what_is_no_part_is_refused(text):
   with pytest.raises(ValueError, match="--shard: expected I/N"):
     Shard.parse(text)
+
+
+def part(folder, lines=3):
+  return ShardOutput(Shard(1, 2), folder / "out", {"step": 1}, lines)
+
+
+def test_one_process_at_a_time_writes_a_part(tmp_path):
+  with part(tmp_path) as output:
+    output.write_lines(["a", "b"])
+    late = part(tmp_path)
+    with pytest.raises(ValueError, match=r"1-of-2\.part: another process writes"), late:
+      pass
+    output.write_lines(["c"])
+  assert output.path.read_text() == "a\nb\nc\n"
+  with pytest.raises(ValueError, match="another process writes"), late:
+    pass
+  assert output.path.read_text() == "a\nb\nc\n"
+
+
+@pytest.mark.parametrize("texts", [["a", "b"], ["a", "b", "c", "d"]])
+def test_a_part_is_finished_with_all_its_lines_alone(tmp_path, texts):
+  with pytest.raises(ValueError, match="expected 3 lines, got"), part(tmp_path) as out:
+    out.write_lines(texts)
+  assert not out.path.exists()
+
+
+def test_a_full_disk_is_one_of_the_part(tmp_path):
+  soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
+  message = r"out.1-of-2.part: cannot be written \(File too large"
+  try:
+    with pytest.raises(OSError, match=message), part(tmp_path) as output:
+      resource.setrlimit(resource.RLIMIT_FSIZE, (1, hard))
+      output.write_lines(["a", "b", "c"])
+  finally:
+    resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
+  assert (tmp_path / "out.1-of-2.part").read_text() == "a"
 
 
 @pytest.fixture

@@ -17,6 +17,7 @@ from pathlib import Path
 import pytest
 
 from tests.cli.conftest import SEARCH
+from transformer.cli.output_format import write_output
 from transformer.runs.output import OutputFile, write_file
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -53,6 +54,12 @@ def test_an_open_descriptor_is_written_where_it_stands(tmp_path, name):
     write_file(name.format(file.fileno()), b"text\n")
     file.write(b"after\n")
   assert (tmp_path / "file").read_bytes() == b"before\ntext\nafter\n"
+
+
+def test_a_page_on_standard_output_is_not_followed_by_its_name(tmp_path, capfd):
+  write_output(Path("/dev/stdout"), b"page")
+  write_output(tmp_path / "page", b"page")
+  assert capfd.readouterr() == (f"page{tmp_path / 'page'}\n", "/dev/stdout\n")
 
 
 def test_links_are_followed_and_modes_kept(tmp_path):

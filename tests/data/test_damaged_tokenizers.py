@@ -63,6 +63,20 @@ def test_without_a_tokenizer_all_that_would_do_is_named(name, needed):
     open_files(name, {})
 
 
+@pytest.mark.parametrize(
+  "name, value",
+  [("do_lower_case", "null"), ("strip_accents", '"none"'),
+   ("tokenize_chinese_chars", "1")],
+)  # fmt: skip
+def test_a_flag_that_is_neither_true_nor_false_is_named(name, value):
+  files = read_directory(FOLDER / "bert")
+  settings = f'{{"{name}": {value}}}'.encode()
+  with pytest.raises(ValueError, match=f"{name}: expected true or false, got {value}$"):
+    open_files("bert", files | {"tokenizer_config.json": settings})
+  settings = b'{"strip_accents": null, "do_lower_case": false}'
+  assert open_files("bert", files | {"tokenizer_config.json": settings})
+
+
 def test_a_much_shorter_list_of_words_is_refused():
   files, recipe = read_directory(FOLDER / "bert"), KINDS["bert"]
   size = recipe.backend(files).size

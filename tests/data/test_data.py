@@ -1,8 +1,11 @@
 """From text to batches: aligned, complete, and a pure function of the step."""
 
 import datetime
+import errno
 import gzip
 import itertools
+import os
+import stat
 
 import numpy as np
 import pytest
@@ -134,6 +137,8 @@ def test_broken_and_missing_files_are_named(tmp_path):
     Multi30k("en-de", str(tmp_path)).open("dev")
   with pytest.raises(ValueError, match="two of en, de, fr"):
     Multi30k("en-en")
+  with pytest.raises(ValueError, match="two of en, de, fr"):
+    Multi30k("en-de-en")
 
 
 def test_multi30k_is_whole(multi30k):
@@ -203,6 +208,34 @@ def test_a_corpus_is_the_text_and_is_made_once(tokenizer, tmp_path):
   assert (made / "tokens.npy").stat().st_mtime_ns == before
   Corpus.build(Dates(examples=61), "train", tokenizer, tmp_path, progress=False)
   assert len(list(tmp_path.iterdir())) == 2
+
+
+def test_a_corpus_is_for_all_users_whom_the_umask_lets_read(tokenizer, tmp_path):
+  before = os.umask(0o027)
+  try:
+    Corpus.build(Dates(examples=9), "train", tokenizer, tmp_path, progress=False)
+  finally:
+    os.umask(before)
+  (made,) = tmp_path.iterdir()
+  assert stat.S_IMODE(made.stat().st_mode) == 0o750
+
+
+def test_a_corpus_that_cannot_be_read_is_made_elsewhere(
+  tokenizer, tmp_path, monkeypatch
+):
+  monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "user"))
+  data, shared, load = Dates(examples=9), tmp_path / "shared", np.load
+  wanted = Corpus.build(data, "train", tokenizer, shared, progress=False)
+
+  def refuse(path, **options):
+    if path.is_relative_to(shared):
+      raise PermissionError(errno.EACCES, os.strerror(errno.EACCES), str(path))
+    return load(path, **options)
+
+  monkeypatch.setattr(np, "load", refuse)
+  built = Corpus.build(data, "train", tokenizer, shared, progress=False)
+  assert len(built) == len(wanted) and built[3][0].tolist() == wanted[3][0].tolist()
+  assert len([*(tmp_path / "user").glob("transformer/tokens/*/tokens.npy")]) == 1
 
 
 BATCHINGS = [
@@ -312,6 +345,8 @@ def test_a_corpus_smaller_than_a_batch_is_filled_up_with_padding(batching, count
     lambda: Grouped(tokens=16, lengths=(8, 32)),
     lambda: Grouped(lengths=(8, 8)),
     lambda: Grouped(lengths=()),
+    lambda: Grouped(lengths=(0, 8)),
+    lambda: Grouped(lengths=(-4, 8)),
     lambda: Packed(tokens=16, length=32),
   ],
 )

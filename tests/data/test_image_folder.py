@@ -1,10 +1,13 @@
 """Image files of every kind are read as they look, or refused with a reason."""
 
+import threading
+import warnings
+
 import numpy as np
 import PIL.Image
 import pytest
 
-from transformer.data.sources.image_folder import ImageFolder, read_image
+from transformer.data.sources.image_folder import ImageFolder, read_image, warnings_of
 
 RAMP_YX = np.linspace(0, 255, 6 * 5).round().astype(np.uint8).reshape(6, 5)
 RGB_YXC = np.stack([RAMP_YX, RAMP_YX[::-1], np.full_like(RAMP_YX, 40)], axis=-1)
@@ -142,3 +145,27 @@ def test_hidden_files_and_directories_are_left_out(tmp_path):
   pictures = [data.open(split) for split in ("train", "val", "test")]
   assert sum(map(len, pictures)) == 80
   assert all(image_yxc.shape == (6, 5, 3) for p in pictures for image_yxc, _ in p)
+
+
+def test_a_held_out_directory_that_is_no_class_is_named(tmp_path):
+  for folder in ("train/cat", "train/dog", "val/cat", "val/Dog", "val/.git"):
+    (tmp_path / folder).mkdir(parents=True)
+    save(RGB_YXC, tmp_path / folder / "a.png")
+  data = ImageFolder(str(tmp_path))
+  assert len(data.open("train")) == 2
+  for split in ("val", "test"):
+    with pytest.raises(ValueError, match=r"val: no class of .*train is called Dog;"):
+      data.open(split)
+  (tmp_path / "val" / "Dog").rename(tmp_path / "val" / "dog")
+  assert len(data.open("val")) == 2
+
+
+def test_one_thread_at_a_time_catches_warnings(tmp_path):
+  file, done = save(RGB_YXC, tmp_path / "a.png"), threading.Event()
+  thread = threading.Thread(target=lambda: (read_image(file), done.set()))
+  before = list(warnings.filters)
+  with warnings_of("another", PIL.Image):
+    thread.start()
+    assert not done.wait(0.3)
+  thread.join(60)
+  assert done.is_set() and warnings.filters == before

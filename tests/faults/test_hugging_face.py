@@ -28,6 +28,9 @@ def test_directories_of_hugging_face(case):
   tensors["classifier.bias"][0] = np.inf
   save_file(tensors, model / "model.safetensors")
   case.assert_sees("a tensor is not finite", call("convert", model, folder / "new"))
+  case.write("model/tokenizer_config.json", '{"do_lower_case": null}')
+  answer = call("convert", model, folder / "new")
+  case.assert_sees("a setting of the tokenizer is of another type", answer)
   (model / "vocab.txt").unlink()
   case.assert_sees("the tokenizer is missing", call("convert", model, folder / "new"))
   ids = json.loads((folder / "marian" / "vocab.json").read_text())

@@ -97,6 +97,7 @@ SETTINGS = [
   ("a setting has no meaning", "--config.schedule.rate=-1"),
   ("nothing would be kept", "--config.keep.latest=0"),
   ("a batch cannot hold one row", "--config.batching.tokens=32"),
+  ("rows would have no slots", "--config.batching=Grouped(lengths=(0, 8))"),
   (
     "the vocabulary is too large for the text",
     "--config.tokenizer.vocabulary=90000",
@@ -207,6 +208,15 @@ def test_images(case, name):
     "--config.model.layers=1",
   )
   case.assert_sees(name, case.train(*settings, config=ROOT / "configs" / "vit.py"))
+
+
+def test_directories_of_images(case):
+  for folder in ("train/cat", "train/dog", "val/cat", "val/Dog"):
+    (case.folder / "pictures" / folder).mkdir(parents=True)
+    PIL.Image.new("L", (9, 11)).save(case.folder / "pictures" / folder / "a.png")
+  setting = f"--config.data=ImageFolder({str(case.folder / 'pictures')!r})"
+  answer = case.train(setting, config=ROOT / "configs" / "vit.py")
+  case.assert_sees("a held-out directory of images is no class", answer)
 
 
 EXIF = b"Exif\0\0II*\0\x08\0\0\0\x01\0\x12\x01"

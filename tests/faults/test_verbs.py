@@ -1,6 +1,7 @@
 """What the verbs say of texts, files, numbers and flags."""
 
 import dataclasses
+import fcntl
 import os
 import subprocess
 import sys
@@ -155,6 +156,22 @@ def test_parts_of_another_command(case):
   case.assert_sees("a part is there without its command", answer)
   words = (*words[:-1], "/dev/null", "--shard", "1/2")
   case.assert_sees("parts are to be written to a device", case.call(*words))
+
+
+def test_parts_that_cannot_be_finished(case):
+  path, file = case.run(), case.write("one", "1 May 2000\n")
+  words = ("translate", path, "--max-length", 3, "--input", file,
+           "--output", case.folder / "out", "--shard", "1/1")  # fmt: skip
+  answer = case.call(*words, "--stream")
+  case.assert_sees("a part is to be streamed", answer)
+  assert case.call(*words)[0] == 0
+  part = case.folder / "out.1-of-1.part"
+  (case.folder / "out.1-of-1").rename(part)
+  with part.open("ab") as held:
+    fcntl.flock(held, fcntl.LOCK_EX)
+    case.assert_sees("two jobs write one part", case.call(*words))
+    held.write(b"a line\n")
+  case.assert_sees("a part has other lines as well", case.call(*words))
 
 
 def test_searches_and_data_of_a_run(case):

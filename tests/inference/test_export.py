@@ -10,10 +10,12 @@ import numpy as np
 import pytest
 
 from tests.runs.random_run import random_run
+from tests.tiny import language_config
 from transformer import cli
 from transformer.batch import EOS, PAD
 from transformer.inference.export import decode, export_search
 from transformer.inference.search import Search, Searcher
+from transformer.runs.prepare import prepare
 from transformer.runs.run import Run
 
 CHILD = """
@@ -148,3 +150,11 @@ def test_a_search_that_draws_is_not_exported(run):
   search = Search(beam=1, sampler=TopK(3))
   with pytest.raises(ValueError, match="draws nothing"):
     export_search(Searcher(run.module(), run.params(), search))
+
+
+def test_a_run_of_another_task_gets_one_line(capsys, tmp_path):
+  path = prepare(language_config(tmp_path), tmp_path / "run").path
+  assert cli.main(["export", str(path), "--output", str(tmp_path / "out")]) == 1
+  err = capsys.readouterr().err.splitlines()[-1]
+  assert err.startswith(f"error: {path}: expected the task Translation, got Language")
+  assert not (tmp_path / "out").exists()

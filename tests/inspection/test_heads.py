@@ -106,9 +106,9 @@ def test_the_command_prints_json_and_writes_a_figure(
   file = tmp_path / "x.png"
   words = ["heads", translation_run, "--limit", 4, "--json", "--output", file]
   assert cli.main([str(word) for word in words]) == 0
-  out = capsys.readouterr().out.splitlines()
-  record = json.loads(out[0])
-  assert out[1] == str(file) and file.read_bytes().startswith(b"\x89PNG")
+  out, err = capsys.readouterr()
+  record = json.loads(out)
+  assert err.splitlines()[-1] == str(file) and file.read_bytes().startswith(b"\x89PNG")
   assert record["scores"]["loss"] == pytest.approx(found.scores["loss"])
   assert len(record["heads"]) == len(found.heads)
   assert figure(found).startswith(b"\x89PNG")

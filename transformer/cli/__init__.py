@@ -33,7 +33,7 @@ from transformer.cli import (
   streams,
   translate,
 )
-from transformer.cli.parser import CommandParser, VerbParser, add_import
+from transformer.cli.parser import CommandParser, VerbParser, add_import, is_flag
 from transformer.data.text import check_text
 from transformer.runs.freed_memory import keep_freed_memory
 
@@ -89,10 +89,14 @@ def parse(argv: list[str] | None) -> argparse.Namespace:
   if hasattr(arguments, "overrides"):
     arguments.overrides, rest = configs.split_flags(rest)
   # By itself argparse takes no more texts once a flag has followed the first ones.
-  if rest and (not hasattr(arguments, "texts") or rest[0].startswith("--")):
-    arguments.parser.error(f"unrecognized arguments: {' '.join(rest)}")
+  end = rest.index("--") if "--" in rest else len(rest)
+  wrong = rest
+  if hasattr(arguments, "texts"):
+    wrong = [word for word in rest[:end] if is_flag(word)]
+  if wrong:
+    arguments.parser.error(f"unrecognized arguments: {' '.join(wrong)}")
   if rest:
-    arguments.texts += rest
+    arguments.texts += rest[:end] + rest[end + 1 :]
   check_words(arguments)
   return arguments
 

@@ -31,6 +31,7 @@ def add_arguments(parser: flags.VerbParser) -> None:
   )  # fmt: skip
   flags.add_search(parser)
   flags.add_weights(parser)
+  flags.add_languages(parser)
   flags.add_step(parser)
 
 
@@ -41,20 +42,26 @@ def run(arguments) -> None:
   sentences of any length. Before it is kept, samples are decoded from the file and by
   the run, and must agree.
   """
+  from transformer.inference.devices import Devices
   from transformer.inference.export import decode, export_search
-  from transformer.inference.search import Searcher
-  from transformer.runs.run import Run
+  from transformer.runs.translator import Translator
 
   output = OutputFile(arguments.output)
   if output.is_replaced:
     raise ValueError(f"{arguments.output}: already exists")
-  run = Run.open(arguments.run_path)
-  search = flags.search_from(arguments, arguments.n_best)
+  translator = Translator.open(
+    arguments.run_path,
+    flags.search_from(arguments, arguments.n_best),
+    arguments.step,
+    int8=arguments.weights == "int8",
+    devices=Devices(),
+    source_language=arguments.source_language,
+    target_language=arguments.target_language,
+  )
+  run, searcher = translator.run, translator.searcher
   sources = run.tokenizer.encode_sources(sample_texts(arguments, run))
   if not sources:
     raise ValueError("there is no text to check the file on; give --input")
-  params = run.params(arguments.step, arguments.weights == "int8")
-  searcher = Searcher(run.module(), params, search)
   artifact = export_search(searcher)
   expected = dict(searcher.outputs(sources))
   for i, decoded in enumerate(decode(artifact, sources)):

@@ -56,9 +56,10 @@ def run(arguments) -> None:
   if not wants_file:
     return
   if kind == "png":
-    write_output(output, figure(found))
+    data = figure(found)
   else:
-    write_output(output, (page if kind == "html" else as_json)(found).encode())
+    data = (page if kind == "html" else as_json)(found).encode()
+  write_output(output, data, prints_data=arguments.json)
 
 
 def opened_at(run, step: int):

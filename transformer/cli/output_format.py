@@ -1,6 +1,7 @@
 """One file as output, in one of several formats."""
 
 import argparse
+import sys
 from pathlib import Path
 
 
@@ -35,9 +36,11 @@ def output_format_from(
   return output, kind
 
 
-def write_output(output: Path, data: bytes) -> None:
-  """Writes the file of `output_format_from`, whole or not at all, and prints it."""
-  from transformer.runs.output import write_file
+def write_output(output: Path, data: bytes, prints_data: bool = False) -> None:
+  """Writes the file of `output_format_from`, whole or not at all, and prints its name:
+  on standard error where standard output has data, the file's own or the verb's."""
+  from transformer.runs.output import open_descriptor, write_file
 
   write_file(output, data)
-  print(output)
+  prints_data = prints_data or open_descriptor(output) == 1
+  print(output, file=sys.stderr if prints_data else None)

@@ -4,6 +4,7 @@ user's own are known to it."""
 import argparse
 import dataclasses
 import importlib
+import pkgutil
 import re
 import sys
 import textwrap
@@ -16,6 +17,13 @@ from transformer.cli import streams
 
 NEGATIVE_NUMBER = re.compile(r"-(\d|\.\d|inf$|nan$)", re.IGNORECASE)
 """How the value of a flag begins that is no flag itself, as -1e300."""
+
+
+def is_flag(word: str) -> bool:
+  """Whether argparse takes a word for a flag, known or not, rather than for a text."""
+  if word == "-" or " " in word or NEGATIVE_NUMBER.match(word):
+    return False
+  return word.startswith("-")
 
 
 class CommandParser(argparse.ArgumentParser):
@@ -117,16 +125,27 @@ class VerbParser(CommandParser):
 
 
 def import_class(name: str) -> type:
-  """The class that `module:Class` names."""
-  module, _, attribute = name.partition(":")
-  return getattr(importlib.import_module(f"transformer.{module}"), attribute)
+  """The class that `module:Class` names; if it is the base of a package, whose members
+  are in the other modules, these are imported too."""
+  path, _, attribute = name.partition(":")
+  module = importlib.import_module(f"transformer.{path}")
+  if path.endswith(".base"):
+    package = importlib.import_module(module.__package__ or "")
+    for each in pkgutil.iter_modules(package.__path__):
+      importlib.import_module(f"{package.__name__}.{each.name}")
+  return getattr(module, attribute)
 
 
 def describe_members(family: type) -> Iterator[str]:
   """A line for every member of a recipe family: how to write it, and what it does."""
   for name, member in configs.members(family).items():
     fields: list[Any] = [f for f in dataclasses.fields(member) if f.init]
-    values = ", ".join(f"{field.name}={field.default!r}" for field in fields)
+    values = ", ".join(
+      field.name
+      if field.default is dataclasses.MISSING
+      else f"{field.name}={field.default!r}"
+      for field in fields
+    )
     summary = (member.__doc__ or "").split("\n\n")[0]
     yield f"{name}({values}): {' '.join(summary.split())}"
 

@@ -1,11 +1,13 @@
 """Parts of a file for the jobs of an array, each finished by the command that began
 it."""
 
+import contextlib
 import dataclasses
 import glob
 import json
 import os
 import re
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, BinaryIO
 
@@ -56,8 +58,8 @@ class ShardOutput:
     done: lines that an earlier call has written.
   """
 
-  def __init__(self, shard: Shard, output: Path, command: dict[str, Any]):
-    """A part of `output`, made by a command.
+  def __init__(self, shard: Shard, output: Path, command: dict[str, Any], lines: int):
+    """A part of `output`, of so many lines, made by a command.
 
     Raises:
       ValueError: `output` is a device or a directory, or what is there of this part, or
@@ -66,7 +68,7 @@ class ShardOutput:
     """
     self.path = shard.path(output)
     self._scratch, self._note = _beside(self.path, "part"), _beside(self.path, NOTE)
-    self._command = json.dumps(command, sort_keys=True)
+    self._command, self._lines = json.dumps(command, sort_keys=True), lines
     if output.exists() and not output.is_file():
       raise ValueError(
         f"--shard: {output} is not a regular file; name one with --output"
@@ -101,12 +103,19 @@ class ShardOutput:
     return self.path.exists()
 
   def __enter__(self) -> "ShardOutput":
-    if not self._scratch.exists():
-      from transformer.runs.directory import write_atomic
+    """Raises ValueError if another process writes the part."""
+    from transformer.runs.directory import acquire, write_atomic
 
+    if not self._scratch.exists():
       # Whole or not at all: jobs of other parts read it.
       write_atomic(self._note, self._command.encode())
     self._file: BinaryIO = self._scratch.open("a+b")
+    # Once it has the lock, another process may just have finished.
+    if not acquire(self._file) or self.is_complete:
+      self._file.close()
+      raise ValueError(
+        f"{self._scratch}: another process writes this part; wait for it, or stop it"
+      )
     self._file.seek(0)
     whole = 0
     for line in self._file:
@@ -119,15 +128,35 @@ class ShardOutput:
     return self
 
   def __exit__(self, kind, *_) -> None:
-    self._file.close()
-    if kind is None:
-      os.replace(self._scratch, self.path)
+    with self._named_errors(), self._file:
+      if kind is None:
+        self._check_count()
+        os.replace(self._scratch, self.path)
+
+  def _check_count(self) -> None:
+    """Raises ValueError unless the file has as many lines as the part."""
+    self._file.seek(0)
+    count = sum(1 for _ in self._file)
+    if count != self._lines:
+      raise ValueError(
+        f"{self._scratch}: expected {self._lines:,} lines, got {count:,}; delete it to "
+        "begin again"
+      )
+
+  @contextlib.contextmanager
+  def _named_errors(self) -> Iterator[None]:
+    """A context whose errors of the system name the file."""
+    try:
+      yield
+    except OSError as error:
+      raise OSError(f"{self._scratch}: cannot be written ({error.strerror})") from None
 
   def write_lines(self, texts: list[str]) -> None:
     """Writes each text as a line; line feeds in it become spaces."""
     lines = [text.replace("\n", " ") + "\n" for text in texts]
-    self._file.write("".join(lines).encode(errors="surrogateescape"))
-    self._file.flush()
+    with self._named_errors():
+      self._file.write("".join(lines).encode(errors="surrogateescape"))
+      self._file.flush()
 
 
 def _beside(path: Path, end: str) -> Path:

@@ -124,8 +124,11 @@ def translate_shard(arguments, search) -> None:
   from transformer.data.sources.parallel_text import digest
 
   shard = Shard.parse(arguments.shard)
-  if arguments.input is None or arguments.output is None or arguments.n_best:
-    raise ValueError("--shard: give --input and --output, and no --n-best")
+  unfit = arguments.texts or arguments.n_best or arguments.stream
+  if arguments.input is None or arguments.output is None or unfit:
+    raise ValueError(
+      "--shard: give --input and --output, and no texts, --n-best or --stream"
+    )
   total = count_lines(arguments.input)
   if total is None:
     raise ValueError(f"--shard: {arguments.input} is not a file that can be read twice")
@@ -143,7 +146,7 @@ def translate_shard(arguments, search) -> None:
     **{name: getattr(arguments, name)
        for name in ("weights", "prefix", "mbr", "scores", "json")},
   }  # fmt: skip
-  output = ShardOutput(shard, arguments.output, command)
+  output = ShardOutput(shard, arguments.output, command, len(lines))
   if output.is_complete:
     print(f"{output.path}: complete already; delete it to begin again", file=sys.stderr)
     return

@@ -134,8 +134,11 @@ class Grouped(Batching):
   row_multiple: int = 8
 
   def __post_init__(self):
-    if not self.lengths or tuple(sorted(set(self.lengths))) != self.lengths:
-      raise ValueError(f"Grouped.lengths: {self.lengths} is not ascending")
+    ascending = tuple(sorted(set(self.lengths))) == self.lengths
+    if not self.lengths or not ascending or self.lengths[0] < 1:
+      raise ValueError(
+        f"Grouped.lengths: expected ascending lengths from 1 up, got {self.lengths}"
+      )
     _check_rows(self, self.lengths[-1])
 
   @property

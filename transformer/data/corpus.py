@@ -4,9 +4,9 @@ import hashlib
 import itertools
 import json
 import os
+import secrets
 import shutil
 import sys
-import tempfile
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -107,11 +107,10 @@ class Corpus:
       try:
         if not (place / name).is_dir():
           _build(data, split, tokenizer, place / name, progress)
+        return cls.open(place / name, 1 if isinstance(data, TextSource) else 2)
       except OSError as error:
         if error.errno not in READ_ONLY:
           raise
-      else:
-        return cls.open(place / name, 1 if isinstance(data, TextSource) else 2)
     raise PermissionError(f"{cache}: cannot be written, nor can any other cache")
 
 
@@ -221,7 +220,9 @@ def _build(
   data: Source, split: str, tokenizer: Tokenizer, directory: Path, progress: bool
 ) -> None:
   directory.parent.mkdir(parents=True, exist_ok=True)
-  scratch = Path(tempfile.mkdtemp(dir=directory.parent, prefix="unfinished-"))
+  # Not `mkdtemp`, whose directories are the user's alone: others may use the run.
+  scratch = directory.with_name(f"unfinished-{secrets.token_hex(8)}")
+  scratch.mkdir()
   try:
     _write(data.open(split), split, tokenizer, scratch, progress)
     os.rename(scratch, directory)

@@ -31,9 +31,11 @@ class DisplayNames(LabelledSource):
   languages, territories, scripts and currencies are called there.
 
   A name that is the same in two of the languages is in none of the texts, so every text
-  has one label. What is named belongs to a split, by a hash of its code: no name of
-  one split, and no translation of it, is in another. Text `i` is made when it is asked
-  for, from (seed, split, i) alone.
+  has one label. What is named belongs to a split, by a hash of its code, and its names
+  in all languages with it. A name that two codes share, such as Catalan `coreà` for a
+  language and a script, belongs to the first; its translations, and the same name in
+  another case, may be in another split. Text `i` is made when it is asked for, from
+  (seed, split, i) alone.
 
   Attributes:
     examples: how many training texts there are.

@@ -4,12 +4,14 @@ import contextlib
 import dataclasses
 import hashlib
 import io
+import threading
 import warnings
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 import numpy as np
 
+from transformer.config import abbreviate
 from transformer.data.sources.base import check_split, split_of
 from transformer.data.sources.images import ImageSource, Pictures
 from transformer.printing import print_once
@@ -21,6 +23,10 @@ BITS_PER_SAMPLE, PHOTOMETRIC_INTERPRETATION, ORIENTATION = 258, 262, 274
 
 WHITE_IS_ZERO = 0
 """A value of `PHOTOMETRIC_INTERPRETATION`, which Pillow heeds up to 8 bits."""
+
+WARNINGS_LOCK = threading.Lock()
+"""Python catches the warnings of all threads at once, and images are read ahead in one
+of their own."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -84,7 +90,14 @@ class ImageFolder(ImageSource):
     divided |= split == "train" and self._folder("val")[1]
     files: list[Path] = []
     labels: list[int] = []
-    for label, name in enumerate(self.classes()):
+    classes = self.classes()
+    folders = (path.name for path in self._entries(folder) if path.is_dir())
+    if unknown := sorted({*folders} - {*classes}):
+      raise ValueError(
+        f"{folder}: no class of {self._folder('train')[0]} is called "
+        f"{abbreviate(', '.join(unknown))}; rename or remove it"
+      )
+    for label, name in enumerate(classes):
       if not (folder / name).is_dir():
         continue
       for path in self._entries(folder / name):
@@ -153,7 +166,7 @@ def read_image(file: Path | str) -> np.ndarray:
 def warnings_of(file: Path | str, module) -> Iterator[None]:
   """A context in which what Pillow, whose module `Image` is given, warns of is a line
   that names the file."""
-  with warnings.catch_warnings(record=True) as caught:
+  with WARNINGS_LOCK, warnings.catch_warnings(record=True) as caught:
     for category in (UserWarning, RuntimeWarning):
       warnings.simplefilter("always", category)
     yield

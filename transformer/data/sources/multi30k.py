@@ -52,7 +52,8 @@ class Multi30k(Source):
 
   def __post_init__(self):
     sides = self.languages.split("-")
-    if len(set(sides)) != 2 or not set(sides) <= {"en", "de", "fr"}:
+    known = set(sides) <= {"en", "de", "fr"}
+    if not known or len(sides) != 2 or len(set(sides)) != 2:
       raise ValueError(
         f"Multi30k: languages {self.languages!r}: write two of en, de, fr, as in en-de"
       )

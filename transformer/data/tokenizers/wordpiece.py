@@ -1,12 +1,13 @@
 """The tokenizer of BERT: WordPiece (Wu et al. 2016; Devlin et al. 2019)."""
 
 import dataclasses
+import json
 from typing import Any, ClassVar
 
 import tokenizers
 from tokenizers import decoders, models, normalizers, pre_tokenizers
 
-from transformer.config import Positive
+from transformer.config import Positive, abbreviate
 from transformer.data.tokenizers.backend import LibraryBackend, cleans_up, from_json
 from transformer.data.tokenizers.files import Files, require, settings
 from transformer.data.tokenizers.imported import ImportedTokenizer
@@ -48,10 +49,14 @@ class BertTokenizer(ImportedTokenizer):
       )
     ids = {name: i for i, name in enumerate(names)}
     tokenizer = tokenizers.Tokenizer(models.WordPiece(ids, unk_token=special[1]))
+    chinese = stated.get("tokenize_chinese_chars", True)
+    accents, lowercase = stated.get("strip_accents"), stated.get("do_lower_case", True)
+    _check_flag("tokenize_chinese_chars", chinese)
+    _check_flag("do_lower_case", lowercase)
+    if accents is not None:  # which is to do as `do_lower_case` says
+      _check_flag("strip_accents", accents)
     tokenizer.normalizer = normalizers.BertNormalizer(
-      handle_chinese_chars=stated.get("tokenize_chinese_chars", True),
-      strip_accents=stated.get("strip_accents"),
-      lowercase=stated.get("do_lower_case", True),
+      handle_chinese_chars=chinese, strip_accents=accents, lowercase=lowercase
     )
     tokenizer.pre_tokenizer = pre_tokenizers.BertPreTokenizer()
     tokenizer.decoder = decoders.WordPiece(prefix="##")
@@ -68,3 +73,12 @@ class BertTokenizer(ImportedTokenizer):
         "truncated, or of another model"
       )
     return own
+
+
+def _check_flag(name: str, value: Any) -> None:
+  """Raises ValueError if a setting is not a bool."""
+  if not isinstance(value, bool):
+    got = abbreviate(json.dumps(value))
+    raise ValueError(
+      f"tokenizer_config.json: {name}: expected true or false, got {got}"
+    )
