@@ -4,6 +4,7 @@ import contextlib
 import sys
 import time
 from collections.abc import Callable, Iterator
+from pathlib import Path
 
 import numpy as np
 import tqdm
@@ -163,6 +164,13 @@ class TrainingLog:
     """Prints a line above the bar, once for all processes."""
     if is_primary():
       tqdm.tqdm.write(text, file=sys.stderr)
+
+  def print_stop(self, path: Path, step: int) -> None:
+    """Prints that the run in `path` was stopped after `step`."""
+    steps = self._config.steps
+    self.print(
+      f"{path}: stopped at step {step} of {steps}; the same command resumes it"
+    )
 
   @contextlib.contextmanager
   def paused(self) -> Iterator[None]:
