@@ -21,7 +21,8 @@ from transformer.data.sources.parallel_text import ParallelText
 from transformer.data.tokenizers.sentence_piece import SentencePiece
 from transformer.experiment import TASKS
 from transformer.models.transformer import Transformer
-from transformer.runs import trainer
+from transformer.runs import prepare, trainer
+from transformer.runs.directory import claim
 from transformer.runs.metrics import Metrics
 from transformer.runs.progress import Progress
 from transformer.runs.run import Run, recorded_digests
@@ -215,6 +216,22 @@ def test_a_directory_that_is_something_else_is_refused(tmp_path):
   assert (tmp_path / "notes.txt").read_text() == "mine"
   with pytest.raises(FileNotFoundError, match="not a run"):
     Run.open(tmp_path)
+
+
+def test_a_run_that_was_killed_between_its_two_files_is_made_again(
+  tmp_path, monkeypatch
+):
+  def write_the_first(path, data):
+    path.write_bytes(data)
+    raise KeyboardInterrupt
+
+  with monkeypatch.context() as patch:
+    patch.setattr(prepare, "write_atomic", write_the_first)
+    with pytest.raises(KeyboardInterrupt):
+      train(tmp_path)
+  with claim(tmp_path, "config.json", "run"):
+    prepare.prepare(TINY, tmp_path)
+  assert Run.open(tmp_path).config == TINY
 
 
 @pytest.mark.parametrize(
