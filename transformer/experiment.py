@@ -207,7 +207,8 @@ def resume_conflicts(old: Config, new: Config) -> list[str]:
     speed = SPEED_SETTINGS & set(names)
     if names[-1] == "kernel" and not isinstance(before, Kernel):
       speed -= {"kernel"}  # the width of a convolution
-    if not ({path, names[0]} & RESUMABLE_CHANGES or speed):
+    may_change = {path, names[0]} & RESUMABLE_CHANGES or speed
+    if not may_change:
       before, now = map(configs.abbreviate, map(configs.written, (before, now)))
       conflicts.append(f"{path}: {before} in the run, {now} now")
   return conflicts
