@@ -159,6 +159,13 @@ def test_only_settings_of_speed_and_length_may_change_on_resume(name, text, may_
     assert experiment.resume_conflicts(new, other) == []
 
 
+def test_the_width_of_a_convolution_is_no_setting_of_speed():
+  old = experiment.read_config(next(path for path in FILES if path.stem == "dates"))
+  old = configs.override(old, "model", "ConvSeq2Seq(kernel=3)")
+  new = configs.override(old, "model.kernel", "5")
+  assert experiment.resume_conflicts(old, new) == ["model.kernel: 3 in the run, 5 now"]
+
+
 def test_more_steps_are_taken_on_resume_where_the_schedule_has_its_own_length():
   old = experiment.read_config(next(path for path in FILES if path.stem == "dates"))
   new = configs.override(old, "steps", "2000")

@@ -33,6 +33,7 @@ from transformer.data.tokenizers.sentence_piece import SentencePiece
 from transformer.data.tokenizers.sentencepieces import M2M100Tokenizer, MarianTokenizer
 from transformer.data.tokenizers.t5 import T5Tokenizer
 from transformer.data.tokenizers.wordpiece import BertTokenizer
+from transformer.layers.kernels import Kernel
 from transformer.models.base import Model
 from transformer.models.bert import Bert, BertClassifier, BertEncoder
 from transformer.models.conv_seq2seq import ConvSeq2Seq
@@ -188,7 +189,8 @@ RESUMABLE_CHANGES = frozenset(
 computes. (`accumulate` draws other dropout masks, from the same distribution.)"""
 
 SPEED_SETTINGS = frozenset(("unroll", "remat", "kernel", "cross_entropy"))
-"""Settings, at any depth, that change speed and memory only, and may differ too."""
+"""Settings, at any depth, that change speed and memory only, and may differ too; a
+kernel where it is one of attention."""
 
 
 def resume_conflicts(old: Config, new: Config) -> list[str]:
@@ -202,7 +204,10 @@ def resume_conflicts(old: Config, new: Config) -> list[str]:
   )
   for path, before, now in configs.differences(old, new):
     names = path.split(".")
-    may_change = {path, names[0]} & RESUMABLE_CHANGES or SPEED_SETTINGS & set(names)
+    speed = SPEED_SETTINGS & set(names)
+    if names[-1] == "kernel" and not isinstance(before, Kernel):
+      speed -= {"kernel"}  # the width of a convolution
+    may_change = {path, names[0]} & RESUMABLE_CHANGES or speed
     if not may_change:
       before, now = map(configs.abbreviate, map(configs.written, (before, now)))
       conflicts.append(f"{path}: {before} in the run, {now} now")

@@ -86,6 +86,19 @@ def test_an_error_keeps_the_old_file(tmp_path):
   assert os.listdir(tmp_path) == ["out"]
 
 
+def test_two_processes_do_not_write_one_file(tmp_path):
+  """The second would have the bytes of both under the name."""
+  path = tmp_path / "out"
+  (tmp_path / "out.part").write_text("of one that was killed")
+  with OutputFile(path) as file:
+    file.write(b"first")
+    with pytest.raises(OSError, match=r"another process writes out\.part; wait for"):
+      write_file(path, b"second")
+  assert path.read_text() == "first" and os.listdir(tmp_path) == ["out"]
+  write_file(path, b"third")
+  assert path.read_text() == "third"
+
+
 def test_what_cannot_be_written_is_refused_at_once(tmp_path):
   for path, reason in (
     (tmp_path, "it is a directory"),

@@ -4,7 +4,7 @@ STUDY = """
 from tests.tiny import TINY
 from transformer.studies.budget import TargetTokens
 from transformer.studies.claims import Claims
-from transformer.studies.rows import Row
+from transformer.studies.rows import MatchParameters, Row
 from transformer.studies.study import Study
 
 def get_study():
@@ -23,6 +23,11 @@ def test_studies(case):
   case.assert_sees("a field of a study is of another type", answer)
   answer = ablate("Study('t', TINY, (Row('..'),))")
   case.assert_sees("a row's name is that of no directory", answer)
+  matched = "Study('t', TINY, (Row('a'), Row('b', {!r}, match=MatchParameters({!r}))))"
+  answer = ablate(matched.format({"model.layers": 3}, "model.heads"))
+  case.assert_sees("a row is matched by what does not change its size", answer)
+  answer = ablate(matched.format({"model.d_model": 64}, "model.layers"))
+  case.assert_sees("a row is too large at any matched size", answer)
   answer = ablate("Study('t', TINY, (Row('a'),))", "--config.seed=3")
   case.assert_sees("one seed is given to a study", answer)
   answer = ablate("Claims('t', ())", "--seeds", 1)

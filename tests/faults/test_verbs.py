@@ -12,6 +12,7 @@ from tests.runs.test_run import ROOT
 from transformer import config as configs
 from transformer.data.sources.parallel_text import ParallelText
 from transformer.inference.search import Search
+from transformer.runs.output import OutputFile
 from transformer.runs.run import Run
 from transformer.tasks import text_scores
 
@@ -142,6 +143,12 @@ def test_full_standard_output(case):
         env={**os.environ, "PYTHONUNBUFFERED": unbuffered},
       )  # fmt: skip
     case.assert_sees("standard output is full", (done.returncode, done.stderr))
+
+
+def test_two_jobs_of_one_output(case):
+  words = ("translate", case.run(), "1 May 2000", "--output", case.folder / "out")
+  with OutputFile(case.folder / "out"):
+    case.assert_sees("two jobs write one output", case.call(*words))
 
 
 def test_parts_of_another_command(case):

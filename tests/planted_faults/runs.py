@@ -217,8 +217,8 @@ FAULTS = (
     "sweep-seed",
     "Trials of a sweep are trained with a seed of the study.",
     "transformer/studies/ablate.py",
-    "config = self.study.sweep.shorten(config)",
-    "config = replace(self.study.sweep.shorten(config), seed=self.study.seeds[0])",
+    "(shorten(config), folder",
+    "(replace(shorten(config), seed=self.study.seeds[0]), folder",
     ("tests/studies/test_sweep.py::test_every_row_is_trained_at_its_best_trial",),
   ),
   Fault(

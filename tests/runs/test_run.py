@@ -21,8 +21,10 @@ from transformer.data.sources.parallel_text import ParallelText
 from transformer.data.tokenizers.sentence_piece import SentencePiece
 from transformer.experiment import TASKS
 from transformer.models.transformer import Transformer
-from transformer.runs import trainer
+from transformer.runs import prepare, trainer
+from transformer.runs.directory import claim
 from transformer.runs.metrics import Metrics
+from transformer.runs.progress import Progress
 from transformer.runs.run import Run, recorded_digests
 from transformer.tasks.base import Samples
 from transformer.training.keep import Keep
@@ -216,6 +218,22 @@ def test_a_directory_that_is_something_else_is_refused(tmp_path):
     Run.open(tmp_path)
 
 
+def test_a_run_that_was_killed_between_its_two_files_is_made_again(
+  tmp_path, monkeypatch
+):
+  def write_the_first(path, data):
+    path.write_bytes(data)
+    raise KeyboardInterrupt
+
+  with monkeypatch.context() as patch:
+    patch.setattr(prepare, "write_atomic", write_the_first)
+    with pytest.raises(KeyboardInterrupt):
+      train(tmp_path)
+  with claim(tmp_path, "config.json", "run"):
+    prepare.prepare(TINY, tmp_path)
+  assert Run.open(tmp_path).config == TINY
+
+
 @pytest.mark.parametrize(
   "change, message",
   [
@@ -345,6 +363,50 @@ def test_a_stop_within_an_evaluation_saves_at_once(tmp_path, monkeypatch):
   assert digest(tmp_path / "run") == digest(tmp_path / "whole")
   whole, resumed = (scores(tmp_path / name) for name in ("whole", "run"))
   assert whole == resumed and {step for step, _, _ in whole} == {2, 4, 5}
+
+
+def stop_evaluations(monkeypatch, *losses):
+  """Has the evaluations of TINY's task give these losses, or SIGTERM where None."""
+  left = iter(losses)
+
+  def evaluate(*_):
+    loss = next(left)
+    if loss is None:
+      signal.raise_signal(signal.SIGTERM)
+    return {metric.name: loss for metric in TINY.task.scores}, Samples(())
+
+  monkeypatch.setattr(type(TINY.task), "evaluate", evaluate)
+
+
+def test_a_stop_within_the_last_evaluation_is_resumed(tmp_path, monkeypatch):
+  stop_evaluations(monkeypatch, None, 3.0)
+  settings = dict(steps=1, eval_every=1, save_every=1)
+  assert train(tmp_path, **settings) == trainer.INTERRUPTED
+  assert not (tmp_path / "report.md").exists() and not scores(tmp_path)
+  assert train(tmp_path, **settings) == 0
+  assert (tmp_path / "report.md").exists()
+  assert metrics_of(tmp_path, "val/loss") == [(1, 3.0)]
+  assert Run.open(tmp_path).ranks() == {1: -3.0}
+  # Were the evaluation not recorded, this would ask for another.
+  assert train(tmp_path, **settings) == 0
+
+
+def test_a_made_up_evaluation_is_one_as_any_other(tmp_path, monkeypatch):
+  """Its rank keeps the checkpoint, and training ends when patience does."""
+  stop_evaluations(monkeypatch, None, 3.0, None, 4.0)
+  settings = dict(steps=3, eval_every=1, patience=1, keep=Keep(latest=1, best=1))
+  assert train(tmp_path, **settings) == trainer.INTERRUPTED
+  assert train(tmp_path, **settings) == trainer.INTERRUPTED
+  assert Run.open(tmp_path).ranks() == {1: -3.0}
+  assert train(tmp_path, **settings) == 0
+  assert Run.open(tmp_path).ranks() == {1: -3.0, 2: -4.0}
+
+
+def test_a_score_that_is_no_number_is_the_worst():
+  metric, progress = TINY.task.metric("loss"), Progress()
+  for step, loss in ((1, float("nan")), (2, 3.0), (3, float("nan"))):
+    progress.record(step, metric.rank(loss))
+  assert progress.best == -3.0 and progress.best_step == 2 and progress.stale == 1
 
 
 def scores(path):

@@ -158,6 +158,45 @@ def test_a_refusal_is_shown(opened):
   assert "at most 24 are served" in opened.find("#error").text
 
 
+HELD = """
+window.sent = []; window.held = [];
+window.fetch = (path, { body, signal }) => new Promise((done, fail) => {
+  const { text, beam } = JSON.parse(body);
+  const results = text.map((each) => ({ hypotheses: [{ text: each + beam }] }));
+  sent.push(path + beam);
+  held.push(() => done(new Response(JSON.stringify({ results }))));
+  signal.addEventListener("abort", () => fail(signal.reason));
+});
+window.release = () => held.splice(0).forEach((each) => each());
+window.choose = (name) => { convert(new File(["a\\n".repeat(40)], name)); };
+"""
+"""Requests wait for `release`. A file that is chosen needs three, two at a time."""
+
+
+def test_a_file_is_converted_with_the_settings_it_began_with(opened):
+  opened.run(HELD + "choose('one.en')")
+  until(opened, "held.length === 2")
+  opened.run("document.getElementById('field-beam').value = 9; release()")
+  until(opened, "held.length === 1")
+  opened.run("release()")
+  until(opened, "!document.getElementById('download').hidden")
+  assert opened.run("return sent") == ["translate4"] * 3
+  assert opened.find("#download").text == "Download one.translate.txt"
+  # Another model, and another file, end what is under way.
+  opened.run("sent = []; choose('two.en')")
+  until(opened, "held.length === 2")
+  use(opened, "fill")
+  until(opened, "document.getElementById('files-error').textContent === 'Cancelled.'")
+  use(opened, "tiny")
+  opened.run("held = []; choose('three.en')")
+  until(opened, "held.length === 2")
+  opened.run("held = []; choose('four.en')")
+  until(opened, "release() || !document.getElementById('download').hidden")
+  assert opened.find("#download").text == "Download four.translate.txt"
+  assert opened.find("#files-error").text == ""
+  assert len(opened.run("return sent")) == 2 + 2 + 3
+
+
 def test_a_file_goes_in_and_a_file_comes_out(opened, translation_run, tmp_path):
   texts = ["a", "b c", "", "too long " * 20, *(f"a {i}" for i in range(40))]
   file = tmp_path / "texts.en"

@@ -14,7 +14,7 @@ from transformer.decoding.penalty import LengthPenalty
 from transformer.decoding.samplers import Sampler
 from transformer.inference.search import Search
 from transformer.runs.translator import Translator
-from transformer.server.batching import batch_rows
+from transformer.server.batching import Stream, batch_rows
 from transformer.server.guard import Access
 from transformer.server.limits import Limits
 from transformer.server.models import Model
@@ -144,10 +144,29 @@ def test_what_cannot_be_answered_gets_one_line(client, request_, status, message
 
 def test_a_full_queue_says_when_to_come_again(model):
   client = Client(model, limits=Limits(queue=2), start=False)
-  answer = client.post("/translate", text=["a", "b", "c"])
+  client.batcher.submit_stream(Stream(iter, print))
+  answer = client.post("/translate", text=["a", "b"])
   assert answer.status_code == 429
   assert int(answer.headers["retry-after"]) >= 1
-  assert client.batcher.waiting == 0
+  assert client.batcher.waiting == 1
+
+
+def test_more_texts_than_may_ever_wait_are_refused_for_good(model):
+  client = Client(model, limits=Limits(queue=2), start=False)
+  answer = client.post("/translate", text=["a", "b", "c"])
+  assert answer.status_code == 413 and "retry-after" not in answer.headers
+  assert "expected at most 2 in a request" in answer.json()["error"]
+
+
+def test_an_error_within_a_stream_is_logged(client, model, monkeypatch):
+  def fail(_):
+    raise RuntimeError("out of paper")
+
+  monkeypatch.setattr(model.endpoints["translate"], "stream", fail)
+  answer = client.post("/translate", text="a", stream=True)
+  assert 'event: error\ndata: {"error": "internal error"}' in answer.text
+  (line,) = client.lines
+  assert "RuntimeError: out of paper" in line
 
 
 def test_a_client_that_hangs_up_frees_its_place(model):

@@ -274,6 +274,23 @@ def test_a_single_seed_has_no_deviation_to_show():
   assert str(row_results.summarise([2.0, 3.0])) == "2.5 ± 0.71"
 
 
+@pytest.mark.parametrize("odd", [float("nan"), float("inf")])
+def test_a_score_that_is_not_finite_leaves_a_study_usable(odd):
+  made = [
+    row_results.RowResults(row, BASE, "", count(BASE), results=[
+      made_up(Path(), dataclasses.replace(BASE, seed=seed), STUDY.held_out)
+      for seed in STUDY.seeds
+    ])
+    for row in STUDY.rows
+  ]  # fmt: skip
+  made[1].results[0].scores["val/perplexity"] = odd
+  text = markdown("x", *table.cells(STUDY, made), ())
+  assert f"| {odd} ± nan | 2.5 |" in text and "| 24.4 ± 0.14 | 3.5 |" in text
+  row = list(csv.DictReader(io.StringIO(table.as_csv(STUDY, made))))[1]
+  assert row["val/perplexity deviation"] == "nan"
+  assert row["val/perplexity p of seeds"] == ""
+
+
 @pytest.mark.parametrize(
   "figure",
   [

@@ -45,6 +45,13 @@ def test_a_mean_beyond_the_limits_is_written_at_their_edge(axis):
   assert [(x.tolist(), y.tolist()) for x, y in means] == [([11.0], [0])]
 
 
+def test_a_mean_that_is_not_finite_is_written_in_the_middle(axis):
+  rows = [row("a", 1.0, float("nan")), row("b", 1.0, 3.0)]
+  figures.dots(axis, rows, "bleu", rows[0], (0.0, 5.0))
+  shown = [(text.get_text(), text.get_position()) for text in axis.texts]
+  assert shown == [("nan", (0.5, 0))]
+
+
 def test_each_drawn_column_has_limits_or_none_has():
   with pytest.raises(ValueError, match="expected one of each column"):
     figures.DotPlot(("a", "b"), ((0.0, 1.0),))

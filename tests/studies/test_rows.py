@@ -67,9 +67,18 @@ def test_layers_can_be_matched_and_what_cannot_is_said():
   rows = (rows[0], dataclasses.replace(rows[1], match=by_layers))
   configs = dataclasses.replace(STUDY, rows=rows, published=()).configs()
   assert configs[1][0].model.layers < 6
-  rows = (rows[0], Row("x", match=MatchParameters(field="log_every")))
-  with pytest.raises(ValueError, match="match: log_every does not change the size"):
-    dataclasses.replace(STUDY, rows=rows, published=()).configs()
+
+  def match(field: str) -> MatchParameters:
+    return MatchParameters(f"model.{field}")
+
+  for row, message in (
+    (Row("x", match=MatchParameters("log_every")), "log_every does not change the"),
+    # However many heads share the width, the layer too many stays.
+    (Row("x", {"model.layers": 7}, match=match("heads")), "model.heads does not"),
+    (Row("x", {"model.d_model": 64}, match=match("layers")), "even at model.layers=1"),
+  ):
+    with pytest.raises(ValueError, match=f"row 'x': match: {message}"):
+      dataclasses.replace(STUDY, rows=(Row("base"), row), published=()).configs()
   assert Match().fit(BASE, BASE) == (BASE, "")
 
 

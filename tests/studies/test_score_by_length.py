@@ -4,6 +4,7 @@ import csv
 import dataclasses
 import itertools
 from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
 import pytest
@@ -15,7 +16,7 @@ from transformer.data.sources.dates import Dates
 from transformer.inference.search import Search
 from transformer.models.rnn import RNNSeq2Seq
 from transformer.runs.translator import Translator
-from transformer.studies.compare_runs import names
+from transformer.studies.compare_runs import names, write
 from transformer.studies.score_by_length import bins, main
 from transformer.tasks.text_scores import text_scores
 
@@ -69,6 +70,36 @@ def test_what_is_no_run_gets_one_line(tmp_path, capsys):
   assert main([str(tmp_path / "none")]) == 1
   err = capsys.readouterr().err
   assert "not a run" in err and err.count("\n") == 1
+
+
+def test_a_run_that_does_not_translate_gets_one_line(language_run, tmp_path, capsys):
+  assert main([str(language_run), "--output", str(tmp_path / "o")]) == 1
+  err = capsys.readouterr().err
+  assert "expected the task Translation, got LanguageModelling" in err
+
+
+class Measured(NamedTuple):
+  run: str
+  score: float
+
+
+def test_files_have_the_whole_name_of_the_output(tmp_path, capsys):
+  """And the table is there, and printed, where the figure cannot be drawn."""
+  rows = [Measured("a", 0.5)]
+
+  def draw(file, rows):
+    assert file == tmp_path / "beam.0.6.png"
+    raise ValueError("nothing to draw")
+
+  assert write(tmp_path / "beam.0.6", lambda: rows, draw, str) == 1
+  assert (tmp_path / "beam.0.6.csv").read_text() == "run,score\na,0.5\n"
+  found = capsys.readouterr()
+  assert found.out == f"{rows[0]}\n" and found.err == "error: nothing to draw\n"
+
+
+def test_a_missing_directory_is_found_before_measuring(tmp_path, capsys):
+  assert write(tmp_path / "none" / "o", pytest.fail, pytest.fail, str) == 1
+  assert "o.csv: cannot be written (No such file" in capsys.readouterr().err
 
 
 def test_several_dates_are_each_a_date_of_the_split():

@@ -218,6 +218,9 @@ def test_budgets_become_updates(tmp_path, monkeypatch):
   assert measurements.config(tokens, wide).steps == 20
   other = Row("x", {"batching.tokens": 384}).apply(BASE)
   assert measurements.config(tokens, other) is None
+  # The tokenizer may be that of another run.
+  warm = Row("x", {"init": "run"}).apply(BASE)
+  assert measurements.config(tokens, warm) is None
   # Seconds depend on the model too.
   meter.spends = "seconds"
   assert measurements.measure(Seconds(5.0), BASE) == 0
@@ -243,6 +246,23 @@ def test_a_study_with_a_budget_resumes_its_measurement(tmp_path, monkeypatch):
   text = (tmp_path / "study" / "table.md").read_text()
   assert "Budget: 600 target tokens" in text
   assert all(row.trained.steps == 12 for row in rows)
+
+
+def test_a_swept_setting_stays_within_the_budget(tmp_path, monkeypatch):
+  def measured(config, path, stop_at):
+    assert config.schedule.rate == SWEPT.base.schedule.rate  # not one that may diverge
+    return Meter("target_tokens", config.batching.tokens / 4).train(
+      config, path, stop_at
+    )
+
+  monkeypatch.setattr(budget, "train", measured)
+  settings = {"schedule.rate": (7.0,), "batching.tokens": (192, 384)}
+  study = dataclasses.replace(
+    SWEPT, rows=SWEPT.rows[:1], budget=TargetTokens(600), sweep=Sweep(settings)
+  )
+  _, _, calls = go(study, tmp_path / "study", {})
+  steps = [(config.batching.tokens, config.steps) for _, _, config in calls]
+  assert steps == [(192, 12), (384, 6), (192, 12), (192, 12)]
 
 
 @pytest.mark.slow

@@ -2,6 +2,7 @@
 but a regular file is ever replaced."""
 
 import contextlib
+import fcntl
 import os
 import re
 import shutil
@@ -13,8 +14,9 @@ from typing import BinaryIO
 class OutputFile:
   """A file that appears under its name when it is complete; a context manager.
 
-  Until then its bytes are in `NAME.part` beside it, which an error removes. An existing
-  file keeps its mode, and one behind a symbolic link is replaced there, so that the
+  Until then its bytes are in `NAME.part` beside it, which an error removes and no other
+  process may write; what one that was killed left there is replaced. An existing file
+  keeps its mode, and one behind a symbolic link is replaced there, so that the
   link stays. A device, a FIFO or a descriptor of this process (`/dev/fd/63`, as in
   `>(gzip)`) is written through.
   """
@@ -24,6 +26,7 @@ class OutputFile:
     self.path = Path(path)
     self.target = Path(os.path.realpath(self.path))
     self._scratch: Path | None = None
+    self._lock: int | None = None
     self._descriptor = open_descriptor(self.path)
     try:
       self._old: os.stat_result | None = os.stat(self.path)
@@ -56,20 +59,24 @@ class OutputFile:
     return self._file
 
   def __exit__(self, kind, *_):
-    if kind is not None:
+    try:
+      if kind is None:
+        self._file.close()
+        if self._scratch is not None:
+          self._replace()
+        return
       with contextlib.suppress(OSError):
         self._file.close()
       if self._scratch is not None and issubclass(kind, Exception):
         self._scratch.unlink(missing_ok=True)
-      return
-    try:
-      self._file.close()
-      if self._scratch is not None:
-        self._replace()
     except BrokenPipeError:
       raise
     except OSError as error:
       raise self._cannot_be_written(error.strerror) from None
+    finally:
+      if self._lock is not None:
+        os.close(self._lock)
+        self._lock = None
 
   def write(self, data: bytes) -> None:
     """Writes the whole file.
@@ -94,13 +101,18 @@ class OutputFile:
       return os.fdopen(os.dup(self._descriptor), "wb")
     if not self._is_regular():
       return self.path.open("wb")
-    self._scratch = self.target.with_name(f"{self.target.name}.part")
-    if os.path.lexists(self._scratch):
+    scratch = self.target.with_name(f"{self.target.name}.part")
+    if os.path.lexists(scratch):
       # Left by a job that was killed; of another kind, it is not ours to replace.
-      if not stat.S_ISREG(os.lstat(self._scratch).st_mode):
-        raise FileExistsError(0, f"{self._scratch} is not a regular file")
-      self._scratch.unlink()
-    file = self._scratch.open("xb")
+      if not stat.S_ISREG(os.lstat(scratch).st_mode):
+        raise FileExistsError(0, f"{scratch} is not a regular file")
+      with scratch.open("rb") as left:
+        lock(left, scratch)
+        scratch.unlink()
+    file = scratch.open("xb")
+    lock(file, scratch)
+    # Closing the file, which may fail, keeps the lock until it has its name.
+    self._lock, self._scratch = os.dup(file.fileno()), scratch
     if self._old is not None:
       with contextlib.suppress(OSError):  # only root may give files away
         os.chown(self._scratch, self._old.st_uid, self._old.st_gid)
@@ -121,6 +133,33 @@ class OutputFile:
 
   def _cannot_be_written(self, reason: str | None) -> OSError:
     return OSError(f"{self.path}: cannot be written ({reason})")
+
+
+def lock(file: BinaryIO, path: Path) -> None:
+  """Locks a file until it is closed.
+
+  Raises:
+    BlockingIOError: another process holds it, or has just replaced it under `path`.
+  """
+  held = False
+  try:
+    fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+  except BlockingIOError:
+    held = True
+  except OSError:
+    pass  # a file system without locks
+  if held or not is_at(file, path):
+    raise BlockingIOError(
+      0, f"another process writes {path.name}; wait for it, or stop it"
+    )
+
+
+def is_at(file: BinaryIO, path: Path) -> bool:
+  """Whether an open file is still the one under a name."""
+  try:
+    return os.path.samestat(os.fstat(file.fileno()), os.lstat(path))
+  except FileNotFoundError:
+    return False
 
 
 def write_file(path: Path | str, data: bytes) -> None:

@@ -110,13 +110,14 @@ def _prepare(config: Config, workdir: Path) -> Run:
   if config.freeze:
     warm_start.check_frozen(run.abstract_params(), config.freeze)
   path.mkdir(parents=True, exist_ok=True)
+  # The first of its files, by which a directory is known as a run's, should this stop.
+  write_atomic(path / "config.json", configs.dumps(config).encode())
   write_atomic(path / task.vocabulary_file, run.vocabulary.model)
   # A directory that names other classes is not that of this run.
   if parent is not None and parent.vocabulary.model == model:
     folder = parent.path / HUGGINGFACE
     if folder.is_dir():
       shutil.copytree(folder, path / HUGGINGFACE, dirs_exist_ok=True)
-  write_atomic(path / "config.json", configs.dumps(config).encode())
   return run
 
 

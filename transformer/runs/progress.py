@@ -54,13 +54,20 @@ class Progress:
     else:
       self.stale += 1
 
+  def lacks_evaluation(self, config: Config, step: int) -> bool:
+    """Whether the evaluation that was due at `step` is still to be made."""
+    due = step % config.eval_every == 0 or step == config.steps
+    return due and self.evaluated < step
+
   def out_of_patience(self, config: Config) -> bool:
     """Whether too many evaluations have passed without a new best."""
     return bool(config.patience) and self.stale >= config.patience
 
   def finished(self, config: Config, step: int) -> str:
     """Why there is nothing left to train after `step`, for the reader; empty if there
-    is."""
+    is, as where the evaluation of `step` is still to be made."""
+    if self.lacks_evaluation(config, step):
+      return ""
     if step >= config.steps:
       follows = config.schedule.resolved(step) != config.schedule
       keep = f", and keep the schedule with --config.schedule.steps={step}" * follows

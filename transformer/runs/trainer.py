@@ -218,12 +218,17 @@ class Trainer:
   def loop(
     self, state, interrupt: Interrupt, checkpoints, log: TrainingLog, stop_at=None
   ):
-    """Steps until the end, `stop_at`, SIGTERM or no progress; the exit status and
-    samples."""
+    """Steps until the end, `stop_at`, SIGTERM or no progress; status and samples."""
     config, samples, step = self.config, None, int(state.step)
     # SIGTERM may have come within the evaluation of the step that was saved.
-    if step and step % config.eval_every == 0 and self.progress.evaluated < step:
-      samples = self.evaluate(state, step, interrupt, log)[1]
+    if self.progress.lacks_evaluation(config, step):
+      rank, samples = self.evaluate(state, step, interrupt, log)
+      if rank is None:
+        log.print_stop(self.run.path, step)
+        return INTERRUPTED, None
+      checkpoints.amend(step, self.note(), rank)
+      if self.progress.out_of_patience(config):
+        return 0, samples
     batches = self.training_data.batches(
       step, config.steps, functools.partial(own_rows, self.sharding)
     )
@@ -231,12 +236,12 @@ class Trainer:
       state, metrics = self.step(state, put(batch, self.sharding), self.seed_key)
       step = index + 1
       log.add_step(step, metrics)
-      rank, last = None, step == config.steps
-      if step % config.eval_every == 0 or last:
+      rank = None
+      if self.progress.lacks_evaluation(config, step):
         log.flush()
         rank, samples = self.evaluate(state, step, interrupt, log)
       stopping = interrupt.should_stop(step) or step == stop_at
-      done = last or self.progress.out_of_patience(config)
+      done = self.progress.finished(config, step)
       is_best = rank is not None and config.keep.best
       if step % config.save_every == 0 or is_best or done or stopping:
         log.flush()
@@ -245,10 +250,7 @@ class Trainer:
       if done:
         break
       if stopping:
-        log.print(
-          f"{self.run.path}: stopped at step {step} of {config.steps}; the same "
-          "command resumes it"
-        )
+        log.print_stop(self.run.path, step)
         return INTERRUPTED, None
     log.flush()
     return 0, samples
@@ -280,18 +282,19 @@ class Trainer:
     Raises:
       OSError: the run's directory is gone, or the save before this one failed.
     """
-    run = self.run
-    if not (run.path / "config.json").is_file():
+    path, step = self.run.path, int(state.step)
+    if not (path / "config.json").is_file():
       raise OSError(
-        f"{run.path}: the run's directory has vanished; step {int(state.step)} cannot "
-        "be saved"
+        f"{path}: the run's directory has vanished; step {step} cannot be saved"
       )
+    checkpoints.save(state, self.note(), rank)
+
+  def note(self) -> dict[str, Any]:
+    """What is saved with the state."""
     note = {
-      "config_sha256": configs.digest(run.config),
-      "tokenizer_sha256": run.vocabulary.sha256,
+      "config_sha256": configs.digest(self.config),
+      "tokenizer_sha256": self.run.vocabulary.sha256,
       "data_sha256": self.data_sha256,
       "progress": dataclasses.asdict(self.progress),
     }
-    if self.origin:
-      note["init"] = self.origin
-    checkpoints.save(state, note, rank)
+    return {**note, "init": self.origin} if self.origin else note

@@ -4,6 +4,7 @@ import contextlib
 import sys
 import time
 from collections.abc import Callable, Iterator
+from pathlib import Path
 
 import numpy as np
 import tqdm
@@ -60,6 +61,7 @@ class TrainingLog:
     self._total, self._count = progress.window
     self._spent = progress.spent  # its tokens are kept up to date, its times are not
     self._since = self._started = time.monotonic()
+    self._tokens = 0.0  # of the last row or the start on, whichever was later
     self._processor_start = time.process_time()
     self._idle = self._processor_idle = 0.0
 
@@ -103,6 +105,7 @@ class TrainingLog:
       count = float(metrics.loss.count)
       self._total += float(metrics.loss.total)
       self._count += count
+      self._tokens += count
       tokens = self._spent.target_tokens + count
       self._spent = self._spent._replace(target_tokens=tokens)
     self._bar.update(1)
@@ -113,7 +116,7 @@ class TrainingLog:
       values = {
         # Not a number where every step since the last row was skipped.
         "train/loss": self._total / self._count if self._count else float("nan"),
-        "train/tokens_per_second": self._count / max(now - self._since, 1e-9),
+        "train/tokens_per_second": self._tokens / max(now - self._since, 1e-9),
         "train/gradient_norm": float(metrics.gradient_norm),
         "train/rate": float(self._config.learning_rate(step)),
         "train/skipped": float(metrics.skipped),
@@ -129,7 +132,7 @@ class TrainingLog:
         self.print(f"step {step:,} of {self._config.steps:,}: {text}{left}")
       else:
         self._bar.set_postfix_str(text)
-      self._total = self._count = 0.0
+      self._total = self._count = self._tokens = 0.0
       self._since = now
 
   def _time_left(self, step: int, now: float) -> str:
@@ -163,6 +166,13 @@ class TrainingLog:
     """Prints a line above the bar, once for all processes."""
     if is_primary():
       tqdm.tqdm.write(text, file=sys.stderr)
+
+  def print_stop(self, path: Path, step: int) -> None:
+    """Prints that the run in `path` was stopped after `step`."""
+    steps = self._config.steps
+    self.print(
+      f"{path}: stopped at step {step} of {steps}; the same command resumes it"
+    )
 
   @contextlib.contextmanager
   def paused(self) -> Iterator[None]:

@@ -148,7 +148,7 @@ class Batcher:
     """Puts the texts of a request into the queue, all of them or none.
 
     Raises:
-      Refusal: it is full (429).
+      Refusal: it is full (429), or too short for so many (413).
     """
     with self._changed:
       self._check_room(len(items))
@@ -190,14 +190,20 @@ class Batcher:
         self._streams.remove(stream)
 
   def _check_room(self, count: int) -> None:
-    occupied = self._waiting + len(self._streams)
-    if occupied + count <= self._limits.queue:
+    occupied, most = self._waiting + len(self._streams), self._limits.queue
+    if occupied + count <= most:
       return
+    if count > most:
+      raise Refusal(
+        413,
+        f"text: expected at most {most:,} in a request, as many as may wait, got "
+        f"{count:,}; send several requests",
+      )
     seconds = max(1, math.ceil(occupied * self._seconds_per_text))
     raise Refusal(
       429,
-      f"the queue is full ({occupied:,} of {self._limits.queue:,} texts wait); try "
-      f"again in {seconds} s",
+      f"the queue is full ({occupied:,} of {most:,} texts wait); try again "
+      f"in {seconds} s",
       {"Retry-After": str(seconds)},
     )
 

@@ -24,7 +24,8 @@ def event(name: str, data: Any) -> bytes:
 
 
 class EventStream(Response):
-  """Sends an event `token` for each part of an output, then `end`, or `error`.
+  """Sends an event `token` for each part of an output, then `end`, or `error`. An error
+  that is none of the request's is raised too, for the log.
 
   The client's place is given back as soon as it hangs up.
   """
@@ -74,6 +75,8 @@ class EventStream(Response):
         known = isinstance(part, ValueError)
         last = event("error", {"error": str(part) if known else "internal error"})
       await self._body(send, last, more=False)
+      if isinstance(part, Exception) and not isinstance(part, ValueError):
+        raise part
       return
 
   async def _body(self, send: Send, data: bytes, more: bool = True) -> None:

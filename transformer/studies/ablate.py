@@ -127,29 +127,51 @@ class Ablation:
     Raises:
       ValueError: every trial failed.
     """
-    row.trained = self.measurements.config(self.study.budget, row.config)
-    points = self.study.sweep.points
-    if row.trained is None or not points:
+    row.trained, configs = None, self.budgeted(row)
+    if not configs:
       return
-    metric = self.study.sweep.metric_of(row.config)
-    config, row.trained = row.trained, None
-    row.chosen = sweep.best(row.trials, config, metric)
-    row.trained = points[row.chosen].apply(config)
+    if self.study.sweep.points:
+      metric = self.study.sweep.metric_of(row.config)
+      row.chosen = sweep.best(row.trials, row.config, metric)
+    row.trained = configs[row.chosen or 0]
 
   def folder(self, row: RowResults) -> Path:
     """The directory of a row."""
     return self.directory / "rows" / row.row.directory
 
+  def experiments(self, row: RowResults) -> list[Config]:
+    """The experiment of a row at each point of the sweep; without one, as it is."""
+    points = self.study.sweep.points
+    return [point.apply(row.config) for point in points] or [row.config]
+
+  def budgeted(self, row: RowResults) -> list[Config]:
+    """Those, each for as long as the budget allows; none before all are measured."""
+    found = [
+      self.measurements.config(self.study.budget, config)
+      for config in self.experiments(row)
+    ]
+    known = [config for config in found if config is not None]
+    return known if len(known) == len(found) else []
+
+  def measure(self, row: RowResults) -> int:
+    """Measures what an update takes at each point of the sweep, where that is not
+    known; the exit status."""
+    budget = self.study.budget
+    for config in self.experiments(row):
+      # A setting that makes no difference may be one at which training diverges.
+      config = budget.part(config, row.config)
+      if self.measurements.config(budget, config) is None:
+        with redirected(self.folder(row) / "budget.log"):
+          status = self.measurements.measure(budget, config)
+        if status:
+          return status
+    return 0
+
   def trials(self, row: RowResults) -> list[tuple[Config, Path]]:
     """The experiment and directory of each trial of a row, once its budget is known."""
-    config = self.measurements.config(self.study.budget, row.config)
-    if config is None:
-      return []
-    config = self.study.sweep.shorten(config)
-    return [
-      (point.apply(config), self.folder(row) / "trials" / point.directory)
-      for point in self.study.sweep.points
-    ]
+    folder, shorten = self.folder(row) / "trials", self.study.sweep.shorten
+    points = zip(self.study.sweep.points, self.budgeted(row), strict=False)
+    return [(shorten(config), folder / point.directory) for point, config in points]
 
   def seeds(self, row: RowResults) -> list[tuple[Config, Path]]:
     """The experiment and directory of each seed of a row, once its trials are done."""
@@ -166,11 +188,9 @@ class Ablation:
     Raises:
       ValueError: it cannot be trained, or every trial failed.
     """
-    if self.measurements.config(self.study.budget, row.config) is None:
-      with redirected(self.folder(row) / "budget.log"):
-        status = self.measurements.measure(self.study.budget, row.config)
-      if status:
-        return status
+    status = self.measure(row)
+    if status:
+      return status
     for config, path in self.trials(row)[len(row.trials) :]:
       status = self.train_trial(row, config, path)
       if status:

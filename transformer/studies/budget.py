@@ -19,7 +19,8 @@ MEASURED = 60
 """Updates of a measurement, of which the second half counts: in the first, programs are
 compiled."""
 
-BATCHES = ("data", "tokenizer", "batching", "task")
+# The run `init` may bring a tokenizer of its own.
+BATCHES = ("data", "tokenizer", "init", "batching", "task")
 PROGRAM = (*BATCHES, "model", "optimizer", "precision", "mesh", "accumulate", "ema")
 
 
@@ -37,8 +38,15 @@ class Budget:
   def digest(self, config: Config) -> str:
     """What rows have in common whose updates take the same."""
     parts = {name: configs.dump(getattr(config, name)) for name in self.depends_on}
+    if not config.init:  # as in digests of before it was named
+      parts.pop("init", None)
     text = json.dumps([self.spends, parts], sort_keys=True)
     return hashlib.sha256(text.encode()).hexdigest()
+
+  def part(self, config: Config, base: Config) -> Config:
+    """`base` with what of `config` an update's amount depends on."""
+    changes = {name: getattr(config, name) for name in self.depends_on}
+    return dataclasses.replace(base, **changes)
 
   def updates(self, per_update: float) -> int:
     """The number of updates that the budget allows, of which each takes so much."""

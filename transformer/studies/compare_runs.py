@@ -2,7 +2,6 @@
 row."""
 
 import argparse
-import csv
 import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -11,7 +10,9 @@ from typing import Any
 from matplotlib.axes import Axes
 
 from transformer.runs.compilation_cache import enable_compilation_cache
+from transformer.runs.output import OutputFile
 from transformer.studies.figures import MARKS, SHADES, STYLES
+from transformer.studies.page import csv_text
 
 
 def parser(name: str, description: str | None) -> argparse.ArgumentParser:
@@ -36,26 +37,29 @@ def names(paths: Sequence[Path]) -> list[str]:
 def write(
   output: Path, measure: Callable[[], Sequence[Any]], draw: Callable, describe: Callable
 ) -> int:
-  """Writes the table and the figure, and prints every row; the exit status, 1 after an
-  error of the user's, which is one line.
+  """Writes the table, prints every row and draws the figure; the exit status, 1 after
+  an error of the user's, which is one line.
 
   Args:
-    output: both files, without their suffixes.
+    output: both files, without `.csv` and `.png`.
     measure: returns rows, which are named tuples.
     draw: draws them, `draw(file, rows)`.
     describe: the line of a row.
   """
   enable_compilation_cache()
   try:
+    # Before what takes long: either raises if it can never be written.
+    table, figure = (
+      OutputFile(output.with_name(f"{output.name}.{kind}")) for kind in ("csv", "png")
+    )
     rows = measure()
-    draw(output.with_suffix(".png"), rows)
-    with output.with_suffix(".csv").open("w", newline="") as out:
-      csv.writer(out).writerows([rows[0]._fields, *rows])
+    table.write(csv_text([rows[0]._fields, *rows]).encode())
+    for row in rows:
+      print(describe(row))
+    draw(figure.path, rows)
   except (ValueError, OSError) as error:
     print(f"error: {error}", file=sys.stderr)
     return 1
-  for row in rows:
-    print(describe(row))
   return 0
 
 

@@ -1,6 +1,7 @@
 """How a study is drawn: with error bars, and readable without colour."""
 
 import dataclasses
+import math
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -58,7 +59,8 @@ class DotPlot(Figure):
   Attributes:
     columns: those to draw; all of the study's by default.
     limits: of the axis of each drawn column, where a row would set the scale alone;
-      means beyond them are written at the edge.
+      means beyond them are written at the edge, as those
+      that are not finite are in the middle.
   """
 
   columns: tuple[str, ...] = ()
@@ -142,6 +144,12 @@ def dots(
   leaves a gap."""
   for position, row in enumerate(rows):
     if row is None or (summary := row.summary(column)) is None:
+      continue
+    if not math.isfinite(summary.mean):
+      axis.text(
+        0.5, position, f"{summary.mean}", transform=axis.get_yaxis_transform(),
+        va="center", ha="center", fontsize="small",
+      )  # fmt: skip
       continue
     if limits and not limits[0] <= summary.mean <= limits[1]:
       below = summary.mean < limits[0]

@@ -2,6 +2,7 @@
 
 import dataclasses
 import functools
+import math
 import statistics
 from collections.abc import Sequence
 from typing import NamedTuple
@@ -100,9 +101,12 @@ class RowResults:
 
 
 def summarise(values: Sequence[float]) -> Summary | None:
-  """Mean and deviation; None of no values."""
+  """Mean and deviation, which is not a number where a value is not finite; None of no
+  values."""
   if not values:
     return None
+  if not all(map(math.isfinite, values)):
+    return Summary(sum(values) / len(values), math.nan, len(values))
   deviation = statistics.stdev(values) if len(values) > 1 else 0.0
   return Summary(statistics.fmean(values), deviation, len(values))
 

@@ -43,12 +43,20 @@ class MatchParameters(Match):
       return configs.replace(config, self.field, size)
 
     low, high = 1, 2
-    while self.cost(sized(high)) < target:
-      if self.cost(sized(high)) <= self.cost(sized(low)):
+    while True:
+      smaller, larger = (self.cost(sized(size)) for size in (low, high))
+      if larger <= smaller:
         raise ValueError(
           f"match: {self.field} does not change the size; choose another field"
         )
+      if larger >= target:
+        break
       low, high = high, 2 * high
+    if smaller > target:
+      raise ValueError(
+        f"match: even at {self.field}=1 the row is larger than the first "
+        f"({smaller:,.0f} and {target:,.0f}); make it smaller, or match another field"
+      )
     while high - low > 1:
       middle = (low + high) // 2
       if self.cost(sized(middle)) < target:

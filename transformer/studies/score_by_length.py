@@ -16,11 +16,12 @@ import matplotlib.pyplot as plt
 import numpy as np
 
 from transformer.inference.search import Search
-from transformer.runs.run import Run
+from transformer.runs.opening import open_run
 from transformer.runs.translator import Translator
 from transformer.studies.compare_runs import lines, names, parser, write
 from transformer.studies.figures import UNITS, save
 from transformer.tasks.text_scores import text_scores
+from transformer.tasks.translation import Translation
 
 
 class Row(NamedTuple):
@@ -52,7 +53,7 @@ def measure(paths: Sequence[Path], split: str, count: int) -> list[Row]:
   """
   if count < 1:
     raise ValueError(f"--bins: {count} is less than 1")
-  first = Run.open(paths[0])
+  first, _ = open_run(paths[0], Translation)
   pairs = first.config.data.open(split)
   sources = [pairs[i].source for i in range(len(pairs))]
   references = [pairs[i].target for i in range(len(pairs))]

@@ -1,6 +1,7 @@
 """Whether one system's score differs from another's by more than chance: over texts,
 and over seeds."""
 
+import math
 import statistics
 import warnings
 from collections.abc import Sequence
@@ -38,10 +39,12 @@ def welch(a: Sequence[float], b: Sequence[float]) -> float | None:
   """p of the difference between the means of two groups of seeds, two-sided, by Welch's
   t-test (Welch 1947), which lets their variances differ.
 
-  None where it is not defined: with fewer than two seeds in a group, or where neither
-  group varies.
+  None where it is not defined: with fewer than two seeds in a group, where a value is
+  not finite, or where neither group varies.
   """
-  if min(len(a), len(b)) < 2 or not (statistics.stdev(a) or statistics.stdev(b)):
+  if min(len(a), len(b)) < 2 or not all(map(math.isfinite, (*a, *b))):
+    return None
+  if not (statistics.stdev(a) or statistics.stdev(b)):
     return None
   with warnings.catch_warnings():
     # SciPy warns of a group that does not vary, which is no fault here.

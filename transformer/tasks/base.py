@@ -3,6 +3,7 @@
 import abc
 import dataclasses
 import functools
+import math
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any, ClassVar, NamedTuple
@@ -51,7 +52,10 @@ class Metric(NamedTuple):
   lower_is_better: bool = False
 
   def rank(self, value: float) -> float:
-    """The value as a rank, of which higher is better; the rank's rank is the value."""
+    """The value as a rank, of which higher is better; the rank's rank is the value. Of
+    what is not a number it is minus infinity, the worst."""
+    if math.isnan(value):
+      return -math.inf
     return -value if self.lower_is_better else value
 
 

@@ -2,6 +2,7 @@
 
 import dataclasses
 import functools
+import json
 import logging
 import os
 import sys
@@ -93,6 +94,21 @@ class Checkpoints:
       rest["raw"] = state.params
     self._policy.ranks[step] = rank
     self._save(step, {**note, "rank": rank}, params=state.eval_params, rest=rest)
+
+  def amend(self, step: int, note: dict[str, Any], rank: float) -> None:
+    """Replaces the note and the rank of a step that is saved, and not its arrays.
+
+    Raises:
+      ValueError: the note is damaged.
+      OSError: it cannot be written.
+    """
+    self._policy.ranks[step] = rank
+    if jax.process_index() == 0:
+      file = self.directory / str(step) / "note" / "metadata"
+      sealed = manifest.seal({**self.note(step), **note, "rank": rank})
+      scratch = file.with_name(".metadata")
+      scratch.write_text(json.dumps(sealed))
+      os.replace(scratch, file)
 
   def save_params(self, step: int, params: Any, note: dict[str, Any]) -> None:
     """Saves parameters alone: enough to use a run, not to continue its training."""

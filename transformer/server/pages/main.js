@@ -154,6 +154,7 @@ function drawLanguages() {
 function useModel(name) {
   const model = state.models.find((each) => each.name === name);
   state.running?.abort();
+  fileState.abort?.abort();
   Object.assign(state, { model, rows: [], selected: null });
   state.path = Object.keys(TASKS).find((path) => model.paths.includes(path));
   const images = isImages(), { action, output, hint } = task();
