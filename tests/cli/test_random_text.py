@@ -38,9 +38,7 @@ def random_line(draw: random.Random, surrogates: bool = False) -> str:
   return "".join(draw.choice(CATEGORIES[draw.choice(names)]) for _ in range(size))
 
 
-@pytest.mark.parametrize(
-  "count", [150, pytest.param(10_000, marks=pytest.mark.slow(trains=True))]
-)
+@pytest.mark.parametrize("count", [150, pytest.param(3_000, marks=pytest.mark.slow)])
 def test_as_many_lines_out_as_in(translation_run_copy, call, tmp_path, count):
   run, draw = translation_run_copy, random.Random(count)
   texts = [random_line(draw) for _ in range(count)]

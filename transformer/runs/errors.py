@@ -36,9 +36,12 @@ def explain(
   if "RESOURCE_EXHAUSTED" in text or "out of memory" in text.lower():
     return MemoryError(f"{path}: {_memory(config, compiled, state)}")
   if jax.process_count() > 1:
-    names = ", ".join(f"process {n}" for n in ended) or "another process of the run"
+    gone = ", ".join(f"process {n}" for n in ended) + " is gone"
+    if not ended:  # it may only have been slow to answer
+      first = text.partition("\n")[0]
+      gone = f"another process of the run cannot be reached ({first})"
     return ValueError(
-      f"{path}: {names} is gone, so process {jax.process_index()} cannot continue; "
+      f"{path}: {gone}, so process {jax.process_index()} cannot continue; "
       f"start all {jax.process_count()} again: the same command resumes from the last "
       "checkpoint"
     )
