@@ -11,6 +11,7 @@ import pytest
 
 from tests.studies.test_ablate import BASE, STUDY, made_up
 from transformer.config import dumps
+from transformer.data.sources.parallel_text import ParallelText
 from transformer.experiment import Config
 from transformer.runs.metrics import Metrics
 from transformer.runs.processes import INTERRUPTED
@@ -23,10 +24,11 @@ from transformer.studies.budget import (
   Seconds,
   TargetTokens,
 )
+from transformer.studies.result import fingerprint
 from transformer.studies.rows import Row, grid
 from transformer.studies.significance import welch
 from transformer.studies.study import Study
-from transformer.studies.sweep import Sweep
+from transformer.studies.sweep import SCORED_ON, Sweep, Trial
 from transformer.training.schedules import Noam
 
 SWEEP = Sweep({"schedule.rate": (1.0, 2.0), "schedule.warmup": (40, 80)})
@@ -105,6 +107,20 @@ def test_a_stopped_sweep_resumes_at_its_trial(tmp_path):
   status, rows, calls = go(SWEPT, tmp_path / "study", LOSSES)
   assert status == 0 and len(calls) == 2 * (4 + 2) - 2
   assert all(row.chosen == 1 for row in rows)
+
+
+def test_a_trial_is_of_the_texts_that_it_was_scored_on(tmp_path):
+  files = {
+    name: str(tmp_path / name)
+    for name in ("source", "target", "val_source", "val_target")
+  }
+  for path in files.values():
+    Path(path).write_text("one two\n" * 8)
+  config = dataclasses.replace(BASE, data=ParallelText(**files))
+  Trial(fingerprint(config, SCORED_ON), 1.5).write(tmp_path)
+  assert Trial.read(tmp_path, config).score == 1.5
+  Path(files["val_target"]).write_text("three\n" * 8)
+  assert Trial.read(tmp_path, config) is None
 
 
 def test_a_row_of_which_every_trial_fails_is_marked(tmp_path):

@@ -29,7 +29,7 @@ from transformer.studies.budget import Measurements
 from transformer.studies.result import Result, fingerprint, score
 from transformer.studies.row_results import RowResults
 from transformer.studies.study import Study
-from transformer.studies.sweep import Trial
+from transformer.studies.sweep import SCORED_ON, Trial
 
 
 class Ablation:
@@ -216,7 +216,7 @@ class Ablation:
         return status
       trial = Trial.of_run(path, config, metric)
     except Diverged as error:
-      trial = Trial(fingerprint(config, ()), None, str(error))
+      trial = Trial(fingerprint(config, SCORED_ON), None, str(error))
     trial.write(path)
     row.trials.append(trial)
     jax.clear_caches()

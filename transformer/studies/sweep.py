@@ -14,7 +14,7 @@ from transformer.runs.directory import write_atomic
 from transformer.runs.metrics import Metrics
 from transformer.studies.fields import check_fields
 from transformer.studies.result import fingerprint
-from transformer.studies.rows import Row, grid
+from transformer.studies.rows import HeldOut, Row, grid
 
 NAME = "trial.json"
 
@@ -63,6 +63,10 @@ class Sweep:
     return self.metric or config.metric
 
 
+SCORED_ON = (HeldOut(),)
+"""What the score of a trial is of."""
+
+
 @dataclasses.dataclass(frozen=True)
 class Trial:
   """One trial of a row.
@@ -91,7 +95,7 @@ class Trial:
       found = cls(**configs.parse_json((path / NAME).read_bytes()))
     except (OSError, ValueError, TypeError):
       return None
-    return found if found.fingerprint == fingerprint(config, ()) else None
+    return found if found.fingerprint == fingerprint(config, SCORED_ON) else None
 
   @classmethod
   def of_run(cls, path: Path, config: Config, metric: str) -> "Trial":
@@ -106,8 +110,8 @@ class Trial:
         f"{path}: metrics.csv has no val/{metric}; delete the run to train it again"
       )
     if not math.isfinite(scores[-1]):
-      return cls(fingerprint(config, ()), None, f"{metric} is {scores[-1]}")
-    return cls(fingerprint(config, ()), scores[-1])
+      return cls(fingerprint(config, SCORED_ON), None, f"{metric} is {scores[-1]}")
+    return cls(fingerprint(config, SCORED_ON), scores[-1])
 
 
 def best(trials: Sequence[Trial], config: Config, metric: str) -> int:
