@@ -104,14 +104,20 @@ class ShardOutput:
 
   def __enter__(self) -> "ShardOutput":
     """Raises ValueError if another process writes the part."""
-    from transformer.runs.directory import acquire, write_atomic
+    from transformer.runs.directory import write_atomic
+    from transformer.runs.output import lock
 
     if not self._scratch.exists():
       # Whole or not at all: jobs of other parts read it.
       write_atomic(self._note, self._command.encode())
     self._file: BinaryIO = self._scratch.open("a+b")
-    # Once it has the lock, another process may just have finished.
-    if not acquire(self._file) or self.is_complete:
+    try:
+      lock(self._file, self._scratch)
+      # Another process may just have finished.
+      held = self.is_complete
+    except BlockingIOError:
+      held = True
+    if held:
       self._file.close()
       raise ValueError(
         f"{self._scratch}: another process writes this part; wait for it, or stop it"

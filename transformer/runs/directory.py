@@ -91,7 +91,7 @@ class Lock:
     """Raises ValueError if another run's process holds the directory."""
     self._directory.mkdir(parents=True, exist_ok=True)
     self._file = self._path(jax.process_index()).open("a+")
-    if not acquire(self._file):
+    if not _acquire(self._file):
       self._file.seek(0)
       holder = self._file.read().strip() or "another process"
       self._file.close()
@@ -117,7 +117,7 @@ class Lock:
     for process in range(jax.process_count()):
       if process != jax.process_index() and self._path(process).exists():
         with self._path(process).open("a+") as file:
-          if acquire(file):
+          if _acquire(file):
             ended.append(process)
     return ended
 
@@ -140,8 +140,7 @@ def claim(directory: Path, marker: str, kind: str) -> Iterator[Lock]:
     yield lock
 
 
-def acquire(file: IO) -> bool:
-  """Locks a file until it is closed; False if another process holds it."""
+def _acquire(file: IO) -> bool:
   try:
     fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
   except OSError:
