@@ -438,8 +438,8 @@ def test_a_run_with_a_moving_average_is_used_with_it(tmp_path):
   assert train(tmp_path / "run", steps=4, eval_every=4, ema=0.5) == 0
   assert train(tmp_path / "whole", steps=4, eval_every=4, ema=0.5) == 0
   assert digest(tmp_path / "run") == digest(tmp_path / "whole")
-  # The average does not change what is trained, only what is used; XLA compiles another
-  # program, though, and may round it differently.
+  # The average does not change what is trained, only what is used. XLA may round these
+  # two programs differently; tests/training/test_step.py compares bit for bit.
   for (_, with_average), (_, without) in zip(
     losses(tmp_path / "run"), losses(tmp_path / "raw"), strict=True
   ):

@@ -106,3 +106,23 @@ def test_rows_that_do_not_divide_are_refused_with_sizes_that_would():
     ValueError, match=r"accumulate: 5 .* 12 rows; .*1, 2, 3, 4, 6, 12"
   ):
     step(SMALL, ragged(12), 5)
+
+
+def test_a_moving_average_follows_the_parameters_and_leaves_them_alone():
+  """Operation by operation, so that no compiler rounds the two otherwise."""
+
+  def loss(params, x_b, key):
+    return Mean(jnp.sum((params["w"] * x_b - 3.0) ** 2), jnp.float32(2.0)), {}
+
+  rule = SGD().transform(lambda count: 0.07)
+  params, x_b = {"w": jnp.float32(0.3)}, jnp.array([0.7, 1.9])
+  raw, averaged = (TrainState.start(params, rule, ema) for ema in (False, True))
+  expected = 0.3
+  for n in range(4):
+    raw, one = train_step(loss, rule, raw, x_b, jax.random.key(5))
+    averaged, other = train_step(loss, rule, averaged, x_b, jax.random.key(5), ema=0.15)
+    assert averaged.params == raw.params and one.loss == other.loss
+    decay = min(0.15, (1 + n) / (10 + n))
+    expected = decay * expected + (1 - decay) * float(raw.params["w"])
+    assert averaged.ema["w"] == pytest.approx(expected, rel=1e-6)
+    assert abs(expected - float(raw.params["w"])) > 1e-3
