@@ -3,16 +3,17 @@
 import re
 import shutil
 import sys
+from pathlib import Path
 
 import pytest
 from absl import flags
 
 import train as command
-from tests.runs.test_run import ROOT
 from tests.tiny import TINY
 from transformer import cli
 from transformer import config as configs
 
+ROOT = Path(__file__).resolve().parents[2]
 DOCUMENT = ROOT / "docs" / "faults.md"
 
 

@@ -16,8 +16,9 @@ import pytest
 from absl import flags
 
 import train as command
-from tests.runs.test_run import ROOT, Now, digest
+from tests.faults.case import ROOT
 from tests.tiny import TINY
+from tests.tiny_run import Now, digest
 from transformer.data.sources.parallel_text import ParallelText
 from transformer.runs import trainer
 from transformer.runs.run import Run

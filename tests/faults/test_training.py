@@ -8,8 +8,9 @@ import numpy as np
 import PIL.Image
 import pytest
 
-from tests.runs.test_run import ROOT, losses
+from tests.faults.case import ROOT
 from tests.tiny import TINY
+from tests.tiny_run import losses
 from transformer import config as configs
 from transformer.data.pipeline import all_rows
 from transformer.data.sources import image_folder

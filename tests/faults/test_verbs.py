@@ -8,7 +8,7 @@ import sys
 
 import pytest
 
-from tests.runs.test_run import ROOT
+from tests.faults.case import ROOT
 from transformer import config as configs
 from transformer.data.sources.parallel_text import ParallelText
 from transformer.inference.search import Search

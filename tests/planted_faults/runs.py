@@ -190,7 +190,9 @@ FAULTS = (
     "transformer/runs/metrics.py",
     "if row[0] <= step",
     "if row[0] < step",
-    ("tests/runs/test_run.py::test_metrics_of_steps_that_are_repeated_are_removed",),
+    (
+      "tests/runs/test_progress.py::test_metrics_of_steps_that_are_repeated_are_removed",
+    ),
   ),
   Fault(
     "patience",
@@ -200,7 +202,7 @@ FAULTS = (
     "self.stale > config.patience",
     (
       (
-        "tests/runs/test_run.py::"
+        "tests/runs/test_progress.py::"
         "test_training_ends_when_patience_does_and_the_best_stays"
       ),
     ),
@@ -211,7 +213,7 @@ FAULTS = (
     "transformer/runs/progress.py",
     'Spent(*fields.get("spent", ()))',
     "Spent()",
-    ("tests/runs/test_run.py::test_a_row_of_metrics_spans_a_stop",),
+    ("tests/runs/test_progress.py::test_a_row_of_metrics_spans_a_stop",),
   ),
   Fault(
     "sweep-seed",
@@ -243,7 +245,7 @@ FAULTS = (
     "transformer/runs/progress.py",
     '"window": tuple(fields["window"])',
     '"window": (0.0, 0.0)',
-    ("tests/runs/test_run.py::test_a_row_of_metrics_spans_a_stop",),
+    ("tests/runs/test_progress.py::test_a_row_of_metrics_spans_a_stop",),
   ),
   Fault(
     "warm-start-ema",

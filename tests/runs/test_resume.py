@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 
 from tests.runs import kill
-from tests.runs.test_run import losses
+from tests.tiny_run import losses
 from transformer.data.assemble import members, pack_tokens
 from transformer.data.batching import Grouped, Packed
 from transformer.data.pipeline import batches

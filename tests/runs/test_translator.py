@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from tests.runs.random_run import random_run
-from tests.runs.test_run import TINY
+from tests.tiny import TINY
 from transformer.batch import EOS, UNK
 from transformer.decoding.penalty import GNMT, Average, Coverage, LengthPenalty
 from transformer.decoding.rerank import distinct, mbr

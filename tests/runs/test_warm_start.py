@@ -10,7 +10,8 @@ import numpy as np
 import optax
 import pytest
 
-from tests.runs.test_run import TINY, Now, digest, losses, train
+from tests.tiny import TINY
+from tests.tiny_run import Now, digest, losses, train
 from transformer import cli, experiment, tree
 from transformer.axes import Weight
 from transformer.layers.positions import Learned

@@ -10,8 +10,8 @@ import numpy as np
 import pytest
 
 from tests.models.test_family import small
-from tests.runs.test_run import train
 from tests.tiny import TINY
+from tests.tiny_run import train
 from transformer.data.sources.dates import Dates
 from transformer.inference.search import Search
 from transformer.models.rnn import RNNSeq2Seq

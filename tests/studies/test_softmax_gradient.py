@@ -6,7 +6,7 @@ import shutil
 import numpy as np
 import pytest
 
-from tests.runs.test_run import train
+from tests.tiny_run import train
 from transformer.runs.run import Run
 from transformer.studies.softmax_gradient import largest, main
 

@@ -14,7 +14,7 @@ import pytest
 
 from tests.inference.test_devices import assert_scores_of_one_device
 from tests.models.test_vision import RESNET, VIT
-from tests.runs.test_run import Now, digest, losses
+from tests.tiny_run import Now, digest, losses
 from transformer import cli, tree
 from transformer.batch import Images
 from transformer.data.batching import Rows

@@ -11,8 +11,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from tests.runs.test_run import digest, losses
 from tests.tiny import language_config
+from tests.tiny_run import digest, losses
 from transformer import cli
 from transformer.batch import EOS, Tokens
 from transformer.data.batching import Grouped, Packed

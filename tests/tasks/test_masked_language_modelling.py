@@ -12,9 +12,9 @@ import pytest
 from tests.inference.test_devices import assert_scores_of_one_device
 from tests.models.test_family import small
 from tests.models.test_transformer import tokens
-from tests.runs.test_run import Now, digest, losses
 from tests.tasks.test_language_modelling import call
 from tests.tiny import language_config
+from tests.tiny_run import Now, digest, losses
 from transformer.batch import BOS, EOS, MASK, PAD
 from transformer.data.batching import Grouped, Packed
 from transformer.data.sources.dates import Dates

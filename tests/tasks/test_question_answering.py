@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from tests.inference.test_devices import assert_scores_of_one_device
-from tests.runs.test_run import Now, digest, losses
+from tests.tiny_run import Now, digest, losses
 from transformer import cli
 from transformer.data.batching import Rows
 from transformer.data.sources.base import split_of

@@ -11,9 +11,9 @@ import pytest
 
 from tests.inference.test_devices import assert_scores_of_one_device
 from tests.models.test_family import small
-from tests.runs.test_run import Now, digest, losses
 from tests.tasks.test_language_modelling import call
 from tests.tiny import language_config, write_text
+from tests.tiny_run import Now, digest, losses
 from transformer import config as configs
 from transformer import experiment
 from transformer.batch import BOS, EOS, PAD, Tokens
